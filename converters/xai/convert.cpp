@@ -1,0 +1,203 @@
+#include "xai/convert.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "base/log.hpp"
+#include "comm/agree.hpp"
+#include "io/file.hpp"
+#include "io/mapped_file.hpp"
+#include "io/progress.hpp"
+#include "io/stop_signals.hpp"
+#include "io/store_writer.hpp"
+#include "io/tokenizer.hpp"
+#include "xai/checkpoint.hpp"
+#include "xai/parameters.hpp"
+#include "xai/repack.hpp"
+
+namespace moesaic::converters {
+namespace {
+
+using nlohmann::json;
+
+/// SentencePiece models have a few MB; Grok-1's has 2.2.
+constexpr std::int64_t kLargestTokenizerBytes = 256 << 20;
+
+/// What rank 0 has found, as all ranks get it.
+std::string serialize(const XaiCheckpoint& checkpoint) {
+  return json{{"folder", checkpoint.folder},
+              {"config", to_json(checkpoint.config)},
+              {"attn_out", checkpoint.groups.attn_out},
+              {"moe_down", checkpoint.groups.moe_down}}
+      .dump();
+}
+
+io::NewStore describe(const XaiCheckpoint& checkpoint, const ConvertOptions& options) {
+  io::NewStore store{checkpoint.config, checkpoint.groups};
+  store.provenance = {{"source_format", "xai"},
+                      {"source", checkpoint.name},
+                      {"config", checkpoint.config_file.empty() ? "Grok-1's" : "config.json"},
+                      {"scales", checkpoint.scales_type},
+                      {"converter", "moesaic " MOESAIC_VERSION}};
+  const auto file = options.tokenizer ? options.tokenizer : checkpoint.tokenizer_file;
+  if (!file) {
+    spdlog::info("no tokenizer.model beside the checkpoint: the store will take and give token ids only");
+    return store;
+  }
+  store.tokenizer_model = io::read_text_file(*file, kLargestTokenizerBytes);
+  store.tokenizer_pieces = io::Tokenizer::check_in_child(store.tokenizer_model, *file);
+  if (store.tokenizer_pieces > checkpoint.config.vocab_size)
+    fail("{}: the tokenizer has {} pieces, the model's vocabulary {}: it belongs to another model", *file,
+         store.tokenizer_pieces, checkpoint.config.vocab_size);
+  return store;
+}
+
+/// The parameters of one rank: the largest first, each to the rank with the least so far.
+std::vector<XaiParameter> share(const std::vector<XaiParameter>& all, int rank, int num_ranks) {
+  std::vector<std::size_t> order(all.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::greater<>(), [&](std::size_t i) { return all[i].weight_bytes(); });
+  std::vector<std::int64_t> load(static_cast<std::size_t>(num_ranks));
+  std::vector<XaiParameter> mine;
+  for (const auto i : order) {
+    const auto least = std::ranges::min_element(load);
+    *least += all[i].weight_bytes();
+    if (least - load.begin() == rank) mine.push_back(all[i]);
+  }
+  return mine;
+}
+
+/// Files of one rank's parameters, opened one at a time.
+class Source {
+ public:
+  Source(const std::string& folder, const XaiParameter& parameter)
+      : file_path_(folder + "/" + parameter.file),
+        what_(fmt::format("{} ({})", file_path_, parameter.path)),
+        map_(file_path_),
+        tensor_(read_pickle(map_.bytes(), what_)) {
+    check_tensor(parameter, tensor_, file_path_);
+  }
+
+  const std::string& what() const { return what_; }
+  const PickledTensor& tensor() const { return tensor_; }
+  const io::MappedFile& map() const { return map_; }
+
+ private:
+  std::string file_path_;
+  std::string what_;
+  io::MappedFile map_;
+  PickledTensor tensor_;
+};
+
+void convert_weight(const XaiParameter& parameter, const Source& source, io::PieceWriter& writer, io::Progress& progress) {
+  const auto tensor_idx = writer.index().tensor_idx(parameter.weight);
+  const auto& spec = writer.index().tensors()[tensor_idx].spec;
+  const PickledArray& array = source.tensor().weight;
+  std::vector<std::byte> decoded;
+  const auto release = [&](std::span<const std::byte> part) { source.map().release(part); };
+  const auto payload = payload_bytes(array, decoded, source.what(), release);
+  repack(parameter, spec, array.fortran_order, payload, [&](const Repacked& part) {
+    io::StopSignals::check();
+    if (spec.dtype == DType::kF32) {
+      const std::int64_t first_elem = spec.piece_offset_bytes(part.first_piece) / static_cast<std::int64_t>(sizeof(float));
+      check_finite(part.bytes, first_elem, source.what());
+    }
+    writer.write(tensor_idx, part.first_piece, part.bytes);
+    if (!array.latin1) release(part.source);
+    progress.report(writer.bytes_written());
+  });
+}
+
+void convert_scales(const XaiParameter& parameter, const Source& source, io::PieceWriter& writer) {
+  const auto tensor_idx = writer.index().tensor_idx(parameter.scales);
+  const PickledArray& array = *source.tensor().scales;
+  const std::string what = source.what() + ": scales";
+  std::vector<std::byte> decoded;
+  const auto payload = payload_bytes(array, decoded, what);
+  const auto values = repack_scales(array, payload, what);
+  writer.write(tensor_idx, 0, std::as_bytes(std::span(values)));
+}
+
+std::vector<io::WrittenPiece> convert_share(const std::vector<XaiParameter>& mine, const std::string& folder,
+                                            const std::string& temporary_path, const io::StoreIndex& index,
+                                            const char* progress_label) {
+  io::PieceWriter writer(temporary_path, index);
+  std::int64_t total_bytes = 0;
+  for (const auto& parameter : mine) {
+    total_bytes += index.tensor(parameter.weight).spec.size_bytes();
+    if (!parameter.scales.empty()) total_bytes += index.tensor(parameter.scales).spec.size_bytes();
+  }
+  io::Progress progress(progress_label, total_bytes);
+  for (const auto& parameter : mine) {
+    const Source source(folder, parameter);
+    if (!parameter.scales.empty()) convert_scales(parameter, source, writer);
+    convert_weight(parameter, source, writer, progress);
+  }
+  return writer.finish();
+}
+
+std::span<const std::byte> bytes_of(const std::vector<io::WrittenPiece>& pieces) {
+  return std::as_bytes(std::span(pieces));
+}
+
+}  // namespace
+
+void convert_xai(const ConvertOptions& options, const comm::Communicator& comm) {
+  const auto start = std::chrono::steady_clock::now();
+  const io::StopSignals stop_signals;
+
+  io::NewStore store;  // rank 0's
+  std::string text;
+  comm::on_root(comm, [&] {
+    const XaiCheckpoint checkpoint = find_checkpoint(options.checkpoint);
+    store = describe(checkpoint, options);
+    text = serialize(checkpoint);
+  });
+  comm.broadcast(text, 0);
+  const json found = json::parse(text);
+  const auto folder = found["folder"].get<std::string>();
+  const ModelConfig config = model_config_from_json(found["config"], options.checkpoint);
+  const io::ScaleGroups groups{found["attn_out"].get<std::int64_t>(), found["moe_down"].get<std::int64_t>()};
+  const auto mine = share(xai_parameters(config, groups), comm.rank(), comm.size());
+
+  // Types and shapes of everything, before the first byte is written.
+  comm::together(comm, [&] {
+    for (const auto& parameter : mine) (void)Source(folder, parameter);
+  });
+
+  std::unique_ptr<io::StoreDraft> draft;  // rank 0's; its destructor removes the temporary file
+  std::string temporary_path, index_text;
+  comm::on_root(comm, [&] {
+    draft = std::make_unique<io::StoreDraft>(options.out, store, options.force);
+    temporary_path = draft->temporary_path();
+    index_text = draft->index().serialize();
+  });
+  comm.broadcast(temporary_path, 0);
+  comm.broadcast(index_text, 0);
+  const auto index = io::StoreIndex::parse(index_text, temporary_path);
+
+  std::vector<io::WrittenPiece> written;
+  comm::together(comm, [&] {
+    written = convert_share(mine, folder, temporary_path, index, comm.size() == 1 ? "converting" : "converting (rank 0's share)");
+  });
+  const auto all = comm.gather(bytes_of(written), 0);
+  comm::on_root(comm, [&] {
+    for (const auto& bytes : all) {
+      std::vector<io::WrittenPiece> pieces(bytes.size() / sizeof(io::WrittenPiece));
+      std::memcpy(pieces.data(), bytes.data(), bytes.size());
+      draft->record(pieces);
+    }
+    io::StopSignals::check();
+    draft->publish();
+  });
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  spdlog::info("{}: {} from {} parameters in {:.1f} s ({:.2f} GB/s) on {} rank{}", options.out,
+               io::readable_bytes(index.file_size_bytes), xai_parameters(config, groups).size(), seconds,
+               static_cast<double>(index.weight_bytes()) * 1e-9 / seconds, comm.size(), comm.size() == 1 ? "" : "s");
+}
+
+}  // namespace moesaic::converters

@@ -1,0 +1,153 @@
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "base/aligned_buffer.hpp"
+#include "base/range.hpp"
+#include "drivers.hpp"
+
+/// Attention, block by block: one pass over a kv head's pages serves the query heads that share it, for a group of rows
+/// of one sequence. Threads share out groups and kv heads. A group's queries are ordered by row, then head.
+namespace moesaic::cpu {
+namespace {
+
+using ops::AttentionShape;
+using ops::RowContext;
+
+constexpr std::int64_t kGroupQueries = 48;  ///< a kv head's queries that share a pass over its pages
+
+std::byte* keys_of(const AttentionShape& shape, const RowContext& row, std::int64_t block, std::int64_t page_offset,
+                   std::int64_t kv_head) {
+  return row.blocks[block] + page_offset + kv_head * static_cast<std::int64_t>(shape.page.page_bytes());
+}
+std::byte* values_of(const AttentionShape& shape, std::byte* keys) {
+  return keys + shape.page.keys_elems() * static_cast<std::int64_t>(size_bytes(shape.page.type));
+}
+
+/// Consecutive rows of one sequence with ascending positions.
+std::vector<Range>& group_rows(const RowContext* rows, std::int64_t num_rows, std::int64_t most_rows) {
+  thread_local std::vector<Range> groups;
+  groups.clear();
+  for (std::int64_t row = 0; row < num_rows; ++row) {
+    const bool joins = !groups.empty() && groups.back().size() < most_rows &&
+                       rows[row].blocks == rows[row - 1].blocks && rows[row].position > rows[row - 1].position;
+    if (joins)
+      ++groups.back().end;
+    else
+      groups.push_back({row, row + 1});
+  }
+  return groups;
+}
+
+/// A group of rows and one kv head.
+class GroupAttention {
+ public:
+  GroupAttention(const Path& path, const AttentionShape& shape, const RowContext* rows, std::int64_t num_rows)
+      : path_(path), shape_(shape), rows_(rows), num_queries_(num_rows * shape.q_per_kv),
+        num_pairs_(shape.page.key_size / 2), value_stride_(shape.page.value_stride()),
+        softmax_(shape.multiplier, shape.cap), last_block_(rows[num_rows - 1].position / kKeys) {
+    const auto queries = static_cast<std::size_t>(num_queries_), tile = static_cast<std::size_t>(path.tile_queries);
+    const std::size_t q_bytes = round_up(queries * static_cast<std::size_t>(num_pairs_) * path.pair_bytes),
+                      out_bytes = queries * static_cast<std::size_t>(value_stride_) * sizeof(float),
+                      sums_bytes = round_up(queries * sizeof(float)), scores_bytes = tile * kKeys * sizeof(float),
+                      p_bytes = tile * kKeys / 2 * path.pair_bytes;
+    thread_local AlignedBuffer buffer;
+    buffer.reserve(q_bytes + out_bytes + sums_bytes + scores_bytes + p_bytes);
+    std::byte* at = buffer.data();
+    const auto take = [&at](std::size_t size_bytes) { return std::exchange(at, at + size_bytes); };
+    q_ = take(q_bytes);
+    out_ = reinterpret_cast<float*>(take(out_bytes));
+    sums_ = reinterpret_cast<float*>(take(sums_bytes));
+    scores_ = reinterpret_cast<float*>(take(scores_bytes));
+    p_ = take(p_bytes);
+    std::memset(out_, 0, out_bytes);
+    std::memset(sums_, 0, sums_bytes);
+  }
+
+  void run(const std::byte* q, std::int64_t q_stride, std::int64_t kv_head, std::int64_t page_offset, std::byte* out,
+           std::int64_t out_stride) {
+    for (std::int64_t query = 0; query < num_queries_; ++query)
+      path_.make_pairs(q + head_bytes(query, q_stride, kv_head), shape_.page.key_size, query_pairs(query), 1);
+    for (std::int64_t block = 0; block <= last_block_; ++block)
+      add_block(block, keys_of(shape_, rows_[0], block, page_offset, kv_head));
+    for (std::int64_t query = 0; query < num_queries_; ++query)
+      path_.finish_head(out_ + query * value_stride_, sums_[query], shape_.page.key_size,
+                        out + head_bytes(query, out_stride, kv_head));
+  }
+
+ private:
+  static std::size_t round_up(std::size_t size_bytes) { return (size_bytes + 63) / 64 * 64; }
+
+  std::size_t head_bytes(std::int64_t query, std::int64_t stride, std::int64_t kv_head) const {
+    const std::int64_t row = query / shape_.q_per_kv, head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
+    return static_cast<std::size_t>(row * stride + head * shape_.page.key_size) * path_.act_bytes;
+  }
+  std::byte* query_pairs(std::int64_t query) const {
+    return q_ + static_cast<std::size_t>(query * num_pairs_) * path_.pair_bytes;
+  }
+
+  /// The queries that see any key of a block are the last ones; they get the block's sums of p and p . v.
+  void add_block(std::int64_t block, std::byte* keys) {
+    std::int64_t first_row = 0;
+    while (rows_[first_row].position < block * kKeys) ++first_row;
+    const std::int64_t first = first_row * shape_.q_per_kv, queries = num_queries_ - first;
+    const std::int64_t tiles = (queries + path_.tile_queries - 1) / path_.tile_queries;
+    const std::byte* values = values_of(shape_, keys);
+    for (std::int64_t t = 0; t < tiles; ++t) {
+      const Range tile = even_part(queries, tiles, t);
+      const std::int64_t begin = first + tile.begin;
+      const int size = static_cast<int>(tile.size());
+      path_.scores(size, query_pairs(begin), keys, num_pairs_, scores_);
+      for (int i = 0; i < size; ++i) {
+        const std::int64_t last = rows_[(begin + i) / shape_.q_per_kv].position - block * kKeys;
+        const int visible = static_cast<int>(std::min<std::int64_t>(kKeys, last + 1));
+        sums_[begin + i] += path_.weights(scores_ + i * kKeys, visible, softmax_,
+                                          p_ + static_cast<std::size_t>(i * kKeys / 2) * path_.pair_bytes);
+      }
+      path_.values(size, p_, values, value_stride_, out_ + begin * value_stride_);
+    }
+  }
+
+  const Path& path_;
+  const AttentionShape& shape_;
+  const RowContext* rows_;
+  std::int64_t num_queries_, num_pairs_, value_stride_;
+  ops::CappedSoftmax softmax_;
+  std::int64_t last_block_;
+  std::byte *q_, *p_;
+  float *out_, *sums_, *scores_;
+};
+
+}  // namespace
+
+void write_kv(const Path& path, const float* k, const float* v, std::int64_t stride, std::int64_t num_rows,
+              const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset) {
+#pragma omp parallel for if (num_rows * shape.num_kv_heads > 64)
+  for (std::int64_t row = 0; row < num_rows; ++row)
+    for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
+      const std::int64_t position = rows[row].position, at = row * stride + head * shape.page.key_size;
+      std::byte* keys = keys_of(shape, rows[row], position / kKeys, page_offset, head);
+      path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(), static_cast<int>(position % kKeys),
+                    keys, values_of(shape, keys));
+    }
+}
+
+void attention(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
+               const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset, void* out,
+               std::int64_t out_stride) {
+  const std::vector<Range>& groups = group_rows(rows, num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
+  const auto num_groups = static_cast<std::int64_t>(groups.size()), items = num_groups * shape.num_kv_heads;
+  // Backwards: a sequence's later rows see more keys, and the largest items should come first.
+#pragma omp parallel for schedule(dynamic, 1) if (items > 1)
+  for (std::int64_t item = items - 1; item >= 0; --item) {
+    const Range& group = groups[static_cast<std::size_t>(item / shape.num_kv_heads)];
+    const auto act_bytes = static_cast<std::int64_t>(path.act_bytes);
+    GroupAttention(path, shape, rows + group.begin, group.size())
+        .run(static_cast<const std::byte*>(q) + group.begin * q_stride * act_bytes, q_stride,
+             item % shape.num_kv_heads, page_offset,
+             static_cast<std::byte*>(out) + group.begin * out_stride * act_bytes, out_stride);
+  }
+}
+
+}  // namespace moesaic::cpu

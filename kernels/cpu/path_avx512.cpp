@@ -1,0 +1,239 @@
+#include <immintrin.h>
+
+#include "elementwise.hpp"
+
+/// w8a16 with AVX-512 BF16: tiles of 12 rows x 32 columns (matrices) and 6 queries x 64 columns (attention), 24
+/// accumulators each; a vector holds 16 columns, or 16 columns of a pair as bf16. vdpbf16ps does a pair for 16 columns.
+namespace moesaic::cpu {
+namespace {
+
+constexpr int kRows = 12, kDirectRows = 8, kQueries = 6;
+
+/// acc += a.odd * b.odd, then += a.even * b.even. Written as assembly because gcc 12 copies the accumulator of the
+/// intrinsic to another register and back.
+MOESAIC_INLINE void dot(__m512& acc, __m512i a, __m512i b) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+}
+MOESAIC_INLINE __m512i broadcast(const std::uint32_t* pair) {
+  return _mm512_set1_epi32(static_cast<int>(*pair));
+}
+
+/// A line's 32 columns of pairs.
+struct Line {
+  __m512i columns[2];
+};
+
+/// Lines that lie expanded, C vectors a line.
+struct Expanded {
+  const __m512i* at;
+  int64_t stride;
+  MOESAIC_INLINE __m512i operator()(int64_t j, int c) const { return _mm512_loadu_si512(at + j * stride + c); }
+};
+
+/// acc(R, 16 C columns) += x . w over the pairs j: x[r * x_row + j * x_pair], w(j, c). Prefetches 64 bytes of `next` a pair.
+template <int R, int C>
+MOESAIC_INLINE void multiply(const std::uint32_t* x, int64_t x_row, int64_t x_pair, Expanded w, int64_t num_pairs,
+                             __m512 (&acc)[R][C], const char* next = nullptr) {
+  for (int64_t j = 0; j < num_pairs; ++j, x += x_pair) {
+    if (next) _mm_prefetch(next + j * 64, _MM_HINT_T0);
+    __m512i v[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) v[c] = w(j, c);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const __m512i b = broadcast(x + r * x_row);
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) dot(acc[r][c], v[c], b);
+    }
+  }
+}
+
+template <int R, int C>
+MOESAIC_INLINE void load(const float* from, int64_t stride, __m512 (&acc)[R][C]) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) acc[r][c] = _mm512_loadu_ps(from + r * stride + c * 16);
+}
+template <int R, int C>
+MOESAIC_INLINE void store(const __m512 (&acc)[R][C], float* to, int64_t stride) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) _mm512_storeu_ps(to + r * stride + c * 16, acc[r][c]);
+}
+
+// ---- expanding packed lines
+
+/// The upper two bytes of the floats 128, 1, 2, ... 127: bf16 by magnitude.
+struct ByteTables {
+  alignas(64) std::uint8_t low[128], high[128];
+  constexpr ByteTables() : low(), high() {
+    for (int i = 0; i < 128; ++i) {
+      const auto bits = std::bit_cast<std::uint32_t>(i == 0 ? 128.0f : static_cast<float>(i));
+      low[i] = static_cast<std::uint8_t>(bits >> 16);
+      high[i] = static_cast<std::uint8_t>(bits >> 24);
+    }
+  }
+};
+constexpr ByteTables kTables;
+
+/// int8 to bf16 by two byte tables over the magnitude. vpermi2b reads 7 bits of an index, so that 0 and -128 both read
+/// entry 0, which is -128's; zeros are masked out.
+struct Int8Weights {
+  static constexpr int kLine_bytes = 64;
+  __m512i low[2], high[2];
+
+  MOESAIC_INLINE Int8Weights() {
+    for (int i = 0; i < 2; ++i) {
+      low[i] = _mm512_load_si512(kTables.low + 64 * i);
+      high[i] = _mm512_load_si512(kTables.high + 64 * i);
+    }
+  }
+
+  MOESAIC_INLINE Line operator()(const std::byte* packed) const {
+    constexpr int kHighOrSign = 0xf8;  // a | (b & c)
+    const __m512i w = _mm512_loadu_si512(packed);
+    const __m512i magnitude = _mm512_abs_epi8(w);
+    const __mmask64 nonzero = _mm512_test_epi8_mask(w, w);
+    const __m512i l = _mm512_permutex2var_epi8(low[0], magnitude, low[1]);
+    const __m512i h = _mm512_maskz_permutex2var_epi8(nonzero, high[0], magnitude, high[1]);
+    const __m512i signed_h = _mm512_ternarylogic_epi32(h, w, _mm512_set1_epi8(-128), kHighOrSign);
+    return {{_mm512_unpacklo_epi8(l, signed_h), _mm512_unpackhi_epi8(l, signed_h)}};
+  }
+};
+
+/// Packed bf16: the 128-bit lanes alternate between the first and the second half of the panel.
+struct Bf16Weights {
+  static constexpr int kLine_bytes = 128;
+  MOESAIC_INLINE Line operator()(const std::byte* packed) const {
+    const __m512i a = _mm512_loadu_si512(packed), b = _mm512_loadu_si512(packed + 64);
+    // The zero-masked form: gcc 12 warns about the undefined operand in its own header otherwise.
+    return {{_mm512_maskz_shuffle_i32x4(0xffff, a, b, 0x88), _mm512_maskz_shuffle_i32x4(0xffff, a, b, 0xdd)}};
+  }
+};
+
+template <class Weights>
+void expand(const void* packed, int64_t num_lines, void* lines) {
+  const Weights weights;
+  const auto* in = static_cast<const std::byte*>(packed);
+  auto* out = static_cast<__m512i*>(lines);
+  for (int64_t j = 0; j < num_lines; ++j, in += Weights::kLine_bytes, out += 2) {
+    const Line line = weights(in);
+    _mm512_store_si512(out, line.columns[0]);
+    _mm512_store_si512(out + 1, line.columns[1]);
+  }
+}
+
+// ---- tiles
+
+template <int R>
+void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_pairs, float* out, const char* next) {
+  __m512 acc[R][2];
+  load(out, kColumns, acc);
+  multiply<R, 2>(x, 1, R, {lines, 2}, num_pairs, acc, next);
+  store(acc, out, kColumns);
+}
+
+/// Few rows: each line of weights comes from memory, is expanded in registers and used at once. One stream in ascending
+/// order, which the processor prefetches by itself better than instructions do.
+template <int R, class Weights>
+void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pairs, float* out) {
+  const Weights weights;
+  __m512 acc[R][2];
+  load(out, kColumns, acc);
+  for (int64_t j = 0; j < num_pairs; ++j, x += R, packed += Weights::kLine_bytes) {
+    const Line w = weights(packed);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const __m512i b = broadcast(x + r);
+      dot(acc[r][0], w.columns[0], b);
+      dot(acc[r][1], w.columns[1], b);
+    }
+  }
+  store(acc, out, kColumns);
+}
+
+template <int R>
+void score_rows(const std::uint32_t* q, const __m512i* keys, int64_t num_pairs, float* out) {
+  __m512 acc[R][4] = {};
+  multiply<R, 4>(q, num_pairs, 1, {keys, 4}, num_pairs, acc);
+  store(acc, out, kKeys);
+}
+
+template <int R, int C>
+MOESAIC_INLINE void value_columns(const std::uint32_t* p, const __m512i* values, int64_t value_stride, float* out) {
+  __m512 acc[R][C] = {};
+  multiply<R, C>(p, kKeys / 2, 1, {values, value_stride / 16}, kKeys / 2, acc);
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      float* at = out + r * value_stride + c * 16;
+      _mm512_storeu_ps(at, _mm512_add_ps(_mm512_loadu_ps(at), acc[r][c]));
+    }
+}
+
+template <int R>
+void value_rows(const std::uint32_t* p, const __m512i* values, int64_t value_stride, float* out) {
+  int64_t column = 0;
+  for (; column + 64 <= value_stride; column += 64)
+    value_columns<R, 4>(p, values + column / 16, value_stride, out + column);
+  for (; column < value_stride; column += 16)
+    value_columns<R, 1>(p, values + column / 16, value_stride, out + column);
+}
+
+// ---- the choice of a tile
+
+using Tile = void (*)(const std::uint32_t*, const __m512i*, int64_t, float*, const char*);
+using BlockTile = void (*)(const std::uint32_t*, const __m512i*, int64_t, float*);
+using Direct = void (*)(const std::uint32_t*, const std::byte*, int64_t, float*);
+
+void tile(int rows, const void* x, const void* lines, int64_t num_pairs, float* acc, const void* next) {
+  static constexpr Tile kTiles[kRows] = {tile_rows<1>, tile_rows<2>, tile_rows<3>,  tile_rows<4>,
+                                         tile_rows<5>, tile_rows<6>, tile_rows<7>,  tile_rows<8>,
+                                         tile_rows<9>, tile_rows<10>, tile_rows<11>, tile_rows<12>};
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const __m512i*>(lines), num_pairs, acc,
+                   static_cast<const char*>(next));
+}
+
+template <class Weights>
+void direct(int rows, const void* x, const void* packed, int64_t num_pairs, float* acc) {
+  static constexpr Direct kTiles[kDirectRows] = {
+      direct_rows<1, Weights>, direct_rows<2, Weights>, direct_rows<3, Weights>, direct_rows<4, Weights>,
+      direct_rows<5, Weights>, direct_rows<6, Weights>, direct_rows<7, Weights>, direct_rows<8, Weights>};
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
+}
+
+void scores(int queries, const void* q, const void* keys, int64_t num_pairs, float* out) {
+  static constexpr BlockTile kTiles[kQueries] = {score_rows<1>, score_rows<2>, score_rows<3>,
+                                            score_rows<4>, score_rows<5>, score_rows<6>};
+  kTiles[queries - 1](static_cast<const std::uint32_t*>(q), static_cast<const __m512i*>(keys), num_pairs, out);
+}
+
+void values(int queries, const void* p, const void* page, int64_t value_stride, float* out) {
+  static constexpr BlockTile kTiles[kQueries] = {value_rows<1>, value_rows<2>, value_rows<3>,
+                                            value_rows<4>, value_rows<5>, value_rows<6>};
+  kTiles[queries - 1](static_cast<const std::uint32_t*>(p), static_cast<const __m512i*>(page), value_stride, out);
+}
+
+}  // namespace
+
+const Path kAvx512Path = {
+    .act_bytes = 2, .pair_bytes = sizeof(Bf16Pair), .line_bytes = 4 * kColumns,
+    .tile_rows = kRows, .direct_rows = kDirectRows, .tile_queries = kQueries,
+    .make_pairs = make_pairs<Bf16Act, Bf16Pair>, .expand_int8 = expand<Int8Weights>, .expand_act = expand<Bf16Weights>,
+    .tile = tile, .direct_int8 = direct<Int8Weights>, .direct_act = direct<Bf16Weights>,
+    .scale_leaf = scale_leaf, .add_left = add_left, .gated_gelu = gated_gelu<Bf16Act>,
+    .write_kv = write_kv_bf16, .scores = scores, .weights = weights<Bf16Act, Bf16Pair>, .values = values,
+    .finish_head = finish_head<Bf16Act>,
+    .rms_norm = rms_norm, .to_activation = to_activation<Bf16Act>, .from_activation = from_activation<Bf16Act>,
+    .rope = rope, .router_logits = router_logits};
+
+void vdpbf16ps(const std::uint16_t* a, const std::uint16_t* b, float* acc) {
+  __m512 sum = _mm512_loadu_ps(acc);
+  dot(sum, _mm512_loadu_si512(a), _mm512_loadu_si512(b));
+  _mm512_storeu_ps(acc, sum);
+}
+
+}  // namespace moesaic::cpu

@@ -1,0 +1,86 @@
+#include "elementwise.hpp"
+
+/// The f32 mode, the definition that everything is tested against: plain C++, inputs ascending, every product and every
+/// sum rounded. One implementation for all instruction sets; tile of 1 row x 32 columns.
+namespace moesaic::cpu {
+namespace {
+
+/// acc(n) += x * w(n).
+MOESAIC_INLINE void add_input(float x, const float* w, int n, float* acc) {
+  for (int c = 0; c < n; ++c) acc[c] = acc[c] + x * w[c];
+}
+
+/// Position of input i of column c in a packed line (ops::MatrixShape::line_offset).
+constexpr int packed_at(int c, int i) { return c % 16 / 4 * 16 + c / 16 * 8 + c % 4 * 2 + i; }
+
+template <class Weight>
+void expand(const void* packed, int64_t num_lines, void* out) {
+  const auto* in = static_cast<const Weight*>(packed);
+  auto* lines = static_cast<float*>(out);
+  for (int64_t j = 0; j < num_lines; ++j, in += 2 * kColumns)
+    for (int i = 0; i < 2; ++i, lines += kColumns)
+      for (int c = 0; c < kColumns; ++c) lines[c] = static_cast<float>(in[packed_at(c, i)]);
+}
+
+void tile(int rows, const void* x_pairs, const void* lines, int64_t num_pairs, float* acc, const void*) {
+  const auto* x = static_cast<const F32Pair*>(x_pairs);
+  const auto* w = static_cast<const float*>(lines);
+  for (int row = 0; row < rows; ++row) {
+    float sums[kColumns];
+    std::memcpy(sums, acc + row * kColumns, sizeof(sums));
+    for (int64_t j = 0; j < num_pairs; ++j) {
+      add_input(x[j * rows + row].even, w + 2 * j * kColumns, kColumns, sums);
+      add_input(x[j * rows + row].odd, w + (2 * j + 1) * kColumns, kColumns, sums);
+    }
+    std::memcpy(acc + row * kColumns, sums, sizeof(sums));
+  }
+}
+
+void write_kv(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot, void* keys_page,
+              void* values_page) {
+  for (int64_t j = 0; j < key_size; ++j) static_cast<float*>(keys_page)[j * kKeys + slot] = k[j];
+  for (int64_t j = 0; j < key_size; ++j) static_cast<float*>(values_page)[slot * value_stride + j] = v[j];
+}
+
+void scores(int queries, const void* q_pairs, const void* keys_page, int64_t num_pairs, float* out) {
+  const auto* keys = static_cast<const float*>(keys_page);
+  for (int query = 0; query < queries; ++query) {
+    const F32Pair* q = static_cast<const F32Pair*>(q_pairs) + query * num_pairs;
+    float sums[kKeys] = {};
+    for (int64_t j = 0; j < num_pairs; ++j) {
+      add_input(q[j].even, keys + 2 * j * kKeys, kKeys, sums);
+      add_input(q[j].odd, keys + (2 * j + 1) * kKeys, kKeys, sums);
+    }
+    std::memcpy(out + query * kKeys, sums, sizeof(sums));
+  }
+}
+
+void values(int queries, const void* p_pairs, const void* values_page, int64_t value_stride, float* out) {
+  const auto* v = static_cast<const float*>(values_page);
+  for (int query = 0; query < queries; ++query, out += value_stride) {
+    const F32Pair* p = static_cast<const F32Pair*>(p_pairs) + query * kKeys / 2;
+    for (int64_t c = 0; c < value_stride; c += 16) {
+      float sums[16] = {};
+      for (int64_t j = 0; j < kKeys / 2; ++j) {
+        add_input(p[j].even, v + 2 * j * value_stride + c, 16, sums);
+        add_input(p[j].odd, v + (2 * j + 1) * value_stride + c, 16, sums);
+      }
+      for (int lane = 0; lane < 16; ++lane) out[c + lane] += sums[lane];
+    }
+  }
+}
+
+}  // namespace
+
+const Path kF32Path = {
+    .act_bytes = 4, .pair_bytes = sizeof(F32Pair), .line_bytes = 8 * kColumns,
+    .tile_rows = 4, .direct_rows = 0, .tile_queries = 4,
+    .make_pairs = make_pairs<F32Act, F32Pair>, .expand_int8 = expand<std::int8_t>, .expand_act = expand<float>,
+    .tile = tile, .direct_int8 = nullptr, .direct_act = nullptr,
+    .scale_leaf = scale_leaf, .add_left = add_left, .gated_gelu = gated_gelu<F32Act>,
+    .write_kv = write_kv, .scores = scores, .weights = weights<F32Act, F32Pair>, .values = values,
+    .finish_head = finish_head<F32Act>,
+    .rms_norm = rms_norm, .to_activation = to_activation<F32Act>, .from_activation = from_activation<F32Act>,
+    .rope = rope, .router_logits = router_logits};
+
+}  // namespace moesaic::cpu

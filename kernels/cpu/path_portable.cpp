@@ -1,0 +1,80 @@
+#include "elementwise.hpp"
+
+/// w8a16 in plain C++, for any x86-64 and to be read: tile of 1 row x 32 columns. A product of a bf16 with an integer
+/// weight or (short of underflow) another bf16 is exact in fp32, so multiply-then-add rounds once, as an fma does.
+namespace moesaic::cpu {
+namespace {
+
+/// acc(n) += both inputs of a pair, the odd one first; w: (n, 2) bf16.
+MOESAIC_INLINE void add_pair(F32Pair x, const std::uint16_t* w, int n, float* acc) {
+  for (int c = 0; c < n; ++c) acc[c] = acc[c] + x.odd * widen_bf16(w[2 * c + 1]);
+  for (int c = 0; c < n; ++c) acc[c] = acc[c] + x.even * widen_bf16(w[2 * c]);
+}
+
+/// Position of column c in a packed line, in pairs (ops::MatrixShape::line_offset / 2).
+constexpr int packed_pair(int c) { return c % 16 / 4 * 8 + c / 16 * 4 + c % 4; }
+
+void expand_int8(const void* packed, int64_t num_lines, void* out) {
+  const auto* in = static_cast<const std::int8_t*>(packed);
+  auto* lines = static_cast<std::uint16_t*>(out);
+  for (int64_t j = 0; j < num_lines; ++j, in += 2 * kColumns, lines += 2 * kColumns)
+    for (int c = 0; c < kColumns; ++c)
+      for (int i = 0; i < 2; ++i)
+        lines[2 * c + i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(in[2 * packed_pair(c) + i])) >> 16);
+}
+
+void expand_bf16(const void* packed, int64_t num_lines, void* out) {
+  const auto* in = static_cast<const std::uint16_t*>(packed);
+  auto* lines = static_cast<std::uint16_t*>(out);
+  for (int64_t j = 0; j < num_lines; ++j, in += 2 * kColumns, lines += 2 * kColumns)
+    for (int c = 0; c < kColumns; ++c)
+      for (int i = 0; i < 2; ++i) lines[2 * c + i] = in[2 * packed_pair(c) + i];
+}
+
+void tile(int rows, const void* x_pairs, const void* lines, int64_t num_pairs, float* acc, const void*) {
+  const auto* x = static_cast<const F32Pair*>(x_pairs);
+  const auto* w = static_cast<const std::uint16_t*>(lines);
+  for (int row = 0; row < rows; ++row) {
+    float sums[kColumns];
+    std::memcpy(sums, acc + row * kColumns, sizeof(sums));
+    for (int64_t j = 0; j < num_pairs; ++j) add_pair(x[j * rows + row], w + j * 2 * kColumns, kColumns, sums);
+    std::memcpy(acc + row * kColumns, sums, sizeof(sums));
+  }
+}
+
+void scores(int queries, const void* q_pairs, const void* keys_page, int64_t num_pairs, float* out) {
+  const auto* keys = static_cast<const std::uint16_t*>(keys_page);
+  for (int query = 0; query < queries; ++query) {
+    const F32Pair* q = static_cast<const F32Pair*>(q_pairs) + query * num_pairs;
+    float sums[kKeys] = {};
+    for (int64_t j = 0; j < num_pairs; ++j) add_pair(q[j], keys + j * 2 * kKeys, kKeys, sums);
+    std::memcpy(out + query * kKeys, sums, sizeof(sums));
+  }
+}
+
+void values(int queries, const void* p_pairs, const void* values_page, int64_t value_stride, float* out) {
+  const auto* v = static_cast<const std::uint16_t*>(values_page);
+  for (int query = 0; query < queries; ++query, out += value_stride) {
+    const F32Pair* p = static_cast<const F32Pair*>(p_pairs) + query * kKeys / 2;
+    for (int64_t c = 0; c < value_stride; c += 16) {
+      float sums[16] = {};
+      for (int64_t j = 0; j < kKeys / 2; ++j) add_pair(p[j], v + (j * value_stride + c) * 2, 16, sums);
+      for (int lane = 0; lane < 16; ++lane) out[c + lane] += sums[lane];
+    }
+  }
+}
+
+}  // namespace
+
+const Path kPortablePath = {
+    .act_bytes = 2, .pair_bytes = sizeof(F32Pair), .line_bytes = 4 * kColumns,
+    .tile_rows = 4, .direct_rows = 0, .tile_queries = 4,
+    .make_pairs = make_pairs<Bf16Act, F32Pair>, .expand_int8 = expand_int8, .expand_act = expand_bf16,
+    .tile = tile, .direct_int8 = nullptr, .direct_act = nullptr,
+    .scale_leaf = scale_leaf, .add_left = add_left, .gated_gelu = gated_gelu<Bf16Act>,
+    .write_kv = write_kv_bf16, .scores = scores, .weights = weights<Bf16Act, F32Pair>, .values = values,
+    .finish_head = finish_head<Bf16Act>,
+    .rms_norm = rms_norm, .to_activation = to_activation<Bf16Act>, .from_activation = from_activation<Bf16Act>,
+    .rope = rope, .router_logits = router_logits};
+
+}  // namespace moesaic::cpu

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <string>
+#include <vector>
+
+namespace moesaic::apps {
+
+/// Exit codes of every subcommand.
+enum ExitCode : int { kSuccess = 0, kFailed = 1, kRefused = 2 };
+
+/// One subcommand of the binary. `run` gets the arguments after the command's name; it throws Error for what a user can
+/// mend (main prints it once and exits with kRefused).
+struct Command {
+  const char* name;
+  const char* summary;
+  bool uses_mpi;  ///< MPI is initialised before `run`, and rank 0 alone prints errors
+  int (*run)(const std::vector<std::string>& arguments);
+};
+
+/// Parses a command's options; an unknown or repeated option, a missing or bad value is an Error that names it. With
+/// --help the description is printed and nullopt-like empty map with "help" set is returned.
+boost::program_options::variables_map parse(const std::string& command, const std::vector<std::string>& arguments,
+                                            const boost::program_options::options_description& options,
+                                            const boost::program_options::positional_options_description& positional = {});
+
+int run_convert(const std::vector<std::string>& arguments);
+int run_inspect(const std::vector<std::string>& arguments);
+int run_synth(const std::vector<std::string>& arguments);
+int run_plan(const std::vector<std::string>& arguments);
+int run_generate(const std::vector<std::string>& arguments);
+int run_logits(const std::vector<std::string>& arguments);
+int run_diff(const std::vector<std::string>& arguments);
+int run_selftest(const std::vector<std::string>& arguments);
+
+}  // namespace moesaic::apps

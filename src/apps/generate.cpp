@@ -1,0 +1,120 @@
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.hpp"
+#include "apps/options.hpp"
+#include "apps/prompts.hpp"
+#include "base/log.hpp"
+#include "comm/agree.hpp"
+#include "engine/capture.hpp"
+#include "engine/generation.hpp"
+#include "engine/layer_hashes.hpp"
+#include "engine/stage_table.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+void put(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    fail("standard output cannot be written");
+}
+
+/// One prompt: its text as it comes. Several: a JSON line each, in input order.
+class Output {
+ public:
+  Output(std::size_t num_prompts, bool has_text) : single_(num_prompts == 1), has_text_(has_text) {}
+
+  Generation::Events events() {
+    return {[this](std::int32_t, const std::string& text) {
+              if (single_) put(text);
+            },
+            [this](std::int32_t sequence, const Continuation& result) { finish(sequence, result); }};
+  }
+
+ private:
+  void finish(std::int32_t sequence, const Continuation& result) {
+    if (single_ && has_text_) return put("\n");
+    nlohmann::ordered_json line = {{"index", sequence},
+                                   {"text", has_text_ ? nlohmann::ordered_json(result.text) : nullptr},
+                                   {"tokens", result.tokens},
+                                   {"finish_reason", name(result.finish_reason)}};
+    lines_[sequence] = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    for (auto first = lines_.begin(); first != lines_.end() && first->first == next_; first = lines_.begin()) {
+      put(first->second);
+      lines_.erase(first);
+      ++next_;
+    }
+  }
+
+  bool single_, has_text_;
+  std::map<std::int32_t, std::string> lines_;  // finished, waiting for earlier ones
+  std::int32_t next_ = 0;
+};
+
+void print_report(const Generation& generation, const std::string& table) {
+  const auto rates = generation.rates();
+  spdlog::info("{} prompt tokens, {} generated; prefill {:.1f} tokens/s, decode {:.1f} tokens/s", rates.prompt_tokens,
+               rates.drawn_tokens, rates.prefill_tokens_per_s, rates.decode_tokens_per_s);
+  spdlog::info("{}", table);
+  spdlog::info("logits hash: {}", generation.hash().hex());
+}
+
+}  // namespace
+
+int run_generate(const std::vector<std::string>& arguments) {
+  ModelOptions model;
+  PromptOptions prompt;
+  GenerationOptions generation;
+  std::string hash_file;
+  po::options_description options;
+  options.add(model_options(model)).add(prompt_options(prompt)).add(sampling_options(generation.sampling));
+  options.add(run_options(generation.prefill_chunk));
+  po::options_description more("generation");
+  more.add_options()
+      ("max-tokens", ranged(&generation.max_tokens, "max-tokens", std::int64_t{1}, std::int64_t{1} << 40)->default_value(64),
+       "most tokens drawn for a prompt")
+      ("stop", po::value(&generation.stop_strings), "text that ends a continuation and is not part of it; may be repeated")
+      ("ignore-eos", po::bool_switch(&generation.ignore_eos), "go on after the end token")
+      ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file");
+  options.add(more);
+  const auto map = parse("generate", arguments, options);
+  if (map.contains("help")) return kSuccess;
+  check(prompt);
+  for (const std::string& stop : generation.stop_strings)
+    if (stop.empty()) fail("--stop is empty, expected a text");
+
+  const comm::Communicator world = comm::Communicator::world();
+  model.layout.ranks = world.size();
+  const OpenedModel opened = open_model(world, model);
+  const ModelConfig& config = opened.grid.config();
+
+  std::optional<io::Tokenizer> tokenizer;
+  std::vector<std::vector<std::int32_t>> prompts;
+  plan::Workload workload;
+  comm::on_root(world, [&] {
+    check_writable(hash_file, "hash-layers");
+    if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
+    prompts = read_prompts(prompt, config, tokenizer ? &*tokenizer : nullptr, model.store);
+    workload.num_sequences = std::ssize(prompts);
+    for (const auto& tokens : prompts)
+      workload.context = std::max(workload.context, std::min(std::ssize(tokens) + generation.max_tokens, config.sequence_len));
+  });
+  const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
+
+  LayerHashes layer_hashes;
+  if (!hash_file.empty()) stage->watch(&layer_hashes);
+  std::optional<Output> output;
+  std::optional<Generation> driver;
+  if (world.rank() == 0) {
+    output.emplace(prompts.size(), tokenizer.has_value());
+    driver.emplace(opened.grid, prompts, generation, tokenizer ? &*tokenizer : nullptr, output->events());
+  }
+  run(world, *stage, driver ? &*driver : nullptr);
+  if (!hash_file.empty()) layer_hashes.write(world, hash_file, fmt::format("generate {}", name(model.numerics)));
+  const std::string table = stage_table(world);
+  if (driver) print_report(*driver, table);
+  return kSuccess;
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,124 @@
+#include <thread>
+
+#include "apps/command.hpp"
+#include "base/error.hpp"
+#include "io/progress.hpp"
+#include "io/store_header.hpp"
+#include "io/store_reader.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+using nlohmann::json;
+
+struct InspectOptions {
+  std::string store;
+  bool tensors = false, verify = false, as_json = false;
+};
+
+json tensor_json(const io::StoredTensor& tensor) {
+  const auto& spec = tensor.spec;
+  return {{"name", spec.name},
+          {"dtype", name(spec.dtype)},
+          {"shape", spec.shape},
+          {"offset_bytes", tensor.offset_bytes},
+          {"size_bytes", spec.size_bytes()},
+          {"num_pieces", spec.num_pieces()},
+          {"piece_bytes", spec.piece_bytes()}};
+}
+
+void print_json(const InspectOptions& options, const io::StoreIndex& index, const std::vector<std::string>& wrong) {
+  json root{{"path", options.store},
+            {"version", io::kStoreVersion},
+            {"file_size_bytes", index.file_size_bytes},
+            {"weight_bytes", index.weight_bytes()},
+            {"config", to_json(index.config())},
+            {"scale_groups", {{"attn_out", index.groups().attn_out}, {"moe_down", index.groups().moe_down}}},
+            {"provenance", index.provenance()},
+            {"tokenizer", nullptr}};
+  if (index.tokenizer)
+    root["tokenizer"] = {{"num_pieces", index.tokenizer->num_pieces},
+                         {"size_bytes", index.tokenizer->extent.size_bytes},
+                         {"hash", index.tokenizer->hash.hex()}};
+  if (options.tensors)
+    for (const auto& tensor : index.tensors()) root["tensors"].push_back(tensor_json(tensor));
+  if (options.verify) root["verify"] = {{"sound", wrong.empty()}, {"wrong", wrong}};
+  fmt::print("{}\n", root.dump(2, ' ', false, json::error_handler_t::replace));
+}
+
+void print_summary(const std::string& path, const io::StoreIndex& index) {
+  const ModelConfig& c = index.config();
+  fmt::print("{}: Moesaic store, version {}, {}\n", path, io::kStoreVersion, io::readable_bytes(index.file_size_bytes));
+  fmt::print("  model       {} layers, width {}, {} query / {} key-value heads of {}, {} experts of width {}, top {}\n",
+             c.num_layers, c.emb_size, c.num_q_heads, c.num_kv_heads, c.key_size, c.num_experts, c.ffn_size,
+             c.num_selected_experts);
+  fmt::print("  tokens      vocabulary {}, context {}, begin {}, end {}, padding {}\n", c.vocab_size, c.sequence_len,
+             c.bos_token, c.eos_token, c.pad_token);
+  fmt::print("  constants   embedding x {}, output x {}, attention x {}, cap {}, eps {}, rope base {}\n",
+             c.embedding_multiplier, c.output_multiplier, c.attn_output_multiplier, c.attn_logit_cap, c.rms_norm_eps,
+             c.rope_base);
+  std::int64_t num_pieces = 0;
+  for (const auto& tensor : index.tensors()) num_pieces += tensor.spec.num_pieces();
+  fmt::print("  weights     {} in {} tensors, {} pieces; int8, input groups of the scales: attention {}, experts {}\n",
+             io::readable_bytes(index.weight_bytes()), index.tensors().size(), num_pieces, index.groups().attn_out,
+             index.groups().moe_down);
+  if (index.tokenizer)
+    fmt::print("  tokenizer   SentencePiece, {} pieces, {}\n", index.tokenizer->num_pieces,
+               io::readable_bytes(index.tokenizer->extent.size_bytes));
+  else
+    fmt::print("  tokenizer   none\n");
+  for (const auto& [key, value] : index.provenance().items())
+    fmt::print("  {:<11} {}\n", key == "source_format" ? "format" : key,
+               value.is_string() ? value.get<std::string>() : value.dump());
+}
+
+void print_tensors(const io::StoreIndex& index) {
+  fmt::print("\n{:<30} {:>5} {:>24} {:>15} {:>15} {:>7} {:>12}\n", "tensor", "type", "shape", "offset (B)", "size (B)",
+             "pieces", "piece (B)");
+  for (const auto& tensor : index.tensors()) {
+    const auto& spec = tensor.spec;
+    fmt::print("{:<30} {:>5} {:>24} {:>15} {:>15} {:>7} {:>12}\n", spec.name, name(spec.dtype),
+               fmt::format("({})", fmt::join(spec.shape, ", ")), tensor.offset_bytes, spec.size_bytes(), spec.num_pieces(),
+               spec.piece_bytes());
+  }
+}
+
+std::vector<std::string> verify(const std::string& path, const io::StoreIndex& index) {
+  const io::StoreReader reader(path, index, io::Verify::kFull);
+  io::Progress progress("verifying", index.weight_bytes());
+  const int num_threads = static_cast<int>(std::thread::hardware_concurrency());
+  return reader.verify_all(num_threads, [&](std::int64_t done, std::int64_t) { progress.report(done); });
+}
+
+}  // namespace
+
+int run_inspect(const std::vector<std::string>& arguments) {
+  namespace po = boost::program_options;
+  InspectOptions inspect;
+  po::options_description options("inspect FILE");
+  options.add_options()
+      ("store", po::value(&inspect.store)->required(), "the store (also without the option's name)")
+      ("tensors", po::bool_switch(&inspect.tensors), "list the tensors")
+      ("verify", po::bool_switch(&inspect.verify), "read everything and name every wrong piece (then exit code 2)")
+      ("json", po::bool_switch(&inspect.as_json), "JSON instead of text");
+  po::positional_options_description positional;
+  positional.add("store", 1);
+  if (parse("inspect", arguments, options, positional).contains("help")) return kSuccess;
+
+  const auto index = io::StoreReader::read_index(inspect.store, io::Verify::kOff);
+  const auto wrong = inspect.verify ? verify(inspect.store, index) : std::vector<std::string>();
+  if (inspect.as_json) {
+    print_json(inspect, index, wrong);
+    return wrong.empty() ? kSuccess : kRefused;
+  }
+  print_summary(inspect.store, index);
+  if (inspect.tensors) print_tensors(index);
+  if (!inspect.verify) return kSuccess;
+  fmt::print("\n");
+  for (const auto& message : wrong) fmt::print("WRONG {}\n", message);
+  if (wrong.empty()) fmt::print("verified: every piece, the tokenizer and the HDF5 structure are as they were written\n");
+  else fmt::print("{} wrong\n", wrong.size());
+  return wrong.empty() ? kSuccess : kRefused;
+}
+
+}  // namespace moesaic::apps

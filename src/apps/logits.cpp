@@ -1,0 +1,133 @@
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+
+#include "apps/command.hpp"
+#include "apps/options.hpp"
+#include "base/log.hpp"
+#include "comm/agree.hpp"
+#include "engine/capture.hpp"
+#include "engine/layer_hashes.hpp"
+#include "engine/logits_run.hpp"
+#include "engine/stage_table.hpp"
+#include "io/hdf5.hpp"
+#include "io/token_file.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+/// The result file, written row by row under a temporary name; rank 0 only.
+class LogitsFile {
+ public:
+  LogitsFile(const std::string& path, const ModelConfig& config, const std::vector<std::vector<std::int32_t>>& sequences,
+             bool hidden, bool routing)
+      : path_(path), file_(io::Hdf5File::create(temporary())) {
+    const ModelConfig& c = config;
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      const std::string group = fmt::format("/seq{}/", i);
+      const std::int64_t num_tokens = std::ssize(sequences[i]);
+      file_->create_dataset<std::int32_t>(group + "tokens", {num_tokens})
+          .write_rows<std::int32_t>({0}, std::span<const std::int32_t>(sequences[i]));
+      logits_.push_back(file_->create_dataset<float>(group + "logits", {num_tokens, c.vocab_size}));
+      if (hidden) hidden_.push_back(file_->create_dataset<float>(group + "hidden", {c.num_layers + 1, num_tokens, c.emb_size}));
+      if (!routing) continue;
+      const std::vector<std::int64_t> shape = {c.num_layers, num_tokens, c.num_selected_experts};
+      experts_.push_back(file_->create_dataset<std::int32_t>(group + "experts", shape));
+      gates_.push_back(file_->create_dataset<float>(group + "gates", shape));
+    }
+  }
+  ~LogitsFile() {
+    if (done_) return;
+    std::error_code ignored;
+    std::filesystem::remove(temporary(), ignored);
+  }
+
+  LogitsRun::TakeRow take_row() {
+    return [this](std::int32_t sequence, std::int32_t position, std::span<const float> logits) {
+      at(logits_, sequence).write_rows<float>({position}, logits);
+    };
+  }
+  CaptureSink capture_sink() {
+    return {[this](std::int32_t sequence, std::int32_t position, std::int32_t index, std::span<const float> hidden) {
+              at(hidden_, sequence).write_rows<float>({index, position}, hidden);
+            },
+            [this](std::int32_t sequence, std::int32_t position, std::int32_t layer, std::span<const std::int32_t> experts,
+                   std::span<const float> gates) {
+              at(experts_, sequence).write_rows<std::int32_t>({layer, position}, experts);
+              at(gates_, sequence).write_rows<float>({layer, position}, gates);
+            }};
+  }
+  void finish() {
+    for (auto* datasets : {&logits_, &hidden_, &experts_, &gates_}) datasets->clear();
+    file_->close();
+    std::filesystem::rename(temporary(), path_);
+    done_ = true;
+  }
+
+ private:
+  std::string temporary() const { return path_ + ".part"; }
+  static io::Hdf5Dataset& at(std::vector<io::Hdf5Dataset>& datasets, std::int32_t sequence) {
+    return datasets[static_cast<std::size_t>(sequence)];
+  }
+
+  std::string path_;
+  std::optional<io::Hdf5File> file_;
+  std::vector<io::Hdf5Dataset> logits_, hidden_, experts_, gates_;
+  bool done_ = false;
+};
+
+}  // namespace
+
+int run_logits(const std::vector<std::string>& arguments) {
+  ModelOptions model;
+  std::string token_file, out, hash_file;
+  std::int64_t prefill_chunk = 0;
+  bool hidden = false, routing = false;
+  po::options_description options;
+  options.add(model_options(model)).add(run_options(prefill_chunk));
+  po::options_description more("logits");
+  more.add_options()
+      ("tokens", po::value(&token_file)->required(), "a JSON list of token lists")
+      ("out", po::value(&out)->required(), "HDF5 file to write: /seqN/logits (T, V) float32")
+      ("hidden", po::bool_switch(&hidden), "adds /seqN/hidden (L+1, T, D)")
+      ("routing", po::bool_switch(&routing), "adds /seqN/experts and /seqN/gates (L, T, A), best first")
+      ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file");
+  options.add(more);
+  const auto map = parse("logits", arguments, options);
+  if (map.contains("help")) return kSuccess;
+
+  const comm::Communicator world = comm::Communicator::world();
+  model.layout.ranks = world.size();
+  const OpenedModel opened = open_model(world, model);
+  const ModelConfig& config = opened.grid.config();
+
+  std::optional<LogitsFile> file;
+  std::optional<LogitsRun> driver;
+  plan::Workload workload;
+  comm::on_root(world, [&] {
+    check_writable(hash_file, "hash-layers");
+    check_writable(out, "out");
+    auto sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
+    workload.num_sequences = std::ssize(sequences);
+    for (const auto& tokens : sequences) workload.context = std::max(workload.context, std::ssize(tokens));
+    file.emplace(out, config, sequences, hidden, routing);
+    driver.emplace(opened.grid, std::move(sequences), prefill_chunk, file->take_row());
+  });
+  const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
+
+  Probes probes;
+  LayerHashes layer_hashes;
+  Capture capture(world, hidden, routing, file ? file->capture_sink() : CaptureSink{});
+  if (hidden || routing) probes.add(&capture);
+  if (!hash_file.empty()) probes.add(&layer_hashes);
+  if (!probes.empty()) stage->watch(&probes);
+  run(world, *stage, driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
+  comm::on_root(world, [&] { file->finish(); });
+  if (!hash_file.empty()) layer_hashes.write(world, hash_file, fmt::format("logits {}", name(model.numerics)));
+  const std::string table = stage_table(world);
+  spdlog::info("{}", table);
+  if (driver) std::printf("logits hash: %s\n", driver->hash().hex().c_str());
+  return kSuccess;
+}
+
+}  // namespace moesaic::apps

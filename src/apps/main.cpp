@@ -1,0 +1,88 @@
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "apps/command.hpp"
+#include "base/log.hpp"
+#include "comm/mpi.hpp"
+#include "ops/kernels.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"convert", "an xAI checkpoint into a store (also under mpirun)", true, run_convert},
+    {"inspect", "what a store holds; checks it", false, run_inspect},
+    {"synth", "a synthetic store of a reference geometry", false, run_synth},
+    {"plan", "who would own what on how many ranks", false, run_plan},
+    {"generate", "text from prompts (under mpirun)", true, run_generate},
+    {"logits", "the logits of token lists, to an HDF5 file (under mpirun)", true, run_logits},
+    {"diff", "the first layer and operation where two runs differ", false, run_diff},
+    {"selftest", "checks this machine and this MPI job (under mpirun)", true, run_selftest},
+};
+
+void print_usage(std::FILE* to) {
+  std::fprintf(to, "usage: moesaic COMMAND [options]; moesaic COMMAND --help explains one\n\n");
+  for (const Command& command : kCommands) std::fprintf(to, "  %-10s %s\n", command.name, command.summary);
+}
+
+const Command* find(std::string_view name) {
+  for (const Command& command : kCommands)
+    if (name == command.name) return &command;
+  return nullptr;
+}
+
+/// All ranks throw the same Error; one prints it.
+int run(const Command& command, const std::vector<std::string>& arguments, bool prints) {
+  try {
+    return command.run(arguments);
+  } catch (const Error& error) {
+    if (prints) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
+    return kRefused;
+  }
+}
+
+int run_under_mpi(const Command& command, const std::vector<std::string>& arguments, int argc, char** argv) {
+  const comm::Session session(argc, argv);
+  const comm::Communicator world = comm::Communicator::world();
+  start_logging(world.rank());
+  try {
+    if (const char* tasks = std::getenv("SLURM_NTASKS"); tasks && std::getenv("SLURM_STEP_ID") && world.size() == 1 &&
+                                                         std::atoi(tasks) > 1 && std::getenv("SLURM_PROCID"))
+      fail("Slurm started {} tasks, but each sees an MPI world of 1: start with srun --mpi=pmix", tasks);
+    return run(command, arguments, world.rank() == 0);
+  } catch (const std::exception& caught) {  // of this rank alone: the others cannot know
+    std::fprintf(stderr, "moesaic %s: rank %d: %s\n", command.name, world.rank(), caught.what());
+    std::fflush(stderr);
+    MPI_Abort(MPI_COMM_WORLD, kFailed);
+    return kFailed;
+  }
+}
+
+}  // namespace
+}  // namespace moesaic::apps
+
+int main(int argc, char** argv) {
+  using namespace moesaic;
+  using namespace moesaic::apps;
+  ops::flush_denormals();  // before any thread is made
+  const std::vector<std::string> arguments(argv + (argc > 1 ? 2 : 1), argv + argc);
+  if (argc < 2) return print_usage(stderr), kRefused;
+  const std::string name = argv[1];
+  if (name == "--help" || name == "-h") return print_usage(stdout), kSuccess;
+  if (name == "--version") return std::printf("moesaic %s\n", MOESAIC_VERSION), kSuccess;
+  const Command* command = find(name);
+  if (!command) {
+    std::fprintf(stderr, "moesaic: error: unknown command '%s'; see moesaic --help\n", argv[1]);
+    return kRefused;
+  }
+  if (command->uses_mpi) return run_under_mpi(*command, arguments, argc, argv);
+  start_logging(0);
+  try {
+    return run(*command, arguments, true);
+  } catch (const std::exception& caught) {
+    std::fprintf(stderr, "moesaic %s: %s\n", command->name, caught.what());
+    return kFailed;
+  }
+}

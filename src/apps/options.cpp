@@ -1,0 +1,125 @@
+#include "apps/options.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <limits>
+
+#include "apps/command.hpp"
+#include "base/error.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+void require_range(const char* option, auto value, auto low, auto high) {
+  if (!(value >= low && value <= high)) fail("--{} is {}, expected {} to {}", option, value, low, high);
+}
+
+po::typed_value<std::string>* choice(const char* option, const char* words, const char* fallback, auto&& take) {
+  return po::value<std::string>()->default_value(fallback)->notifier([option, words, take](const std::string& word) {
+    if (!take(word)) fail("--{} is '{}', expected {}", option, word, words);
+  });
+}
+
+po::typed_value<int>* axis(std::optional<int>& into, const char* option) {
+  return po::value<int>()->notifier([&into, option](int value) {
+    require_range(option, value, 1, 1 << 20);
+    into = value;
+  });
+}
+
+}  // namespace
+
+po::variables_map parse(const std::string& command, const std::vector<std::string>& arguments,
+                        const po::options_description& options, const po::positional_options_description& positional) {
+  po::options_description all;
+  all.add(options);
+  all.add_options()("help", "prints this");
+  po::variables_map map;
+  try {
+    const auto style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+    po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), map);
+    if (!map.contains("help")) po::notify(map);
+  } catch (const po::error& error) {
+    fail("{}; see moesaic {} --help", error.what(), command);
+  }
+  if (map.contains("help")) {
+    std::cout << "moesaic " << command << "\n" << options;
+  }
+  return map;
+}
+
+template <class T>
+po::typed_value<T>* ranged(T* into, const char* option, T low, T high) {
+  return po::value<T>(into)->notifier([option, low, high](T value) { require_range(option, value, low, high); });
+}
+template po::typed_value<int>* ranged(int*, const char*, int, int);
+template po::typed_value<std::int64_t>* ranged(std::int64_t*, const char*, std::int64_t, std::int64_t);
+template po::typed_value<float>* ranged(float*, const char*, float, float);
+
+po::options_description layout_options(plan::LayoutRequest& request) {
+  po::options_description options("layout (ranks = pp*dp*tp = pp*ep*etp; what is not given is chosen)");
+  options.add_options()
+      ("pp", axis(request.pp, "pp"), "pipeline stages, 1 to the number of layers")
+      ("dp", axis(request.dp, "dp"), "data-parallel attention groups")
+      ("tp", axis(request.tp, "tp"), "attention shards of a group, at most the kv heads")
+      ("ep", axis(request.ep, "ep"), "expert subsets, 1 to the number of experts")
+      ("etp", axis(request.etp, "etp"), "slices of an expert, 1 to 8");
+  return options;
+}
+
+po::options_description model_options(ModelOptions& options) {
+  po::options_description description("model");
+  description.add_options()
+      ("model", po::value(&options.store)->required(), "the store (moesaic convert makes one)")
+      ("numerics", choice("numerics", "f32 or w8a16", "w8a16", [&](const std::string& word) {
+         const auto numerics = numerics_from(word);
+         if (numerics) options.numerics = *numerics;
+         return numerics.has_value();
+       }), "f32: exact reference; w8a16: bf16 activations")
+      ("isa", po::value(&options.isa)->default_value("auto"), "instruction path: auto, avx512, avx2 or portable")
+      ("threads", ranged(&options.num_threads, "threads", 0, 4096)->default_value(0),
+       "threads of each rank; 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK or the rank's share of the node")
+      ("verify", choice("verify", "full, fast or off", "full", [&](const std::string& word) {
+         const auto verify = io::verify_from(word);
+         if (verify) options.verify = *verify;
+         return verify.has_value();
+       }), "how much of the weights is checked while loading: full, fast (samples) or off");
+  description.add(layout_options(options.layout));
+  return description;
+}
+
+po::options_description run_options(std::int64_t& prefill_chunk) {
+  po::options_description options("run");
+  options.add_options()
+      ("prefill-chunk", ranged(&prefill_chunk, "prefill-chunk", std::int64_t{0}, std::int64_t{1} << 24)->default_value(512),
+       "prompt tokens of a sequence that pass together; 0: the whole prompt");
+  return options;
+}
+
+po::options_description sampling_options(SamplingOptions& options) {
+  constexpr float kLargest = std::numeric_limits<float>::max(), kSmallest = std::numeric_limits<float>::min();
+  po::options_description description("sampling, applied in this order");
+  description.add_options()
+      ("repetition-penalty", ranged(&options.repetition_penalty, "repetition-penalty", kSmallest, kLargest)->default_value(1),
+       "positive logits / r, negative * r, for tokens already seen")
+      ("temperature", ranged(&options.temperature, "temperature", 0.0f, kLargest)->default_value(0),
+       "0: always the likeliest token")
+      ("top-k", ranged(&options.top_k, "top-k", 0, std::numeric_limits<int>::max())->default_value(0),
+       "keep the k likeliest tokens; 0: all")
+      ("top-p", ranged(&options.top_p, "top-p", kSmallest, 1.0f)->default_value(1),
+       "keep the smallest set with this probability")
+      ("seed", po::value(&options.seed)->default_value(0), "of the random numbers");
+  return description;
+}
+
+void check_writable(const std::string& file, const char* option) {
+  if (file.empty()) return;
+  const bool existed = std::filesystem::exists(file);
+  std::ofstream stream(file, std::ios::app);
+  if (!stream) fail("--{} {}: cannot be written; is the directory there and writable?", option, file);
+  stream.close();
+  if (!existed) std::filesystem::remove(file);
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/model_loader.hpp"
+#include "engine/sampler.hpp"
+#include "engine/scheduler.hpp"
+
+/// Options that several commands share, each declared once: name, default, unit, range, help.
+namespace moesaic::apps {
+
+namespace po = boost::program_options;
+
+/// A number option whose value must lie in [low, high]; `text` is its help.
+template <class T>
+po::typed_value<T>* ranged(T* into, const char* option, T low, T high);
+
+/// --pp --dp --tp --ep --etp.
+po::options_description layout_options(plan::LayoutRequest& request);
+
+/// --model, --numerics, --isa, --threads, --verify and the layout.
+po::options_description model_options(ModelOptions& options);
+
+/// --prefill-chunk.
+po::options_description run_options(std::int64_t& prefill_chunk);
+
+/// --temperature, --top-k, --top-p, --repetition-penalty, --seed.
+po::options_description sampling_options(SamplingOptions& options);
+
+/// Throws Error when `file` cannot be created or replaced (option names it); leaves it as it was, or absent.
+void check_writable(const std::string& file, const char* option);
+
+}  // namespace moesaic::apps

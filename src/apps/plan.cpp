@@ -1,0 +1,131 @@
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/command.hpp"
+#include "apps/options.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kMiB = 1 << 20;
+
+json to_json(const plan::Layout& layout) {
+  return {{"ranks", layout.ranks()}, {"pp", layout.pp},       {"dp", layout.dp},
+          {"tp", layout.tp},         {"ep", layout.ep},       {"etp", layout.etp}};
+}
+
+std::vector<std::int64_t> indices(Range range) {
+  std::vector<std::int64_t> list;
+  for (std::int64_t i = range.begin; i < range.end; ++i) list.push_back(i);
+  return list;
+}
+
+/// "0-3", "5" or "-".
+std::string text(Range range) {
+  if (range.empty()) return "-";
+  return range.size() == 1 ? fmt::format("{}", range.begin) : fmt::format("{}-{}", range.begin, range.end - 1);
+}
+
+/// What one rank holds.
+struct Part {
+  int stage;
+  Range layers, kv_heads, experts, leaves;
+  plan::Footprint memory;
+};
+
+Part part_of(const plan::Grid& grid, int rank, Numerics numerics, const plan::Workload& workload) {
+  const plan::WorldRank world{rank};
+  const plan::StageRank local = grid.in_stage(world);
+  return {grid.stage(world),
+          grid.layers(grid.stage(world)),
+          grid.kv_heads(grid.shard(local)),
+          grid.experts(grid.subset(local)),
+          grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))],
+          plan::footprint(grid, world, numerics, workload)};
+}
+
+void print_json(const plan::Grid& grid, const plan::Choice& choice, Numerics numerics, const plan::Workload& workload) {
+  json root = to_json(choice.layout);
+  root["reason"] = choice.reason;
+  root["numerics"] = name(numerics);
+  for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
+    const Part part = part_of(grid, rank, numerics, workload);
+    root["rank"].push_back({{"stage", part.stage},
+                            {"layers", indices(part.layers)},
+                            {"kv_heads", indices(part.kv_heads)},
+                            {"experts", indices(part.experts)},
+                            {"leaves", indices(part.leaves)},
+                            {"weight_bytes", part.memory.weight_bytes},
+                            {"kv_bytes", part.memory.kv_bytes},
+                            {"buffer_bytes", part.memory.buffer_bytes}});
+  }
+  root["links"] = json::array();
+  for (const plan::Link& link : plan::links(grid, numerics))
+    root["links"].push_back({{"from", index(link.from)}, {"to", index(link.to)}, {"bytes_per_token", link.bytes_per_token}});
+  fmt::print("{}\n", root.dump());
+}
+
+void print_text(const plan::Grid& grid, const plan::Choice& choice, Numerics numerics, const plan::Workload& workload) {
+  fmt::print("{} ranks: {} ({})\n", choice.layout.ranks(), choice.layout.text(), choice.reason);
+  fmt::print("memory for {} sequence{} of {} tokens, {} rows a micro-batch, {}\n\n", workload.num_sequences,
+             workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows, name(numerics));
+  fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads", "experts",
+             "leaves", "weights (MiB)", "KV (MiB)", "buffers (MiB)");
+  for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
+    const Part part = part_of(grid, rank, numerics, workload);
+    fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank, part.stage, text(part.layers),
+               text(part.kv_heads), text(part.experts), text(part.leaves), static_cast<double>(part.memory.weight_bytes) / kMiB,
+               static_cast<double>(part.memory.kv_bytes) / kMiB, static_cast<double>(part.memory.buffer_bytes) / kMiB);
+  }
+  const auto links = plan::links(grid, numerics);
+  if (links.empty()) return;
+  fmt::print("\nexpected bytes for one token, uniform routing\n{:>5} {:>5} {:>12}\n", "from", "to", "bytes");
+  for (const plan::Link& link : links)
+    fmt::print("{:>5} {:>5} {:>12.0f}\n", index(link.from), index(link.to), link.bytes_per_token);
+}
+
+}  // namespace
+
+int run_plan(const std::vector<std::string>& arguments) {
+  std::string store;
+  ModelOptions model;
+  plan::Workload workload;
+  po::options_description options("plan");
+  std::string numerics_word;
+  options.add_options()
+      ("model", po::value(&store)->required(), "the store")
+      ("ranks", ranged(&model.layout.ranks, "ranks", 1, 1 << 20)->required(), "MPI ranks of the job")
+      ("numerics", po::value(&numerics_word)->default_value("w8a16"), "f32 or w8a16")
+      ("sequences", ranged(&workload.num_sequences, "sequences", std::int64_t{1}, std::int64_t{1} << 24)->default_value(1),
+       "sequences at a time")
+      ("context", ranged(&workload.context, "context", std::int64_t{0}, std::int64_t{1} << 24)->default_value(0),
+       "tokens a sequence may reach; 0: the model's longest")
+      ("batch-rows", ranged(&workload.batch_rows, "batch-rows", std::int64_t{1}, std::int64_t{1} << 24)->default_value(512),
+       "rows of a micro-batch")
+      ("json", "for programs");
+  options.add(layout_options(model.layout));
+  const auto map = parse("plan", arguments, options);
+  if (map.contains("help")) return kSuccess;
+  const auto numerics = numerics_from(numerics_word);
+  if (!numerics) fail("--numerics is '{}', expected f32 or w8a16", numerics_word);
+
+  const ModelConfig config = io::StoreReader::read_index(store, io::Verify::kOff).config();
+  if (workload.context == 0) workload.context = config.sequence_len;
+  const plan::PlanResult result = plan::choose_layout(config, model.layout, *numerics);
+  const bool as_json = map.contains("json");
+  if (!result.choice) {
+    if (!as_json) fail("{}", result.refusal.message());
+    json nearest = json::array();
+    for (const plan::Layout& layout : result.refusal.nearest) nearest.push_back(to_json(layout));
+    fmt::print("{}\n", json{{"error", "no layout for " + result.refusal.error}, {"rule", result.refusal.rule}, {"nearest", nearest}}.dump());
+    return kRefused;
+  }
+  const plan::Grid grid(config, result.choice->layout);
+  (as_json ? print_json : print_text)(grid, *result.choice, *numerics, workload);
+  return kSuccess;
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,71 @@
+#include "apps/prompts.hpp"
+
+#include <fstream>
+
+#include "base/error.hpp"
+#include "io/token_file.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+namespace po = boost::program_options;
+
+std::vector<std::string> read_lines(const std::string& path) {
+  std::ifstream stream(path);
+  if (!stream) fail("--prompt-file {}: cannot be opened", path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(stream, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    lines.push_back(std::move(line));
+  }
+  if (stream.bad()) fail("--prompt-file {}: cannot be read", path);
+  if (lines.empty()) fail("--prompt-file {}: has no line, expected one prompt a line", path);
+  return lines;
+}
+
+}  // namespace
+
+po::options_description prompt_options(PromptOptions& options) {
+  po::options_description description("prompts (one of)");
+  description.add_options()
+      ("prompt", po::value(&options.prompts), "a text; may be repeated")
+      ("prompt-file", po::value(&options.prompt_file), "a file with one prompt a line")
+      ("tokens", po::value(&options.token_file), "a JSON list of token lists")
+      ("truncate", po::value<std::string>()->notifier([&](const std::string& side) {
+         if (side != "left") fail("--truncate is '{}', expected left", side);
+         options.truncate_left = true;
+       }), "left: a prompt longer than the context loses its beginning; otherwise it is refused");
+  return description;
+}
+
+void check(const PromptOptions& options) {
+  const int sources = !options.prompts.empty() + !options.prompt_file.empty() + !options.token_file.empty();
+  if (sources != 1)
+    fail("{} of --prompt, --prompt-file and --tokens given, expected exactly one", sources == 0 ? "none" : "several");
+}
+
+std::vector<std::vector<std::int32_t>> read_prompts(const PromptOptions& options, const ModelConfig& config,
+                                                    const io::Tokenizer* tokenizer, const std::string& store) {
+  std::vector<std::vector<std::int32_t>> prompts;
+  if (!options.token_file.empty()) {
+    prompts = io::read_token_file(options.token_file, {config.vocab_size, {}});
+  } else {
+    if (!tokenizer)
+      fail("{}: has no tokenizer, so it takes --tokens only; convert again with --tokenizer FILE", store);
+    for (const std::string& text : options.prompt_file.empty() ? options.prompts : read_lines(options.prompt_file))
+      prompts.push_back(tokenizer->encode(text));
+  }
+  const auto longest = static_cast<std::size_t>(config.sequence_len);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const std::string what = fmt::format("prompt {}", i);
+    if (options.truncate_left && prompts[i].size() > longest)
+      prompts[i].erase(prompts[i].begin(), prompts[i].end() - static_cast<std::ptrdiff_t>(longest));
+    if (prompts[i].empty()) fail("{} is empty", what);
+    if (prompts[i].size() > longest)
+      fail("{} has {} tokens, the model's context is {}; shorten it, or give --truncate left", what, prompts[i].size(), longest);
+    io::check_tokens(prompts[i], what, {config.vocab_size, config.sequence_len});
+  }
+  return prompts;
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,202 @@
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "apps/command.hpp"
+#include "apps/options.hpp"
+#include "base/log.hpp"
+#include "comm/agree.hpp"
+#include "comm/exchange.hpp"
+#include "device/machine.hpp"
+#include "engine/logits_run.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+constexpr ops::Isa kPaths[] = {ops::Isa::kPortable, ops::Isa::kAvx2, ops::Isa::kAvx512};
+
+/// Prints one verdict a check on rank 0 and remembers whether all passed. Every check is collective.
+class Report {
+ public:
+  explicit Report(const comm::Communicator& world) : world_(world) {}
+
+  /// `problem` of any rank makes it FAIL; `facts` are rank 0's.
+  void check(const std::string& what, const std::optional<std::string>& problem, const std::string& facts = "") {
+    std::optional<std::string> first = problem;
+    try {
+      comm::agree(world_, problem);
+    } catch (const Error& error) {
+      first = error.what();
+    }
+    all_passed_ &= !first.has_value();
+    if (world_.rank() != 0) return;
+    const std::string& detail = first ? *first : facts;
+    std::printf("%s  %s%s%s\n", first ? "FAIL" : "PASS", what.c_str(), detail.empty() ? "" : ": ", detail.c_str());
+    std::fflush(stdout);
+  }
+  bool all_passed() const { return all_passed_; }
+
+ private:
+  const comm::Communicator& world_;
+  bool all_passed_ = true;
+};
+
+std::string demo_store() {
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/moesaic/demo.h5").string();
+}
+
+/// What is run again and again: a store whose index rank 0 has read, and some token lists.
+struct Case {
+  std::string store;
+  io::StoreIndex index;
+  std::vector<std::vector<std::int32_t>> sequences;
+};
+
+/// Some sequences of unequal length that reach all of the vocabulary.
+std::vector<std::vector<std::int32_t>> make_sequences(const ModelConfig& config) {
+  std::vector<std::vector<std::int32_t>> sequences;
+  std::uint64_t state = 1;
+  for (const std::int64_t length : {70, 1, 9, 33}) {
+    auto& tokens = sequences.emplace_back();
+    for (std::int64_t i = 0; i < std::min(length, config.sequence_len); ++i) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      tokens.push_back(static_cast<std::int32_t>(1 + (state >> 33) % static_cast<std::uint64_t>(config.vocab_size - 1)));
+    }
+  }
+  return sequences;
+}
+
+/// The hash of a run on all ranks of a communicator; every rank gets rank 0's.
+Hash128 hash_of(const comm::Communicator& comm, const Case& test, const plan::Layout& layout, const ops::Kernels& kernels,
+                std::int64_t prefill_chunk) {
+  const io::StoreReader reader(test.store, test.index, io::Verify::kOff);
+  const plan::Grid grid(test.index.config(), layout);
+  Stage stage(comm, grid, kernels, load_weights(reader, grid, plan::WorldRank{comm.rank()}, kernels.numerics));
+  LogitsRun driver(grid, test.sequences, prefill_chunk);
+  run(comm, stage, comm.rank() == 0 ? &driver : nullptr);
+  std::string hex = comm.rank() == 0 ? driver.hash().hex() : "";
+  comm.broadcast(hex, 0);
+  return Hash128::from_hex(hex);
+}
+
+std::optional<std::string> differs(const Hash128& expected, const Hash128& found) {
+  if (expected == found) return std::nullopt;
+  return fmt::format("hash {}, expected {}", found.hex(), expected.hex());
+}
+
+/// At most `most` layouts of the job's rank count, spread over all there are.
+std::vector<plan::Layout> some_layouts(const ModelConfig& config, int ranks, std::size_t most) {
+  const auto all = plan::all_layouts(config, ranks);
+  std::vector<plan::Layout> some;
+  const std::size_t count = std::min(most, all.size());
+  for (std::size_t i = 0; i < count; ++i) some.push_back(all[i * all.size() / count]);
+  return some;
+}
+
+/// Every rank computes on its own with every path, then all together in several layouts.
+void check_numerics(const comm::Communicator& world, const Case& test, Numerics numerics, Report& report) {
+  const auto self = comm::Communicator::self();
+  const plan::Layout alone;
+  const Hash128 expected = hash_of(self, test, alone, ops::kernels(ops::Isa::kPortable, numerics), 0);
+  std::string root_hex = expected.hex();
+  world.broadcast(root_hex, 0);
+  report.check(fmt::format("{} portable path, the same on all ranks", name(numerics)),
+               differs(Hash128::from_hex(root_hex), expected), expected.hex());
+  for (const ops::Isa isa : kPaths) {
+    if (isa == ops::Isa::kPortable || numerics == Numerics::kF32) continue;
+    const bool everywhere = world.min(ops::supported(isa)) > 0;
+    if (!everywhere) {
+      if (world.rank() == 0) std::printf("SKIP  %s path: not on every processor of this job\n", name(isa).data());
+      continue;
+    }
+    report.check(fmt::format("{} {} path against the portable one", name(numerics), name(isa)),
+                 differs(expected, hash_of(self, test, alone, ops::kernels(isa, numerics), 16)));
+  }
+  const ops::Kernels& best = ops::kernels(ops::isa_from_option("auto"), numerics);
+  constexpr std::size_t kMostLayouts = 6;
+  for (const plan::Layout& layout : some_layouts(test.index.config(), world.size(), kMostLayouts))
+    report.check(fmt::format("{} {} ranks, {}", name(numerics), world.size(), layout.text()),
+                 differs(expected, hash_of(world, test, layout, best, 7)));
+}
+
+/// Every rank sends every other a message that names both, in sizes around the switch-over points of MPI's protocols.
+void check_transport(const comm::Communicator& world, Report& report) {
+  comm::RowExchange exchange(world);
+  const auto ranks = static_cast<std::size_t>(world.size());
+  const std::vector<std::int32_t> counts(ranks, 1);
+  std::optional<std::string> problem;
+  for (const std::size_t size_bytes : {std::size_t{8}, std::size_t{4096}, std::size_t{1} << 20}) {
+    std::vector<std::uint64_t> send(ranks * size_bytes / 8), recv(send.size());
+    const auto content = [&](std::size_t from, std::size_t to, std::size_t i) { return from << 40 | to << 20 | i; };
+    const std::size_t words = size_bytes / 8;
+    const auto me = static_cast<std::size_t>(world.rank());
+    for (std::size_t to = 0; to < ranks; ++to)
+      for (std::size_t i = 0; i < words; ++i) send[to * words + i] = content(me, to, i);
+    exchange.all_to_all(send.data(), counts, recv.data(), counts, size_bytes);
+    for (std::size_t from = 0; from < ranks; ++from)
+      for (std::size_t i = 0; i < words; ++i)
+        if (recv[from * words + i] != content(from, me, i) && !problem)
+          problem = fmt::format("{} bytes from rank {} arrived wrong", size_bytes, from);
+  }
+  char version[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MOESAIC_MPI(MPI_Get_library_version(version, &length));
+  const std::string library(version, std::min<std::size_t>(static_cast<std::size_t>(length), std::string_view(version).find(',')));
+  report.check("transport: all-to-all of 8 B, 4 KiB and 1 MiB", problem, library);
+}
+
+void check_machine(const comm::Communicator& world, int num_threads, Report& report) {
+  const comm::Communicator node = world.split_node();
+  const int allowed = device::allowed_processors();
+  report.check("binding", allowed < num_threads
+                              ? std::optional(fmt::format("{} threads on {} processors of {}; bind with --bind-to none or more "
+                                                          "cpus per task", num_threads, allowed, device::host_name()))
+                              : std::nullopt,
+               fmt::format("{} threads a rank on {} processors, {} ranks on {}", num_threads, allowed, node.size(),
+                           device::host_name()));
+  constexpr double kGiB = 1 << 30;
+  const double available = static_cast<double>(device::available_memory_bytes());
+  rlimit locked{};
+  getrlimit(RLIMIT_MEMLOCK, &locked);
+  report.check("memory", available < 0.25 * kGiB
+                             ? std::optional(fmt::format("{:.2f} GiB left on {}", available / kGiB, device::host_name()))
+                             : std::nullopt,
+               fmt::format("{:.1f} GiB left on {}, lockable: {}", available / kGiB, device::host_name(),
+                           locked.rlim_cur == RLIM_INFINITY ? "unlimited" : fmt::format("{:.0f} MiB", static_cast<double>(locked.rlim_cur) / (1 << 20))));
+}
+
+}  // namespace
+
+int run_selftest(const std::vector<std::string>& arguments) {
+  std::string store;
+  int num_threads = 0;
+  po::options_description options("selftest");
+  options.add_options()
+      ("model", po::value(&store), "the store to compute with; default: the demo model that comes with the build")
+      ("threads", ranged(&num_threads, "threads", 0, 4096)->default_value(0), "threads of each rank; 0: chosen");
+  const auto map = parse("selftest", arguments, options);
+  if (map.contains("help")) return kSuccess;
+  if (store.empty()) store = demo_store();
+
+  const comm::Communicator world = comm::Communicator::world();
+  std::string index_text;
+  comm::on_root(world, [&] { index_text = io::StoreReader::read_index(store).serialize(); });
+  world.broadcast(index_text, 0);
+  num_threads = device::threads_per_rank(num_threads, world.split_node().size());
+  set_threads(num_threads);
+  io::StoreIndex index = io::StoreIndex::parse(index_text, store);
+  auto sequences = make_sequences(index.config());
+  const Case test{store, std::move(index), std::move(sequences)};
+
+  Report report(world);
+  check_machine(world, num_threads, report);
+  check_transport(world, report);
+  for (const Numerics numerics : {Numerics::kF32, Numerics::kW8A16}) check_numerics(world, test, numerics, report);
+  if (world.rank() == 0) std::printf("%s\n", report.all_passed() ? "selftest passed" : "selftest FAILED");
+  return report.all_passed() ? kSuccess : kFailed;
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,23 @@
+#include "base/trace.hpp"
+
+namespace moesaic {
+
+std::string_view name(Zone zone) {
+  static constexpr std::array<std::string_view, kNumZones> kNames = {
+      "embed",   "norm",    "gather rows", "attention", "reduce-scatter", "router", "dispatch",
+      "experts", "combine", "hand over",   "head",      "sample",         "step",   "load"};
+  return kNames[static_cast<std::size_t>(zone)];
+}
+
+ZoneTimes& zone_times() {
+  static ZoneTimes times;
+  return times;
+}
+
+TraceZone::~TraceZone() {
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+  zone_times().seconds[static_cast<std::size_t>(zone_)] += elapsed.count();
+  ++zone_times().calls[static_cast<std::size_t>(zone_)];
+}
+
+}  // namespace moesaic

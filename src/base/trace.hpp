@@ -1,0 +1,48 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+namespace moesaic {
+
+/// The stages of a forward pass, as the tables of docs and benchmarks name them.
+enum class Zone : std::uint8_t {
+  kEmbed, kNorm, kGatherRows, kAttention, kReduceScatter, kRouter, kDispatch, kExperts, kCombine, kHandOver, kHead,
+  kSample, kStep, kLoad, kCount
+};
+
+inline constexpr std::size_t kNumZones = static_cast<std::size_t>(Zone::kCount);
+
+std::string_view name(Zone zone);
+
+/// Seconds spent in each zone by this rank's main thread.
+struct ZoneTimes {
+  std::array<double, kNumZones> seconds{};
+  std::array<std::int64_t, kNumZones> calls{};
+};
+
+ZoneTimes& zone_times();
+
+/// Adds its own lifetime to a zone.
+class TraceZone {
+ public:
+  explicit TraceZone(Zone zone) : zone_(zone), start_(std::chrono::steady_clock::now()) {}
+  ~TraceZone();
+  TraceZone(const TraceZone&) = delete;
+  TraceZone& operator=(const TraceZone&) = delete;
+
+ private:
+  Zone zone_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+/// Runs `work` inside a zone.
+template <class Work>
+void timed(Zone zone, Work&& work) {
+  const TraceZone traced(zone);
+  work();
+}
+
+}  // namespace moesaic

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "comm/mpi.hpp"
+
+namespace moesaic::comm {
+
+/// Collective: the verdict of all ranks on what each has just tried. When any rank brings an error, every rank throws
+/// Error with the message of the lowest such rank (prefixed with the rank unless it is 0).
+void agree(const Communicator& comm, const std::optional<std::string>& error);
+
+/// Collective: runs `work` on every rank and agrees on the outcome; Errors and std exceptions count. `work` must not
+/// communicate: a rank that fails would leave the others waiting.
+template <class Work>
+void together(const Communicator& comm, Work&& work) {
+  std::optional<std::string> error;
+  try {
+    work();
+  } catch (const std::bad_alloc&) {
+    error = "out of memory";
+  } catch (const std::exception& caught) {
+    error = caught.what();
+  }
+  agree(comm, error);
+}
+
+/// Collective: `work` runs on rank 0 only; its failure is everybody's.
+template <class Work>
+void on_root(const Communicator& comm, Work&& work) {
+  together(comm, [&] {
+    if (comm.rank() == 0) work();
+  });
+}
+
+}  // namespace moesaic::comm

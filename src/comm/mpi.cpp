@@ -1,0 +1,140 @@
+#include "comm/mpi.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <utility>
+
+namespace moesaic::comm {
+namespace {
+
+/// Bytes travel as 64-byte blocks plus a rest, so that counts of large messages fit MPI's int.
+constexpr std::size_t kLargestMessage_bytes = std::size_t{1} << 30;
+
+template <class Resizable>
+void broadcast_resizable(const Communicator& comm, Resizable& bytes, int root) {
+  unsigned long long size = bytes.size();
+  MOESAIC_MPI(MPI_Bcast(&size, 1, MPI_UNSIGNED_LONG_LONG, root, comm.handle()));
+  bytes.resize(size);
+  for (std::size_t done = 0; done < size; done += kLargestMessage_bytes) {
+    const int part = static_cast<int>(std::min<std::size_t>(kLargestMessage_bytes, size - done));
+    MOESAIC_MPI(MPI_Bcast(bytes.data() + done, part, MPI_BYTE, root, comm.handle()));
+  }
+}
+
+}  // namespace
+
+void mpi_failed(int code, const char* call, const char* file, int line) {
+  char text[MPI_MAX_ERROR_STRING] = "unknown error";
+  int length = 0, rank = -1;
+  MPI_Error_string(code, text, &length);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  char host[256] = "?";
+  gethostname(host, sizeof host - 1);
+  std::fprintf(stderr, "moesaic: rank %d on %s: %s:%d: %s failed: %s\n", rank, host, file, line, call, text);
+  std::fflush(stderr);
+  MPI_Abort(MPI_COMM_WORLD, 1);
+  std::abort();
+}
+
+Session::Session(int& argc, char**& argv) {
+  int provided = 0;
+  MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+  for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
+    MOESAIC_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
+  if (provided < MPI_THREAD_FUNNELED) fail("this MPI offers thread level {}, FUNNELED is needed", provided);
+}
+
+Session::~Session() { MPI_Finalize(); }
+
+Communicator::Communicator(MPI_Comm comm, bool owned) : comm_(comm), owned_(owned) {
+  MOESAIC_MPI(MPI_Comm_rank(comm, &rank_));
+  MOESAIC_MPI(MPI_Comm_size(comm, &size_));
+}
+
+Communicator Communicator::world() { return {MPI_COMM_WORLD, false}; }
+Communicator Communicator::self() { return {MPI_COMM_SELF, false}; }
+
+Communicator::Communicator(Communicator&& other) noexcept
+    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)),
+      owned_(std::exchange(other.owned_, false)),
+      rank_(other.rank_),
+      size_(other.size_) {}
+
+Communicator& Communicator::operator=(Communicator&& other) noexcept {
+  std::swap(comm_, other.comm_);
+  std::swap(owned_, other.owned_);
+  std::swap(rank_, other.rank_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+Communicator::~Communicator() {
+  if (owned_ && comm_ != MPI_COMM_NULL) MPI_Comm_free(&comm_);
+}
+
+Communicator Communicator::split(int color) const {
+  MPI_Comm part = MPI_COMM_NULL;
+  MOESAIC_MPI(MPI_Comm_split(comm_, color, rank_, &part));
+  return {part, true};
+}
+
+Communicator Communicator::split_node() const {
+  MPI_Comm part = MPI_COMM_NULL;
+  MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part));
+  return {part, true};
+}
+
+void Communicator::barrier() const { MOESAIC_MPI(MPI_Barrier(comm_)); }
+
+void Communicator::broadcast(std::vector<std::byte>& bytes, int root) const {
+  broadcast_resizable(*this, bytes, root);
+}
+
+void Communicator::broadcast(std::string& text, int root) const { broadcast_resizable(*this, text, root); }
+
+std::vector<std::vector<std::byte>> Communicator::gather(std::span<const std::byte> bytes, int root) const {
+  const unsigned long long size = bytes.size();
+  std::vector<unsigned long long> sizes(static_cast<std::size_t>(rank_ == root ? size_ : 0));
+  MOESAIC_MPI(MPI_Gather(&size, 1, MPI_UNSIGNED_LONG_LONG, sizes.data(), 1, MPI_UNSIGNED_LONG_LONG, root, comm_));
+  constexpr int kTag = 1;
+  const auto transfer = [&](std::size_t total, auto&& part) {
+    for (std::size_t done = 0; done < total; done += kLargestMessage_bytes)
+      part(done, static_cast<int>(std::min<std::size_t>(kLargestMessage_bytes, total - done)));
+  };
+  if (rank_ != root) {
+    transfer(bytes.size(), [&](std::size_t offset, int count) {
+      MOESAIC_MPI(MPI_Send(bytes.data() + offset, count, MPI_BYTE, root, kTag, comm_));
+    });
+    return {};
+  }
+  std::vector<std::vector<std::byte>> all(static_cast<std::size_t>(size_));
+  for (int source = 0; source < size_; ++source) {
+    auto& into = all[static_cast<std::size_t>(source)];
+    if (source == rank_) {
+      into.assign(bytes.begin(), bytes.end());
+      continue;
+    }
+    into.resize(sizes[static_cast<std::size_t>(source)]);
+    transfer(into.size(), [&](std::size_t offset, int count) {
+      MOESAIC_MPI(MPI_Recv(into.data() + offset, count, MPI_BYTE, source, kTag, comm_, MPI_STATUS_IGNORE));
+    });
+  }
+  return all;
+}
+
+namespace {
+double reduce(MPI_Comm comm, double value, MPI_Op op) {
+  double result = 0;
+  MOESAIC_MPI(MPI_Allreduce(&value, &result, 1, MPI_DOUBLE, op, comm));
+  return result;
+}
+}  // namespace
+
+double Communicator::max(double value) const { return reduce(comm_, value, MPI_MAX); }
+double Communicator::min(double value) const { return reduce(comm_, value, MPI_MIN); }
+double Communicator::sum(double value) const { return reduce(comm_, value, MPI_SUM); }
+
+}  // namespace moesaic::comm

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <mpi.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace moesaic::comm {
+
+/// Ends the job (MPI_Abort): the failed call, its error string, file:line, rank and host.
+[[noreturn]] void mpi_failed(int code, const char* call, const char* file, int line);
+
+/// MPI_Init ... MPI_Finalize. Construct first in main.
+class Session {
+ public:
+  Session(int& argc, char**& argv);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+};
+
+/// A communicator that this object may own; move-only.
+class Communicator {
+ public:
+  static Communicator world();
+  static Communicator self();  ///< this rank alone
+
+  Communicator(Communicator&& other) noexcept;
+  Communicator& operator=(Communicator&& other) noexcept;
+  ~Communicator();
+
+  MPI_Comm handle() const { return comm_; }
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+
+  /// Ranks of one colour, ordered by their rank here.
+  Communicator split(int color) const;
+  /// Ranks that share this rank's memory.
+  Communicator split_node() const;
+
+  void barrier() const;
+  /// Sends `bytes` from root to all; elsewhere it is resized.
+  void broadcast(std::vector<std::byte>& bytes, int root) const;
+  void broadcast(std::string& text, int root) const;
+  /// Concatenates every rank's bytes at root in rank order; sizes may differ. Empty elsewhere.
+  std::vector<std::vector<std::byte>> gather(std::span<const std::byte> bytes, int root) const;
+  double max(double value) const;
+  double min(double value) const;
+  double sum(double value) const;
+
+ private:
+  Communicator(MPI_Comm comm, bool owned);
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  bool owned_ = false;
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+}  // namespace moesaic::comm
+
+/// Every MPI call is checked where it is made.
+#define MOESAIC_MPI(call)                                                                          \
+  do {                                                                                             \
+    if (const int moesaic_code_ = (call); moesaic_code_ != MPI_SUCCESS)                            \
+      ::moesaic::comm::mpi_failed(moesaic_code_, #call, __FILE__, __LINE__);                       \
+  } while (false)

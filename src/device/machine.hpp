@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+/// What this process may use of its node.
+namespace moesaic::device {
+
+std::string host_name();
+
+/// Processors (hardware threads) that the affinity mask of this process allows.
+int allowed_processors();
+
+/// Bytes that this node can still give out: MemAvailable, or what the control group leaves when that is less.
+std::int64_t available_memory_bytes();
+
+/// Largest resident size that this process has had, bytes.
+std::int64_t peak_memory_bytes();
+
+/// Threads for each rank: `asked` when positive, else OMP_NUM_THREADS or SLURM_CPUS_PER_TASK, else the processors that
+/// the rank may use, shared with the node's other ranks when they are bound to the same ones.
+int threads_per_rank(int asked, int ranks_on_node);
+
+}  // namespace moesaic::device

@@ -1,0 +1,122 @@
+#include "engine/layer_hashes.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "base/error.hpp"
+
+namespace moesaic {
+namespace {
+
+constexpr int kNumOperations = static_cast<int>(Operation::kLogits) + 1;
+
+std::optional<std::int32_t> operation_from(std::string_view text) {
+  for (int i = 0; i < kNumOperations; ++i)
+    if (text == name(static_cast<Operation>(i))) return i;
+  return std::nullopt;
+}
+
+std::string describe(const std::tuple<std::int32_t, std::int32_t, std::int32_t>& key) {
+  const auto [sequence, layer, operation] = key;
+  return fmt::format("sequence {}, layer {}, {}", sequence, layer, name(static_cast<Operation>(operation)));
+}
+
+}  // namespace
+
+void LayerHashes::see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) {
+  if (rows.empty()) return;
+  const std::size_t width = values.size() / static_cast<std::size_t>(rows.size());
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    const auto at = static_cast<std::size_t>(row);
+    const auto own = static_cast<std::size_t>(row - rows.begin);
+    records_.push_back({batch.sequences[at], point.layer, static_cast<std::int32_t>(point.operation),
+                        batch.positions[at], hash_bytes(std::as_bytes(values.subspan(own * width, width)))});
+  }
+}
+
+void LayerHashes::see_routing(std::int32_t layer, const TokenBatch& batch, Range rows,
+                              std::span<const std::int32_t> experts, std::span<const float> gates) {
+  if (rows.empty()) return;
+  const std::size_t active = gates.size() / static_cast<std::size_t>(rows.size());
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    const auto at = static_cast<std::size_t>(row);
+    const auto own = static_cast<std::size_t>(row - rows.begin);
+    Hasher hasher;
+    hasher.update(std::as_bytes(experts.subspan(own * active, active)));
+    hasher.update(std::as_bytes(gates.subspan(own * active, active)));
+    records_.push_back({batch.sequences[at], layer, static_cast<std::int32_t>(Operation::kRouter), batch.positions[at],
+                        hasher.digest()});
+  }
+}
+
+void LayerHashes::write(const comm::Communicator& world, const std::filesystem::path& file,
+                        const std::string& header) const {
+  const auto all = world.gather(std::as_bytes(std::span(records_)), 0);
+  if (world.rank() != 0) return;
+  std::vector<Record> records;
+  for (const auto& bytes : all) {
+    const std::size_t before = records.size();
+    records.resize(before + bytes.size() / sizeof(Record));
+    if (!bytes.empty()) std::memcpy(records.data() + before, bytes.data(), bytes.size());
+  }
+  const auto key = [](const Record& r) { return std::tie(r.sequence, r.layer, r.operation); };
+  std::sort(records.begin(), records.end(), [&](const Record& a, const Record& b) {
+    return std::tuple_cat(key(a), std::tie(a.position)) < std::tuple_cat(key(b), std::tie(b.position));
+  });
+  std::ofstream stream(file);
+  stream << "# moesaic layer hashes: sequence layer operation rows hash\n# " << header << "\n";
+  for (std::size_t begin = 0; begin < records.size();) {
+    Hasher hasher;
+    std::size_t end = begin;
+    for (; end < records.size() && key(records[end]) == key(records[begin]); ++end)
+      hasher.update(std::as_bytes(std::span(records[end].hash.bytes)));
+    const Record& first = records[begin];
+    stream << fmt::format("{} {} {} {} {}\n", first.sequence, first.layer,
+                          name(static_cast<Operation>(first.operation)), end - begin, hasher.digest().hex());
+    begin = end;
+  }
+  stream.close();
+  if (!stream) fail("{}: the layer hashes cannot be written; is the directory there, writable and not full?", file.string());
+}
+
+LayerHashFile read_layer_hashes(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  if (!stream) fail("{}: cannot be opened", file.string());
+  LayerHashFile result;
+  int line_number = 0;
+  for (std::string line; std::getline(stream, line);) {
+    ++line_number;
+    if (line.starts_with("#")) {
+      if (line_number == 2) result.header = line.substr(1);
+      continue;
+    }
+    std::istringstream words(line);
+    std::int32_t sequence = 0, layer = 0;
+    std::string operation, num_rows, hash, more;
+    const bool good = static_cast<bool>(words >> sequence >> layer >> operation >> num_rows >> hash) && !(words >> more);
+    const auto operation_idx = operation_from(operation);
+    if (!good || !operation_idx)
+      fail("{}:{}: not a line of layer hashes: expected 'sequence layer operation rows hash', found '{}'", file.string(),
+           line_number, line.substr(0, 80));
+    result.hashes[{sequence, layer, *operation_idx}] = num_rows + " " + hash;
+  }
+  if (result.hashes.empty()) fail("{}: holds no layer hashes", file.string());
+  return result;
+}
+
+std::optional<std::string> first_difference(const LayerHashFile& a, const LayerHashFile& b) {
+  auto in_a = a.hashes.begin();
+  auto in_b = b.hashes.begin();
+  for (; in_a != a.hashes.end() && in_b != b.hashes.end(); ++in_a, ++in_b) {
+    if (in_a->first != in_b->first)
+      return describe(std::min(in_a->first, in_b->first)) + " (only one of the files has it)";
+    if (in_a->second != in_b->second) return describe(in_a->first);
+  }
+  if (in_a != a.hashes.end()) return describe(in_a->first) + " (only the first file has it)";
+  if (in_b != b.hashes.end()) return describe(in_b->first) + " (only the second file has it)";
+  return std::nullopt;
+}
+
+}  // namespace moesaic

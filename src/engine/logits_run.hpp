@@ -1,0 +1,35 @@
+#pragma once
+
+#include <functional>
+
+#include "engine/engine.hpp"
+#include "engine/run_hash.hpp"
+#include "engine/scheduler.hpp"
+#include "plan/grid.hpp"
+
+namespace moesaic {
+
+/// Every position of every sequence passes once and all its logits are wanted.
+class LogitsRun final : public Driver {
+ public:
+  /// (sequence, position, logits (V)), ascending positions in a sequence.
+  using TakeRow = std::function<void(std::int32_t sequence, std::int32_t position, std::span<const float> logits)>;
+
+  LogitsRun(const plan::Grid& grid, std::vector<std::vector<std::int32_t>> sequences, std::int64_t prefill_chunk,
+            TakeRow take_row = {});
+
+  std::vector<TokenBatch> next() override;
+  std::vector<std::int32_t> ended() override;
+  void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) override;
+
+  Hash128 hash() const { return hash_.digest(); }
+
+ private:
+  std::vector<Sequence> sequences_;
+  SchedulerOptions options_;
+  std::size_t vocab_size_;
+  TakeRow take_row_;
+  RunHash hash_;
+};
+
+}  // namespace moesaic

@@ -1,0 +1,135 @@
+#include "engine/model_loader.hpp"
+
+#include <omp.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/log.hpp"
+#include "base/trace.hpp"
+#include "comm/agree.hpp"
+#include "device/machine.hpp"
+
+namespace moesaic {
+namespace {
+
+constexpr double kMiB = 1 << 20;
+
+plan::Choice choose(const ModelConfig& config, const ModelOptions& options) {
+  const plan::PlanResult result = plan::choose_layout(config, options.layout, options.numerics);
+  if (!result.choice) fail("{}", result.refusal.message());
+  return *result.choice;
+}
+
+/// A layout as text for the broadcast, and back.
+std::string to_words(const plan::Choice& choice) {
+  const auto& [pp, dp, tp, ep, etp] = choice.layout;
+  return nlohmann::json{{"layout", {pp, dp, tp, ep, etp}}, {"reason", choice.reason}}.dump();
+}
+
+plan::Choice from_words(const std::string& words) {
+  const auto json = nlohmann::json::parse(words);
+  const auto axis = [&](int i) { return json["layout"][static_cast<std::size_t>(i)].get<int>(); };
+  return {{axis(0), axis(1), axis(2), axis(3), axis(4)}, json["reason"].get<std::string>()};
+}
+
+/// Names the ranks that have fewer processors than threads.
+void warn_of_narrow_masks(const comm::Communicator& world, int num_threads) {
+  const int allowed = device::allowed_processors();
+  const int narrow = allowed < num_threads ? allowed : 0;
+  const auto all = world.gather(std::as_bytes(std::span(&narrow, 1)), 0);
+  std::string ranks;
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
+    if (const int processors = *reinterpret_cast<const int*>(all[rank].data()))
+      ranks += fmt::format("{}{} ({} processors)", ranks.empty() ? "" : ", ", rank, processors);
+  if (!ranks.empty())
+    spdlog::warn("warning: {} threads a rank, but the affinity mask is narrower on rank {}; bind with --bind-to none or more "
+                 "cpus per task", num_threads, ranks);
+}
+
+void print_header(const comm::Communicator& world, const OpenedModel& opened, const ModelOptions& options) {
+  const std::string host = device::host_name();
+  const auto hosts = world.gather(std::as_bytes(std::span(host)), 0);
+  std::string list, last;
+  for (const auto& bytes : hosts) {
+    const std::string name(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (name != last) list += (list.empty() ? "" : " ") + name;
+    last = name;
+  }
+  spdlog::info("moesaic: {} ranks x {} threads on {}; {}; {}, {} kernels, verify {}", world.size(), opened.num_threads, list,
+               options.store, name(options.numerics), name(opened.kernels.isa), io::name(options.verify));
+  spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
+}
+
+void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload) {
+  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics, workload);
+  const comm::Communicator node = world.split_node();
+  const double needed = node.sum(static_cast<double>(needs.total_bytes()));
+  const double available = node.min(static_cast<double>(device::available_memory_bytes()));
+  std::optional<std::string> error;
+  if (node.rank() == 0 && needed > available)
+    error = fmt::format("{}: the node has {:.0f} MiB of memory left, its {} ranks would own {:.0f} MiB (weights, KV cache, "
+                        "buffers); use more nodes, fewer or shorter sequences, or a smaller model",
+                        device::host_name(), available / kMiB, node.size(), needed / kMiB);
+  comm::agree(world, error);
+}
+
+}  // namespace
+
+void set_threads(int num_threads) {
+  omp_set_num_threads(num_threads);
+#pragma omp parallel
+  ops::flush_denormals();
+}
+
+OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options) {
+  std::string index_text, layout_text;
+  comm::on_root(world, [&] {
+    const io::StoreIndex index = io::StoreReader::read_index(options.store, options.verify);
+    layout_text = to_words(choose(index.config(), options));
+    index_text = index.serialize();
+  });
+  world.broadcast(index_text, 0);
+  world.broadcast(layout_text, 0);
+
+  const comm::Communicator node = world.split_node();
+  const int num_threads = device::threads_per_rank(options.num_threads, node.size());
+  std::unique_ptr<io::StoreReader> reader;
+  const ops::Kernels* kernels = nullptr;
+  comm::together(world, [&] {
+    set_threads(num_threads);
+    kernels = &ops::kernels(ops::isa_from_option(options.isa), options.numerics);
+    reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store), options.verify);
+  });
+  const plan::Choice choice = from_words(layout_text);
+  const plan::Grid grid(reader->index().config(), choice.layout);
+  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads};
+  warn_of_narrow_masks(world, num_threads);
+  print_header(world, opened, options);
+  return opened;
+}
+
+plan::Workload share(const comm::Communicator& world, plan::Workload workload) {
+  std::vector<std::byte> bytes(sizeof workload);
+  std::memcpy(bytes.data(), &workload, sizeof workload);
+  world.broadcast(bytes, 0);
+  std::memcpy(&workload, bytes.data(), sizeof workload);
+  return workload;
+}
+
+std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,
+                                  const plan::Workload& workload) {
+  check_memory(world, opened, workload);
+  ModelWeights weights;
+  timed(Zone::kLoad, [&] {
+    comm::together(world, [&] {
+      weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
+    });
+  });
+  const double bytes = world.sum(static_cast<double>(opened.reader->bytes_read()));
+  const double seconds = world.max(zone_times().seconds[static_cast<std::size_t>(Zone::kLoad)]);
+  spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / kMiB, seconds, bytes / seconds / 1e9);
+  return std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights));
+}
+
+}  // namespace moesaic

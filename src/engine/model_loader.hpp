@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "comm/mpi.hpp"
+#include "io/store_reader.hpp"
+#include "model/stage.hpp"
+#include "plan/footprint.hpp"
+#include "plan/planner.hpp"
+
+namespace moesaic {
+
+/// How a store is to be run.
+struct ModelOptions {
+  std::string store;  ///< path
+  plan::LayoutRequest layout;
+  Numerics numerics = Numerics::kW8A16;
+  std::string isa = "auto";
+  int num_threads = 0;  ///< 0: chosen
+  io::Verify verify = io::Verify::kFull;
+};
+
+/// A store that all ranks have agreed to run, before anything is loaded.
+struct OpenedModel {
+  std::unique_ptr<io::StoreReader> reader;
+  plan::Choice choice;
+  plan::Grid grid;
+  const ops::Kernels& kernels;
+  int num_threads;
+};
+
+/// Number of threads that this rank's kernels use from now on; every thread flushes denormals.
+void set_threads(int num_threads);
+
+/// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run.
+OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options);
+
+/// Collective: rank 0's workload, on every rank.
+plan::Workload share(const comm::Communicator& world, plan::Workload workload);
+
+/// Collective: checks that every node has the memory for what its ranks would own, and loads.
+std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload);
+
+}  // namespace moesaic

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/hash.hpp"
+
+namespace moesaic {
+
+/// The logits hash: of a sequence, XXH3-128 over its raw little-endian fp32 logits rows in ascending position; of a run,
+/// XXH3-128 over the canonical sequence hashes in input order.
+class RunHash {
+ public:
+  explicit RunHash(std::size_t num_sequences) : sequences_(num_sequences) {}
+
+  /// The next row (V) of a sequence.
+  void add(std::int32_t sequence, std::span<const float> logits) {
+    sequences_[static_cast<std::size_t>(sequence)].update(std::as_bytes(logits));
+  }
+  Hash128 sequence_hash(std::int32_t sequence) const { return sequences_[static_cast<std::size_t>(sequence)].digest(); }
+  Hash128 digest() const {
+    Hasher run;
+    for (const Hasher& sequence : sequences_) {
+      const Hash128 hash = sequence.digest();
+      run.update(std::as_bytes(std::span(hash.bytes)));
+    }
+    return run.digest();
+  }
+
+ private:
+  std::vector<Hasher> sequences_;
+};
+
+}  // namespace moesaic

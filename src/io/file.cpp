@@ -1,0 +1,101 @@
+#include "io/file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace moesaic::io {
+namespace {
+
+/// The system's reason and, where it helps, what to do.
+std::string reason(int code) {
+  switch (code) {
+    case ENOSPC: return "no space left on the device; free some or write elsewhere";
+    case EDQUOT: return "disk quota exceeded; free some or write elsewhere";
+    case EFBIG: return "file size limit exceeded; raise it (ulimit -f) or write elsewhere";
+    default: return std::strerror(code);
+  }
+}
+
+}  // namespace
+
+File::File(std::string path, int flags) : path_(std::move(path)) {
+  constexpr int kMode = 0666;
+  do descriptor_ = ::open(path_.c_str(), flags | O_CLOEXEC, kMode);
+  while (descriptor_ < 0 && errno == EINTR);
+  if (descriptor_ < 0) fail("{}: cannot be {}: {}", path_, flags & O_CREAT ? "created" : "opened", reason(errno));
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    ::close(descriptor_);
+    fail("{}: not a regular file", path_);
+  }
+}
+
+File File::open_for_reading(const std::string& path) { return {path, O_RDONLY}; }
+File File::open_for_writing(const std::string& path) { return {path, O_RDWR}; }
+File File::create_new(const std::string& path) { return {path, O_RDWR | O_CREAT | O_EXCL}; }
+
+File::File(File&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+File& File::operator=(File&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+File::~File() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::int64_t File::size_bytes() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) fail("{}: fstat: {}", path_, reason(errno));
+  return status.st_size;
+}
+
+void File::read_at(std::int64_t offset_bytes, std::span<std::byte> bytes) const {
+  for (std::size_t done = 0; done < bytes.size();) {
+    const std::size_t part = std::min(bytes.size() - done, kLargestTransfer_bytes);
+    const std::int64_t from = offset_bytes + static_cast<std::int64_t>(done);
+    const ssize_t got = ::pread(descriptor_, bytes.data() + done, part, from);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("{}: reading {} bytes at byte {}: {}", path_, part, from, reason(errno));
+    if (got == 0) fail("{}: ends at byte {}, {} bytes more were expected", path_, from, bytes.size() - done);
+    done += static_cast<std::size_t>(got);
+  }
+}
+
+void File::write_at(std::int64_t offset_bytes, std::span<const std::byte> bytes) const {
+  for (std::size_t done = 0; done < bytes.size();) {
+    const std::size_t part = std::min(bytes.size() - done, kLargestTransfer_bytes);
+    const std::int64_t to = offset_bytes + static_cast<std::int64_t>(done);
+    const ssize_t put = ::pwrite(descriptor_, bytes.data() + done, part, to);
+    if (put < 0 && errno == EINTR) continue;
+    // A short write is not an error yet: the rest is tried again and brings the reason.
+    if (put <= 0) fail("{}: writing {} bytes at byte {}: {}", path_, part, to, put < 0 ? reason(errno) : "nothing written");
+    done += static_cast<std::size_t>(put);
+  }
+}
+
+void File::sync() const {
+  if (::fsync(descriptor_) != 0) fail("{}: fsync: {}", path_, reason(errno));
+}
+
+std::string read_text_file(const std::string& path, std::int64_t largest_bytes) {
+  const File file = File::open_for_reading(path);
+  const std::int64_t size_bytes = file.size_bytes();
+  if (size_bytes > largest_bytes) fail("{}: has {} bytes, expected at most {}", path, size_bytes, largest_bytes);
+  std::string text(static_cast<std::size_t>(size_bytes), '\0');
+  file.read_at(0, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+}  // namespace moesaic::io

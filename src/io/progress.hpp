@@ -1,0 +1,26 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace moesaic::io {
+
+/// Logs how far a transfer is, its rate and the time left, at most once a second (the log prints rank 0's lines only).
+class Progress {
+ public:
+  Progress(std::string what, std::int64_t total_bytes);
+  void report(std::int64_t done_bytes);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string what_;
+  std::int64_t total_bytes_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_ = start_;
+};
+
+/// "1.23 GB" and the like, powers of ten.
+std::string readable_bytes(std::int64_t bytes);
+
+}  // namespace moesaic::io

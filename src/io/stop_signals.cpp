@@ -1,0 +1,28 @@
+#include "io/stop_signals.hpp"
+
+#include <csignal>
+
+#include "base/error.hpp"
+
+namespace moesaic::io {
+namespace {
+
+constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1};
+volatile std::sig_atomic_t received = 0;
+
+}  // namespace
+
+StopSignals::StopSignals() {
+  received = 0;
+  for (int i = 0; i < 3; ++i) before_[i] = std::signal(kSignals[i], [](int signal) { received = signal; });
+}
+
+StopSignals::~StopSignals() {
+  for (int i = 0; i < 3; ++i) std::signal(kSignals[i], before_[i]);
+}
+
+void StopSignals::check() {
+  if (const int signal = received) fail("stopped by signal {}; nothing was left under the store's name", signal);
+}
+
+}  // namespace moesaic::io

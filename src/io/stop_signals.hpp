@@ -1,0 +1,21 @@
+#pragma once
+
+namespace moesaic::io {
+
+/// While it lives, SIGINT, SIGTERM and SIGUSR1 ask the writing of a store to stop, so that its temporary file is removed.
+class StopSignals {
+ public:
+  StopSignals();
+  ~StopSignals();
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  /// Error once a signal has come.
+  static void check();
+
+ private:
+  using Handler = void (*)(int);
+  Handler before_[3];
+};
+
+}  // namespace moesaic::io

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/hash.hpp"
+#include "io/store_index.hpp"
+
+namespace moesaic::io {
+
+/// Raised when an older reader would misread a newer store. The header's size, magic, version field and hash keep their
+/// place in all versions, so that a newer store is told from a damaged one.
+inline constexpr std::uint32_t kStoreVersion = 1;
+
+/// The header is the file's HDF5 user block (docs/store.md has its layout).
+inline constexpr std::size_t kHeaderBytes = 4096;
+
+/// Where the index lies, and what the file must be.
+struct StoreHeader {
+  std::int64_t file_size_bytes = 0;
+  Extent index;
+  Hash128 index_hash;
+  Hash128 structure_hash;
+};
+
+std::array<std::byte, kHeaderBytes> encode(const StoreHeader& header);
+
+/// `begin` are the file's first bytes, up to kHeaderBytes. Error: not a store (naming what it is instead), damaged, newer
+/// version, index outside of the file.
+StoreHeader decode_header(std::span<const std::byte> begin, const std::string& path);
+
+}  // namespace moesaic::io

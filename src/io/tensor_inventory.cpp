@@ -1,0 +1,108 @@
+#include "io/tensor_inventory.hpp"
+
+#include "base/error.hpp"
+
+namespace moesaic::io {
+namespace {
+
+constexpr std::int64_t kLargestTensor_bytes = std::int64_t{1} << 62;
+
+/// Checked once when the inventory is made; all other arithmetic on sizes relies on it.
+void check_size(const TensorSpec& spec) {
+  std::int64_t bytes = static_cast<std::int64_t>(size_bytes(spec.dtype));
+  for (const auto extent : spec.shape)
+    if (__builtin_mul_overflow(bytes, extent, &bytes) || bytes > kLargestTensor_bytes)
+      fail("tensor {} would have more than 2^62 bytes: the configuration cannot be right", spec.name);
+}
+
+std::int64_t product(const std::vector<std::int64_t>& shape, std::size_t begin, std::size_t end) {
+  std::int64_t result = 1;
+  for (std::size_t i = begin; i < end; ++i) result *= shape[i];
+  return result;
+}
+
+std::int64_t piece_indices(const TensorSpec& spec) {
+  return product(spec.shape, 0, static_cast<std::size_t>(spec.piece_axes));
+}
+
+void check_groups(const char* what, std::int64_t groups) {
+  if (groups != 1 && groups != kNumLeaves) fail("{} has scales of {} input groups, expected 1 or 8", what, groups);
+}
+
+}  // namespace
+
+std::int64_t TensorSpec::num_elems() const { return product(shape, 0, shape.size()); }
+
+std::int64_t TensorSpec::size_bytes() const {
+  return num_elems() * static_cast<std::int64_t>(moesaic::size_bytes(dtype));
+}
+
+std::int64_t TensorSpec::num_pieces() const { return (piece_indices(*this) + piece_rows - 1) / piece_rows; }
+
+std::int64_t TensorSpec::piece_bytes() const {
+  const std::int64_t row_bytes = size_bytes() / piece_indices(*this);
+  return std::min(piece_rows, piece_indices(*this)) * row_bytes;
+}
+
+std::int64_t TensorSpec::piece_bytes(std::int64_t piece) const {
+  return std::min(piece_bytes(), size_bytes() - piece_offset_bytes(piece));
+}
+
+std::string TensorSpec::describe_piece(std::int64_t piece) const {
+  if (piece_axes == 0) return "the whole tensor";
+  if (piece_rows > 1) {
+    const std::int64_t last = std::min((piece + 1) * piece_rows, shape[0]) - 1;
+    return fmt::format("rows {} to {}", piece * piece_rows, last);
+  }
+  if (piece_axes == 1) return fmt::format("{} {}", axis_names[0], piece);
+  return fmt::format("{} {}, {} {}", axis_names[0], piece / shape[1], axis_names[1], piece % shape[1]);
+}
+
+std::string layer_tensor(std::int64_t layer, std::string_view part) { return fmt::format("layers/{}/{}", layer, part); }
+
+std::vector<TensorSpec> layer_inventory(const ModelConfig& c, ScaleGroups groups, std::int64_t layer) {
+  check_groups("attention's output projection", groups.attn_out);
+  check_groups("the experts' down projection", groups.moe_down);
+  const std::int64_t D = c.emb_size, G = c.num_kv_heads, K = c.key_size, E = c.num_experts, F = c.ffn_size;
+  const std::int64_t HK = c.attn_size(), GK = c.kv_size();
+  constexpr auto kI8 = DType::kInt8;
+  constexpr auto kF32 = DType::kF32;
+
+  std::vector<TensorSpec> tensors;
+  tensors.reserve(static_cast<std::size_t>(kLayerTensors));
+  const auto add = [&](std::string_view part, DType dtype, std::vector<std::int64_t> shape, int piece_axes,
+                       std::array<const char*, 2> axis_names) {
+    tensors.push_back({layer_tensor(layer, part), dtype, std::move(shape), piece_axes, 1, axis_names});
+    check_size(tensors.back());
+  };
+  add(kQuery, kI8, {G, D, c.q_per_kv() * K}, 1, {"kv head"});
+  add(kKey, kI8, {G, D, K}, 1, {"kv head"});
+  add(kValue, kI8, {G, D, K}, 1, {"kv head"});
+  add(kAttnOut, kI8, {kNumLeaves, HK / kNumLeaves, D}, 1, {"eighth"});
+  add(kQueryScales, kF32, {HK}, 0, {});
+  add(kKeyScales, kF32, {GK}, 0, {});
+  add(kValueScales, kF32, {GK}, 0, {});
+  add(kAttnOutScales, kF32, {groups.attn_out, D}, 0, {});
+  add(kMoeGate, kI8, {E, kNumLeaves, D, F / kNumLeaves}, 2, {"expert", "eighth"});
+  add(kMoeUp, kI8, {E, kNumLeaves, D, F / kNumLeaves}, 2, {"expert", "eighth"});
+  add(kMoeDown, kI8, {E, kNumLeaves, F / kNumLeaves, D}, 2, {"expert", "eighth"});
+  add(kMoeGateScales, kF32, {E, F}, 1, {"expert"});
+  add(kMoeUpScales, kF32, {E, F}, 1, {"expert"});
+  add(kMoeDownScales, kF32, {E, groups.moe_down, D}, 1, {"expert"});
+  add(kRouter, kF32, {D, E}, 0, {});
+  for (const auto part : {kNormAttnIn, kNormAttnOut, kNormMoeIn, kNormMoeOut}) add(part, kF32, {D}, 0, {});
+  return tensors;
+}
+
+std::vector<TensorSpec> tensor_inventory(const ModelConfig& c, ScaleGroups groups) {
+  std::vector<TensorSpec> tensors;
+  tensors.reserve(static_cast<std::size_t>(kModelTensors + c.num_layers * kLayerTensors));
+  tensors.push_back({std::string(kEmbed), DType::kF32, {c.vocab_size, c.emb_size}, 1, kEmbedPieceRows, {"row"}});
+  tensors.push_back({std::string(kFinalNorm), DType::kF32, {c.emb_size}, 0, 1, {}});
+  for (const auto& spec : tensors) check_size(spec);
+  for (std::int64_t layer = 0; layer < c.num_layers; ++layer)
+    for (auto& spec : layer_inventory(c, groups, layer)) tensors.push_back(std::move(spec));
+  return tensors;
+}
+
+}  // namespace moesaic::io

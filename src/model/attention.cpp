@@ -1,0 +1,99 @@
+#include "model/attention.hpp"
+
+#include <cstring>
+
+#include "base/trace.hpp"
+#include "plan/leaf_tree.hpp"
+
+namespace moesaic {
+
+Attention::Attention(StageContext& context, const RopeTable& rope, KvCache& cache)
+    : context_(context), rope_(rope), cache_(cache), exchange_(context.group_comm) {
+  const ModelConfig& c = context.config();
+  shape_.page = {activation_type(context.kernels.numerics), c.key_size};
+  shape_.num_kv_heads = context.grid.kv_heads(context.grid.shard(context.me)).size();
+  shape_.q_per_kv = c.q_per_kv();
+  shape_.multiplier = c.attn_output_multiplier;
+  shape_.cap = c.attn_logit_cap;
+}
+
+void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const std::byte* n,
+                        float* a) {
+  const ops::Kernels& k = context_.kernels;
+  const std::int64_t num_rows = rows.group.size(), width = context_.config().emb_size;
+  const std::int64_t heads_width = shape_.num_q_heads() * shape_.page.key_size;
+  count_rows(rows);
+  const std::byte* gathered = gather_rows(rows, n);
+  {
+    const TraceZone zone(Zone::kAttention);
+    project_and_cache(w, layer, rows, gathered);
+    heads_.reserve(static_cast<std::size_t>(num_rows * heads_width) * context_.act_bytes());
+    k.attention(q_.data(), heads_width, num_rows, shape_, rows.contexts.data(), cache_.page_offset(layer), heads_.data(),
+                heads_width);
+    partial_.reserve(static_cast<std::size_t>(num_rows * width) * sizeof(float));
+    k.gemm(heads_.data(), heads_width, num_rows, w.attn_out, partial_.as<float>(), width);
+  }
+  reduce_scatter(rows, a);
+}
+
+void Attention::count_rows(const BatchRows& rows) {
+  const int num_shards = context_.grid.layout().tp, group = context_.grid.group(context_.me);
+  num_rows_by_shard_.clear();
+  for (int shard = 0; shard < num_shards; ++shard)
+    num_rows_by_shard_.push_back(
+        static_cast<std::int32_t>(rows.map.rows(context_.grid.member(group, shard)).size()));
+  num_own_from_each_.assign(static_cast<std::size_t>(num_shards), static_cast<std::int32_t>(rows.num_own()));
+}
+
+const std::byte* Attention::gather_rows(const BatchRows& rows, const std::byte* n) {
+  if (context_.grid.layout().tp == 1) return n;
+  const TraceZone zone(Zone::kGatherRows);
+  const std::size_t row_bytes = static_cast<std::size_t>(context_.config().emb_size) * context_.act_bytes();
+  gathered_.reserve(static_cast<std::size_t>(rows.group.size()) * row_bytes);
+  exchange_.all_gather(n, gathered_.data(), num_rows_by_shard_, row_bytes);
+  return gathered_.data();
+}
+
+void Attention::project_and_cache(const LayerWeights& w, std::int64_t layer, const BatchRows& rows,
+                                  const std::byte* gathered) {
+  const ops::Kernels& k = context_.kernels;
+  const std::int64_t num_rows = rows.group.size(), key_size = shape_.page.key_size;
+  const std::int64_t q_width = shape_.num_q_heads() * key_size, kv_width = shape_.num_kv_heads * key_size;
+  const std::int64_t stride = q_width + 2 * kv_width;
+  qkv_.reserve(static_cast<std::size_t>(num_rows * stride) * sizeof(float));
+  float* qkv = qkv_.as<float>();
+  k.gemm(gathered, context_.config().emb_size, num_rows, w.qkv, qkv, stride);
+  // q and k heads lie side by side and turn together.
+  k.rope(qkv, stride, num_rows, shape_.num_q_heads() + shape_.num_kv_heads, key_size, rows.contexts.data(),
+         rope_.cosines.data(), rope_.sines.data());
+  k.write_kv(qkv + q_width, qkv + q_width + kv_width, stride, num_rows, shape_, rows.contexts.data(),
+             cache_.page_offset(layer));
+  q_.reserve(static_cast<std::size_t>(num_rows * q_width) * context_.act_bytes());
+  for (std::int64_t row = 0; row < num_rows; ++row)
+    k.to_activation(qkv + row * stride, q_width,
+                    q_.data() + static_cast<std::size_t>(row * q_width) * context_.act_bytes());
+}
+
+void Attention::reduce_scatter(const BatchRows& rows, float* a) {
+  const TraceZone zone(Zone::kReduceScatter);
+  const std::int64_t size = rows.num_own() * context_.config().emb_size;
+  const auto size_of_part = static_cast<std::size_t>(size) * sizeof(float);
+  if (context_.grid.layout().tp == 1) {
+    std::memcpy(a, partial_.data(), size_of_part);
+    return;
+  }
+  const std::vector<Range>& subtrees = context_.grid.attention_leaves();
+  subtrees_.reserve(subtrees.size() * size_of_part);
+  exchange_.all_to_all(partial_.data(), num_rows_by_shard_, subtrees_.data(), num_own_from_each_,
+                       static_cast<std::size_t>(context_.config().emb_size) * sizeof(float));
+  float* sums = subtrees_.as<float>();
+  for (const auto& [into, from] : plan::finish_tree(subtrees)) {
+    float* const left = sums + into * size;
+    const float* const right = sums + from * size;
+#pragma omp parallel for if (size > 65536)
+    for (std::int64_t i = 0; i < size; ++i) left[i] += right[i];
+  }
+  std::memcpy(a, sums, size_of_part);
+}
+
+}  // namespace moesaic

@@ -1,0 +1,61 @@
+#include "model/decoder_layer.hpp"
+
+#include "base/trace.hpp"
+
+namespace moesaic {
+
+DecoderLayer::DecoderLayer(StageContext& context, const RopeTable& rope, KvCache& cache)
+    : context_(context),
+      attention_(context, rope, cache),
+      router_(context.kernels, context.config().emb_size, context.config().num_experts,
+              context.config().num_selected_experts),
+      dispatcher_(moe::make_alltoallv_dispatcher(context.grid, context.me, context.stage_comm, context.kernels)),
+      experts_(context.grid, context.kernels) {}
+
+void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, float* x) {
+  const ModelConfig& config = context_.config();
+  const std::int64_t width = config.emb_size, size = rows.num_own() * width;
+  const auto elems = static_cast<std::size_t>(size);
+  const auto model_layer = static_cast<std::int32_t>(context_.grid.layers(context_.stage).begin + layer);
+  normed_.reserve(elems * sizeof(float));
+  rounded_.reserve(elems * context_.act_bytes());
+  block_.reserve(elems * sizeof(float));
+  float* const n = normed_.as<float>();
+  float* const block = block_.as<float>();
+
+  const auto norm = [&](const float* in, const float* scale) {
+    const TraceZone zone(Zone::kNorm);
+    context_.kernels.rms_norm(in, scale, rows.num_own(), width, config.rms_norm_eps, n);
+  };
+  const auto round = [&] { context_.kernels.to_activation(n, size, rounded_.data()); };
+  const auto add_residual = [&] {
+    for (std::int64_t i = 0; i < size; ++i) x[i] += n[i];
+  };
+  const auto see = [&](Operation operation, const float* values) {
+    if (context_.probe) context_.probe->see({model_layer, operation}, rows.batch, rows.own, {values, elems});
+  };
+
+  norm(x, w.norm_attn_in);
+  round();
+  see(Operation::kAttnNorm, n);
+  attention_.forward(w, layer, rows, rounded_.data(), block);
+  see(Operation::kAttn, block);
+  norm(block, w.norm_attn_out);
+  add_residual();
+  see(Operation::kAttnResidual, x);
+
+  norm(x, w.norm_moe_in);
+  round();
+  see(Operation::kMoeNorm, n);
+  timed(Zone::kRouter, [&] { router_.route(n, rows.num_own(), w.router, routing_); });
+  if (context_.probe) context_.probe->see_routing(model_layer, rows.batch, rows.own, routing_.experts, routing_.gates);
+  timed(Zone::kDispatch, [&] { dispatcher_->dispatch(rounded_.data(), rows.map, routing_, expert_batch_); });
+  timed(Zone::kExperts, [&] { experts_.run(w.experts, expert_batch_); });
+  timed(Zone::kCombine, [&] { dispatcher_->combine(rows.map, routing_, expert_batch_, block); });
+  see(Operation::kMoe, block);
+  norm(block, w.norm_moe_out);
+  add_residual();
+  see(Operation::kMoeResidual, x);
+}
+
+}  // namespace moesaic

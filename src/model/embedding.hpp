@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "base/aligned_buffer.hpp"
+#include "model/stage_context.hpp"
+
+namespace moesaic {
+
+/// The table that is both embedding (first stage) and head (last stage), shared out by vocabulary over a stage's ranks.
+class Embedding {
+ public:
+  /// table: Act (D, vocabulary of this rank).
+  Embedding(StageContext& context, const ops::PackedMatrix& table);
+
+  /// x: fp32 (T own rows, D) = Act(table row of each token) * embedding multiplier. Collective over the first stage.
+  void embed(const BatchRows& rows, float* x);
+
+  /// Logits of rows of the batch: columns of this rank's vocabulary, fp32 (rows, vocabulary of this rank).
+  /// n: Act (rows, D).
+  void logits(const std::byte* n, std::int64_t num_rows, float* logits) const;
+
+ private:
+  StageContext& context_;
+  const ops::PackedMatrix& table_;
+  comm::RowExchange exchange_;
+  AlignedBuffer send_, recv_;  // Act (rows, D)
+};
+
+}  // namespace moesaic

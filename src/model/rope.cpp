@@ -1,0 +1,24 @@
+#include "model/rope.hpp"
+
+#include "ops/math.hpp"
+
+namespace moesaic {
+
+RopeTable::RopeTable(const ModelConfig& config) {
+  const std::int64_t half = config.key_size / 2, num_positions = config.sequence_len;
+  cosines.resize(static_cast<std::size_t>(num_positions * half));
+  sines.resize(cosines.size());
+  std::vector<float> inverse(static_cast<std::size_t>(half));
+  for (std::int64_t j = 0; j < half; ++j)
+    inverse[static_cast<std::size_t>(j)] = ops::rope_inverse_frequency(config.rope_base, j, config.key_size);
+#pragma omp parallel for
+  for (std::int64_t position = 0; position < num_positions; ++position)
+    for (std::int64_t j = 0; j < half; ++j) {
+      const float angle = static_cast<float>(position) * inverse[static_cast<std::size_t>(j)];
+      const auto at = static_cast<std::size_t>(position * half + j);
+      cosines[at] = static_cast<float>(ops::cos_f64(static_cast<double>(angle)));
+      sines[at] = static_cast<float>(ops::sin_f64(static_cast<double>(angle)));
+    }
+}
+
+}  // namespace moesaic

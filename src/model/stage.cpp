@@ -1,0 +1,84 @@
+#include "model/stage.hpp"
+
+#include "base/trace.hpp"
+
+namespace moesaic {
+namespace {
+
+constexpr int kHandOverTag = 3;
+
+StageContext make_context(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels) {
+  const plan::WorldRank rank{world.rank()};
+  const plan::StageRank me = grid.in_stage(rank);
+  const int stage = grid.stage(rank);
+  const int num_groups = grid.layout().dp;
+  return {grid, rank, me, stage, kernels, world, world.split(stage), world.split(stage * num_groups + grid.group(me))};
+}
+
+std::int64_t layers_here(const StageContext& context) { return context.grid.layers(context.stage).size(); }
+
+std::int64_t heads_here(const StageContext& context) {
+  return context.grid.kv_heads(context.grid.shard(context.me)).size();
+}
+
+}  // namespace
+
+Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights)
+    : grid_(grid),
+      context_(make_context(world, grid_, kernels)),
+      weights_(std::move(weights)),
+      rope_(grid.config()),
+      cache_({activation_type(kernels.numerics), grid.config().key_size}, layers_here(context_), heads_here(context_)),
+      layer_(context_, rope_, cache_),
+      embedding_(context_, weights_.embedding),
+      head_(context_, embedding_, weights_.final_norm),
+      outbox_(context_.world) {}
+
+void Stage::run(const std::vector<TokenBatch>& batches, const LogitSink& sink) {
+  const TraceZone zone(Zone::kStep);
+  for (const TokenBatch& batch : batches) forward(batch, sink);
+  if (context_.world.rank() == 0 && !context_.is_last())
+    for (const TokenBatch& batch : batches) head_.collect(batch, sink);
+  timed(Zone::kHandOver, [&] { outbox_.drain(); });
+  head_.finish();
+}
+
+void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
+  const plan::RowMap map(grid_, batch.num_group_rows);
+  const Range own = map.rows(context_.me), group = map.group_rows(grid_.group(context_.me));
+  const auto at = [](const std::vector<std::int32_t>& list, std::int64_t row) { return list[static_cast<std::size_t>(row)]; };
+  for (std::int64_t row = group.begin; row < group.end; ++row)
+    cache_.reserve(at(batch.sequences, row), at(batch.positions, row));
+  std::vector<ops::RowContext> contexts;
+  for (std::int64_t row = group.begin; row < group.end; ++row)
+    contexts.push_back({cache_.blocks(at(batch.sequences, row)), at(batch.positions, row)});
+  const BatchRows rows{batch, map, own, group, contexts};
+
+  const std::size_t x_bytes = static_cast<std::size_t>(own.size() * grid_.config().emb_size) * sizeof(float);
+  x_.reserve(x_bytes);
+  const int neighbour = grid_.ranks_per_stage();  // the same place in the next stage owns the same rows
+  if (context_.is_first()) {
+    embedding_.embed(rows, x_.as<float>());
+    see(-1, Operation::kEmbed, rows);
+  } else {
+    timed(Zone::kHandOver,
+          [&] { comm::receive(context_.world, {x_.data(), x_bytes}, context_.world.rank() - neighbour, kHandOverTag); });
+  }
+  for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer)
+    layer_.forward(weights_.layers[layer], static_cast<std::int64_t>(layer), rows, x_.as<float>());
+  if (context_.is_last())
+    head_.project(rows, x_.as<float>(), sink);
+  else
+    outbox_.post({x_.data(), x_.data() + x_bytes}, context_.world.rank() + neighbour, kHandOverTag);
+}
+
+void Stage::release(std::span<const std::int32_t> sequences) {
+  for (const std::int32_t sequence : sequences) cache_.release(sequence);
+}
+
+void Stage::see(std::int32_t layer, Operation operation, const BatchRows& rows) {
+  const auto elems = static_cast<std::size_t>(rows.num_own() * grid_.config().emb_size);
+  if (context_.probe) context_.probe->see({layer, operation}, rows.batch, rows.own, {x_.as<float>(), elems});
+}
+
+}  // namespace moesaic

@@ -1,0 +1,246 @@
+#include "model/weights.hpp"
+
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <functional>
+
+#include "base/error.hpp"
+
+namespace moesaic {
+namespace {
+
+static_assert(plan::kVocabularyPiece_rows == io::kEmbedPieceRows);
+
+constexpr std::size_t kScratch_bytes = std::size_t{4} << 20;
+
+/// Lays out the rank's memory first, then fills it: each tensor piece becomes one task, run by any thread.
+class Loader {
+ public:
+  Loader(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank, Numerics numerics)
+      : store_(store), grid_(grid), config_(grid.config()), me_(grid.in_stage(rank)), stage_(grid.stage(rank)),
+        act_(activation_type(numerics)) {}
+
+  ModelWeights load() {
+    ModelWeights weights;
+    for (const bool dry : {true, false}) {  // the first pass only measures
+      offset_ = 0;
+      clearing_.clear();
+      tasks_.clear();
+      weights.layers.clear();
+      if (!dry) weights.memory = AlignedBuffer(needed_bytes_);
+      base_ = weights.memory.data();
+      plan_model(weights);
+      needed_bytes_ = offset_;
+    }
+    run(clearing_);  // before the scales are read
+    run(tasks_);
+    return weights;
+  }
+
+ private:
+  using Task = std::function<void(std::span<std::byte> scratch)>;
+
+  std::byte* place(std::size_t size_bytes) {
+    std::byte* at = base_ ? base_ + offset_ : nullptr;
+    offset_ += (size_bytes + 63) / 64 * 64;
+    return at;
+  }
+
+  const io::StoredTensor& tensor(std::string_view part) const {
+    return store_.index().tensor(io::layer_tensor(layer_, part));
+  }
+
+  ops::PackedMatrix matrix(const ops::MatrixShape& shape) {
+    const ops::PackedMatrix packed{shape, place(shape.total_bytes())};
+    clearing_.push_back([packed](std::span<std::byte>) {
+      ops::clear_padding(packed.shape, writable(packed));
+      std::memset(writable(packed) + packed.shape.panels_bytes(), 0, packed.shape.scales_bytes());
+    });
+    return packed;
+  }
+
+  static std::byte* writable(const ops::PackedMatrix& w) { return const_cast<std::byte*>(w.data); }
+
+  void plan_model(ModelWeights& weights) {
+    const Range layers = grid_.layers(stage_);
+    const bool first = stage_ == 0, last = stage_ == grid_.num_stages() - 1;
+    if (first || last) weights.embedding = embedding();
+    if (last) weights.final_norm = vector(store_.index().tensor(io::kFinalNorm));
+    for (layer_ = layers.begin; layer_ < layers.end; ++layer_) weights.layers.push_back(layer());
+  }
+
+  LayerWeights layer() {
+    LayerWeights w;
+    w.norm_attn_in = vector(tensor(io::kNormAttnIn));
+    w.norm_attn_out = vector(tensor(io::kNormAttnOut));
+    w.norm_moe_in = vector(tensor(io::kNormMoeIn));
+    w.norm_moe_out = vector(tensor(io::kNormMoeOut));
+    w.router = vector(tensor(io::kRouter));
+    w.qkv = qkv();
+    w.attn_out = attn_out();
+    const Range experts = grid_.experts(grid_.subset(me_));
+    for (std::int64_t e = experts.begin; e < experts.end; ++e)
+      w.experts.push_back({up_projection(io::kMoeGate, io::kMoeGateScales, e),
+                           up_projection(io::kMoeUp, io::kMoeUpScales, e), down_projection(e)});
+    return w;
+  }
+
+  /// A small fp32 tensor that every rank of the stage holds whole.
+  const float* vector(const io::StoredTensor& tensor) {
+    const auto size = static_cast<std::size_t>(tensor.spec.size_bytes());
+    std::byte* into = place(size);
+    tasks_.push_back([this, &tensor, into, size](std::span<std::byte>) { store_.read_piece(tensor, 0, {into, size}); });
+    return reinterpret_cast<const float*>(into);
+  }
+
+  /// Packs an int8 piece (inputs, columns) into a leaf and columns of a matrix.
+  void pack_piece(const ops::PackedMatrix& w, const io::StoredTensor& tensor, std::int64_t piece, std::int64_t leaf,
+                  std::int64_t first_column, std::int64_t num_columns) {
+    tasks_.push_back([=, this, &tensor](std::span<std::byte> scratch) {
+      // Inputs are packed in pairs, so every chunk begins at an even row; an odd last row makes the unit a single row.
+      const std::int64_t pair_bytes = 2 * num_columns;
+      const std::int64_t unit_bytes = w.shape.leaf_size % 2 == 0 ? pair_bytes : num_columns;
+      const auto whole_pairs = scratch.size() / static_cast<std::size_t>(pair_bytes) * static_cast<std::size_t>(pair_bytes);
+      store_.stream_piece(tensor, piece, unit_bytes, scratch.first(whole_pairs),
+                          [&](std::int64_t offset, std::span<const std::byte> chunk) {
+        const std::int64_t num_inputs = static_cast<std::int64_t>(chunk.size()) / num_columns;
+        ops::pack(w.shape, {leaf, offset / num_columns, num_inputs, first_column, num_columns}, chunk.data(), writable(w));
+      });
+    });
+  }
+
+  /// Reads num_columns scales, from source_offset in a piece of a scales tensor, for a leaf and columns of a matrix.
+  void read_scales(const ops::PackedMatrix& w, const io::StoredTensor& tensor, std::int64_t piece,
+                   std::int64_t source_offset, std::int64_t leaf, std::int64_t first_column, std::int64_t num_columns) {
+    tasks_.push_back([=, this, &tensor](std::span<std::byte>) {
+      std::vector<float> values(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)) / sizeof(float));
+      store_.read_piece(tensor, piece, std::as_writable_bytes(std::span(values)));
+      std::memcpy(const_cast<float*>(w.scales(leaf)) + first_column, values.data() + source_offset,
+                  static_cast<std::size_t>(num_columns) * sizeof(float));
+    });
+  }
+
+  ops::PackedMatrix qkv() {
+    const Range heads = grid_.kv_heads(grid_.shard(me_));
+    const std::int64_t q_columns = config_.q_per_kv() * config_.key_size, k_columns = config_.key_size;
+    const ops::PackedMatrix w =
+        matrix({DType::kInt8, 1, config_.emb_size, heads.size() * (q_columns + 2 * k_columns)});
+    std::int64_t column = 0;
+    const auto part = [&](std::string_view weights, std::string_view scales, std::int64_t head_columns) {
+      read_scales(w, tensor(scales), 0, heads.begin * head_columns, 0, column, heads.size() * head_columns);
+      for (std::int64_t head = heads.begin; head < heads.end; ++head, column += head_columns)
+        pack_piece(w, tensor(weights), head, 0, column, head_columns);
+    };
+    part(io::kQuery, io::kQueryScales, q_columns);
+    part(io::kKey, io::kKeyScales, k_columns);
+    part(io::kValue, io::kValueScales, k_columns);
+    return w;
+  }
+
+  /// Leaves `leaves` of a row-parallel matrix whose pieces are its eighths; scales in 1 or 8 groups.
+  ops::PackedMatrix row_parallel(std::string_view weights, std::string_view scales, std::int64_t inputs, Range leaves,
+                                 std::int64_t first_piece, std::int64_t scales_piece, std::int64_t groups) {
+    const std::int64_t width = config_.emb_size;
+    const ops::PackedMatrix w = matrix({DType::kInt8, leaves.size(), inputs / kNumLeaves, width});
+    for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf) {
+      pack_piece(w, tensor(weights), first_piece + leaf, leaf - leaves.begin, 0, width);
+      read_scales(w, tensor(scales), scales_piece, groups == 1 ? 0 : leaf * width, leaf - leaves.begin, 0, width);
+    }
+    return w;
+  }
+
+  ops::PackedMatrix attn_out() {
+    const Range leaves = grid_.attention_leaves()[static_cast<std::size_t>(grid_.shard(me_))];
+    return row_parallel(io::kAttnOut, io::kAttnOutScales, config_.attn_size(), leaves, 0, 0,
+                        store_.index().groups().attn_out);
+  }
+
+  ops::PackedMatrix down_projection(std::int64_t expert) {
+    const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
+    return row_parallel(io::kMoeDown, io::kMoeDownScales, config_.ffn_size, leaves, io::expert_piece(expert, 0), expert,
+                        store_.index().groups().moe_down);
+  }
+
+  ops::PackedMatrix up_projection(std::string_view weights, std::string_view scales, std::int64_t expert) {
+    const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
+    const std::int64_t leaf_columns = config_.ffn_size / kNumLeaves;
+    const ops::PackedMatrix w = matrix({DType::kInt8, 1, config_.emb_size, leaves.size() * leaf_columns});
+    read_scales(w, tensor(scales), expert, leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
+    for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf)
+      pack_piece(w, tensor(weights), io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns, leaf_columns);
+    return w;
+  }
+
+  /// The rank's rows of the table as columns of the head: (D, vocabulary) in the activation type.
+  ops::PackedMatrix embedding() {
+    const Range rows = grid_.vocabulary(me_);
+    const io::StoredTensor& table = store_.index().tensor(io::kEmbed);
+    const ops::PackedMatrix w = matrix({act_, 1, config_.emb_size, rows.size()});
+    for (std::int64_t row = rows.begin; row < rows.end; row += io::kEmbedPieceRows)
+      tasks_.push_back([this, &table, w, row, rows](std::span<std::byte>) {
+        transpose_piece(table, row / io::kEmbedPieceRows, w, row - rows.begin);
+      });
+    return w;
+  }
+
+  void transpose_piece(const io::StoredTensor& table, std::int64_t piece, const ops::PackedMatrix& w,
+                       std::int64_t first_column) const {
+    const std::int64_t width = config_.emb_size;
+    std::vector<float> rows(static_cast<std::size_t>(table.spec.piece_bytes(piece)) / sizeof(float));
+    store_.read_piece(table, piece, std::as_writable_bytes(std::span(rows)));
+    const std::int64_t num_columns = static_cast<std::int64_t>(rows.size()) / width;
+    AlignedBuffer columns(rows.size() * size_bytes(act_));
+    for (std::int64_t input = 0; input < width; ++input)
+      for (std::int64_t column = 0; column < num_columns; ++column) {
+        const float value = rows[static_cast<std::size_t>(column * width + input)];
+        const std::int64_t at = input * num_columns + column;
+        if (act_ == DType::kF32)
+          columns.as<float>()[at] = value;
+        else
+          columns.as<Bf16>()[at] = to_bf16(value);
+      }
+    ops::pack(w.shape, {0, 0, width, first_column, num_columns}, columns.data(), writable(w));
+  }
+
+  /// Runs tasks with all threads; the first failure is thrown when all have ended.
+  static void run(const std::vector<Task>& tasks) {
+    std::exception_ptr failure;
+    std::atomic<bool> failed = false;
+#pragma omp parallel
+    {
+      AlignedBuffer scratch(kScratch_bytes);
+#pragma omp for schedule(dynamic)
+      for (std::size_t i = 0; i < tasks.size(); ++i) {
+        if (failed) continue;
+        try {
+          tasks[i]({scratch.data(), scratch.size_bytes()});
+        } catch (...) {
+#pragma omp critical
+          failure = std::current_exception();
+          failed = true;
+        }
+      }
+    }
+    if (failure) std::rethrow_exception(failure);
+  }
+
+  const io::StoreReader& store_;
+  const plan::Grid& grid_;
+  const ModelConfig config_;
+  const plan::StageRank me_;
+  const int stage_;
+  const DType act_;
+  std::int64_t layer_ = 0;
+  std::byte* base_ = nullptr;
+  std::size_t offset_ = 0, needed_bytes_ = 0;
+  std::vector<Task> clearing_, tasks_;
+};
+
+}  // namespace
+
+ModelWeights load_weights(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank, Numerics numerics) {
+  return Loader(store, grid, rank, numerics).load();
+}
+
+}  // namespace moesaic

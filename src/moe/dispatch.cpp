@@ -1,0 +1,87 @@
+#include "moe/dispatch.hpp"
+
+#include <cstring>
+
+#include "base/trace.hpp"
+#include "moe/combine.hpp"
+
+namespace moesaic::moe {
+namespace {
+
+/// out(i) = in(rows[i]), rows of row_bytes.
+void gather_rows(const std::byte* in, std::span<const std::int32_t> rows, std::size_t row_bytes, std::byte* out) {
+  const auto num_rows = static_cast<std::int64_t>(rows.size());
+#pragma omp parallel for if (num_rows > 16)
+  for (std::int64_t i = 0; i < num_rows; ++i)
+    std::memcpy(out + static_cast<std::size_t>(i) * row_bytes,
+                in + static_cast<std::size_t>(rows[static_cast<std::size_t>(i)]) * row_bytes, row_bytes);
+}
+
+std::size_t sum(std::span<const std::int32_t> counts) {
+  std::size_t total = 0;
+  for (const auto count : counts) total += static_cast<std::size_t>(count);
+  return total;
+}
+
+class AlltoallvDispatcher final : public Dispatcher {
+ public:
+  AlltoallvDispatcher(const plan::Grid& grid, plan::StageRank me, const comm::Communicator& stage,
+                      const ops::Kernels& kernels)
+      : grid_(grid),
+        me_(me),
+        exchange_(stage),
+        kernels_(kernels),
+        act_bytes_(static_cast<std::size_t>(grid.config().emb_size) * size_bytes(activation_type(kernels.numerics))),
+        term_bytes_(grid.layout().etp == 1 ? act_bytes_ : static_cast<std::size_t>(grid.config().emb_size) * sizeof(float)) {}
+
+  void dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch) override {
+    gather_routing(rows, routing);
+    batch.plan = plan::plan_dispatch(grid_, rows, me_, stage_experts_);
+    const plan::DispatchPlan& plan = batch.plan;
+
+    send_.reserve(plan.send_rows.size() * act_bytes_);
+    recv_.reserve(sum(plan.num_recv_rows) * act_bytes_);
+    batch.rows.reserve(plan.expert_rows.size() * act_bytes_);
+    gather_rows(n, plan.send_rows, act_bytes_, send_.data());
+    exchange_.all_to_all(send_.data(), plan.num_send_rows, recv_.data(), plan.num_recv_rows, act_bytes_);
+    gather_rows(recv_.data(), plan.expert_rows, act_bytes_, batch.rows.data());
+  }
+
+  void combine(const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch, float* m) override {
+    const plan::DispatchPlan& plan = batch.plan;
+    send_.reserve(plan.return_rows.size() * term_bytes_);
+    recv_.reserve(sum(plan.num_terms) * term_bytes_);
+    gather_rows(batch.outputs.data(), plan.return_rows, term_bytes_, send_.data());
+    exchange_.all_to_all(send_.data(), plan.num_return_rows, recv_.data(), plan.num_terms, term_bytes_);
+    combine_terms(grid_, plan, routing, kernels_, recv_.data(), rows.rows(me_).size(), m);
+  }
+
+ private:
+  /// The experts of all rows of the stage, (rows, A), ascending in a row.
+  void gather_routing(const plan::RowMap& rows, const Routing& routing) {
+    const auto active = static_cast<std::size_t>(grid_.config().num_selected_experts);
+    num_rows_.clear();
+    for (int rank = 0; rank < grid_.ranks_per_stage(); ++rank)
+      num_rows_.push_back(static_cast<std::int32_t>(rows.rows(plan::StageRank{rank}).size()));
+    stage_experts_.resize(static_cast<std::size_t>(rows.num_rows()) * active);
+    exchange_.all_gather(routing.ascending_experts.data(), stage_experts_.data(), num_rows_,
+                         active * sizeof(std::int32_t));
+  }
+
+  const plan::Grid& grid_;
+  plan::StageRank me_;
+  comm::RowExchange exchange_;
+  const ops::Kernels& kernels_;
+  std::size_t act_bytes_, term_bytes_;
+  AlignedBuffer send_, recv_;
+  std::vector<std::int32_t> stage_experts_, num_rows_;
+};
+
+}  // namespace
+
+std::unique_ptr<Dispatcher> make_alltoallv_dispatcher(const plan::Grid& grid, plan::StageRank me,
+                                                      const comm::Communicator& stage, const ops::Kernels& kernels) {
+  return std::make_unique<AlltoallvDispatcher>(grid, me, stage, kernels);
+}
+
+}  // namespace moesaic::moe

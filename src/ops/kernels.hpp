@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "config/numerics.hpp"
+#include "ops/packed_matrix.hpp"
+
+/// The one list of signatures of the CPU kernels. Every instruction path (kernels/cpu) fills in one `Kernels` for each
+/// numeric mode; all paths of a mode give the same bits, for any number of rows in a call and any number of threads.
+/// The arithmetic (orders, rounding points) is defined in docs/numerics.md. Rows are contiguous unless a stride is given;
+/// `Act` in a comment stands for the activation type of the mode (float or Bf16), passed as void*.
+namespace moesaic::ops {
+
+enum class Isa : std::uint8_t { kPortable, kAvx2, kAvx512 };
+
+constexpr std::string_view name(Isa isa) {
+  return isa == Isa::kPortable ? "portable" : isa == Isa::kAvx2 ? "avx2" : "avx512";
+}
+
+/// Key positions a block of attention has; a page of the KV cache holds one block.
+inline constexpr std::int64_t kBlockKeys = 64;
+
+/// Shape of a KV page: the keys and values of kBlockKeys positions of one kv head, in an order private to the kernels.
+struct KvPageShape {
+  DType type = DType::kBf16;
+  std::int64_t key_size = 0;  ///< K
+
+  /// Values are padded to whole vectors of 16.
+  constexpr std::int64_t value_stride() const { return (key_size + 15) / 16 * 16; }
+  constexpr std::int64_t keys_elems() const { return kBlockKeys * key_size; }
+  constexpr std::int64_t values_elems() const { return kBlockKeys * value_stride(); }
+  constexpr std::size_t page_bytes() const {
+    return (static_cast<std::size_t>(keys_elems() + values_elems()) * size_bytes(type) + 63) / 64 * 64;
+  }
+};
+
+/// Where a row stands in its sequence, and its sequence's pages: blocks[b] holds positions [64 b, 64 b + 64) for all
+/// layers and kv heads of this rank; `page_offset` bytes into it lies the page of (layer, kv head 0), the pages of the
+/// next kv heads follow.
+struct RowContext {
+  std::byte* const* blocks = nullptr;
+  std::int32_t position = 0;
+};
+
+struct AttentionShape {
+  KvPageShape page;
+  std::int64_t num_kv_heads = 0;  ///< of this rank
+  std::int64_t q_per_kv = 0;      ///< H / G
+  float multiplier = 0;           ///< applied to q.k
+  float cap = 0;                  ///< score = cap * tanh(score / cap); the softmax's maximum is taken to be cap
+
+  constexpr std::int64_t num_q_heads() const { return num_kv_heads * q_per_kv; }
+};
+
+struct Kernels {
+  Isa isa = Isa::kPortable;
+  Numerics numerics = Numerics::kF32;
+
+  /// y(rows, columns) = leaf tree over l of scale(l, column) * sum over inputs of leaf l of x(row, input) * W(input, column).
+  /// x: Act, row stride x_stride elements. W: int8, or the activation type (the head). y: row stride y_stride elements.
+  void (*gemm)(const void* x, std::int64_t x_stride, std::int64_t num_rows, const PackedMatrix& w, float* y,
+               std::int64_t y_stride);
+
+  /// h(rows, columns) Act = round(gelu(x.gate) * (x.up)); gate and up: int8, one leaf each, same shape.
+  void (*gated_gelu)(const void* x, std::int64_t x_stride, std::int64_t num_rows, const PackedMatrix& gate,
+                     const PackedMatrix& up, void* h, std::int64_t h_stride);
+
+  /// y(rows, width) = x * (1 / sqrt(mean(x^2) + eps)) * scale(width), fp32.
+  void (*rms_norm)(const float* x, const float* scale, std::int64_t num_rows, std::int64_t width, float eps,
+                   float* y);
+
+  /// y Act = round(x), n elements; a copy in f32 mode.
+  void (*to_activation)(const float* x, std::int64_t n, void* y);
+
+  /// x(n) = float(y Act(n)) * factor.
+  void (*from_activation)(const void* y, std::int64_t n, float factor, float* x);
+
+  /// logits(rows, E) = x(rows, D) . W(D, E), fp32, one accumulator per output, inputs ascending, product rounded.
+  void (*router_logits)(const float* x, std::int64_t num_rows, std::int64_t width, const float* w,
+                        std::int64_t num_experts, float* logits);
+
+  /// Rotates x(rows, heads, K) in place, row stride x_stride elements: (a, b) = (x[j], x[j+K/2]) ->
+  /// (a cos - b sin, b cos + a sin), products rounded; cosines and sines are tables (position, K/2).
+  void (*rope)(float* x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t num_heads, std::int64_t key_size,
+               const RowContext* rows, const float* cosines, const float* sines);
+
+  /// Rounds k(rows, kv heads, K) and v(rows, kv heads, K), row stride elements, into the rows' pages.
+  void (*write_kv)(const float* k, const float* v, std::int64_t stride, std::int64_t num_rows,
+                   const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset);
+
+  /// out(rows, q heads, K) Act = softmax(capped scores of q with the keys at positions 0 ... row's) . values.
+  /// q: Act (rows, q heads, K), row stride q_stride elements. Every key must have been written before.
+  void (*attention)(const void* q, std::int64_t q_stride, std::int64_t num_rows, const AttentionShape& shape,
+                    const RowContext* rows, std::int64_t page_offset, void* out, std::int64_t out_stride);
+};
+
+/// Whether this processor (and, for AVX-512, a check of vdpbf16ps against its definition on 1,000 cases) can run a path.
+bool supported(Isa isa);
+
+/// The kernels of a path; throws Error when the processor does not support it.
+const Kernels& kernels(Isa isa, Numerics numerics);
+
+/// `auto` is the best supported path; throws Error on an unknown name or an unsupported path.
+Isa isa_from_option(const std::string& option);
+
+/// Sets flush-to-zero and denormals-are-zero in this thread; threads that it starts inherit it. vdpbf16ps always works
+/// so, the other paths must too. Call at the start of main, before any thread is made.
+void flush_denormals();
+
+}  // namespace moesaic::ops

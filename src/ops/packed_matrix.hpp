@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/dtypes.hpp"
+
+namespace moesaic::ops {
+
+inline constexpr std::int64_t kPanelColumns = 32;
+
+/// Shape of a weight matrix W (num_leaves * leaf_size inputs, num_columns outputs) and the one definition of how it
+/// lies in memory, for all kernels:
+///
+///   panel p (32 columns) -> leaf l -> pair of inputs j -> 64 elements (a cache line of int8)
+///
+/// Inside a line, element (column c of the panel, input i of the pair) is at line_offset(c, i): each 16-element group
+/// holds 4 columns from the first half of the panel, then 4 from the second, so that unpacking its two halves to bf16
+/// gives 16 neighbouring columns a vector. Columns and odd inputs beyond the matrix are zero.
+struct MatrixShape {
+  DType type = DType::kInt8;
+  std::int64_t num_leaves = 1;  ///< 1, 2, 4 or 8: a complete subtree of the leaf tree
+  std::int64_t leaf_size = 0;   ///< inputs a leaf
+  std::int64_t num_columns = 0; ///< outputs
+
+  constexpr std::int64_t num_panels() const { return (num_columns + kPanelColumns - 1) / kPanelColumns; }
+  constexpr std::int64_t padded_columns() const { return num_panels() * kPanelColumns; }
+  constexpr std::int64_t pairs_per_leaf() const { return (leaf_size + 1) / 2; }
+  constexpr std::int64_t panel_elems() const { return num_leaves * pairs_per_leaf() * 2 * kPanelColumns; }
+  constexpr std::size_t panels_bytes() const {
+    return static_cast<std::size_t>(num_panels() * panel_elems()) * size_bytes(type);
+  }
+  /// One fp32 scale per leaf and (padded) column; only int8 weights have them.
+  constexpr std::size_t scales_bytes() const {
+    return type == DType::kInt8 ? static_cast<std::size_t>(num_leaves * padded_columns()) * sizeof(float) : 0;
+  }
+  constexpr std::size_t total_bytes() const { return panels_bytes() + scales_bytes(); }
+
+  static constexpr std::int64_t line_offset(std::int64_t column, std::int64_t input) {
+    return column % 16 / 4 * 16 + column / 16 * 8 + column % 4 * 2 + input;
+  }
+  /// Index of the element W(leaf, input, column) in the panels.
+  constexpr std::int64_t element(std::int64_t leaf, std::int64_t input, std::int64_t column) const {
+    return column / kPanelColumns * panel_elems() + (leaf * pairs_per_leaf() + input / 2) * 2 * kPanelColumns +
+           line_offset(column % kPanelColumns, input % 2);
+  }
+};
+
+/// A packed matrix in somebody else's memory: panels first, then the scales (leaf, padded column).
+struct PackedMatrix {
+  MatrixShape shape;
+  const std::byte* data = nullptr;
+
+  const std::int8_t* int8_panels() const { return reinterpret_cast<const std::int8_t*>(data); }
+  const Bf16* bf16_panels() const { return reinterpret_cast<const Bf16*>(data); }
+  const float* f32_panels() const { return reinterpret_cast<const float*>(data); }
+  const float* scales(std::int64_t leaf) const {
+    return reinterpret_cast<const float*>(data + shape.panels_bytes()) + leaf * shape.padded_columns();
+  }
+};
+
+/// Writes a block of W into its panels: `source` is row-major (num_inputs, num_columns) of shape.type, it goes to the
+/// inputs of `leaf` from `first_input` (even) and to the columns from `first_column`. May run in several threads on
+/// disjoint blocks.
+struct PackBlock {
+  std::int64_t leaf = 0, first_input = 0, num_inputs = 0, first_column = 0, num_columns = 0;
+};
+void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data);
+
+/// Zeroes what pack() never writes: padding columns and the missing partner of an odd last input.
+void clear_padding(const MatrixShape& shape, std::byte* data);
+
+}  // namespace moesaic::ops

@@ -1,0 +1,125 @@
+#include "plan/footprint.hpp"
+
+#include <algorithm>
+
+namespace moesaic::plan {
+namespace {
+
+constexpr std::int64_t kKvBlock_tokens = 64;
+
+std::int64_t activation_bytes(Numerics numerics) { return static_cast<std::int64_t>(size_bytes(activation_type(numerics))); }
+
+/// int8 matrix of one layer with its fp32 scales: `leaves` leaves share the input axis.
+std::int64_t matrix_bytes(std::int64_t inputs, std::int64_t outputs, std::int64_t leaves) {
+  return inputs * outputs + leaves * outputs * static_cast<std::int64_t>(sizeof(float));
+}
+
+std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank) {
+  const ModelConfig& c = grid.config();
+  const std::int64_t attn_leaves = grid.attention_leaves()[static_cast<std::size_t>(grid.shard(rank))].size();
+  const std::int64_t expert_leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(rank))].size();
+  const std::int64_t heads = grid.kv_heads(grid.shard(rank)).size();
+  const std::int64_t qkv = matrix_bytes(c.emb_size, heads * (c.q_per_kv() + 2) * c.key_size, 1);
+  const std::int64_t out = matrix_bytes(c.attn_size() / kNumLeaves * attn_leaves, c.emb_size, attn_leaves);
+  const std::int64_t slice = c.ffn_size / kNumLeaves * expert_leaves;
+  const std::int64_t expert = 2 * matrix_bytes(c.emb_size, slice, 1) + matrix_bytes(slice, c.emb_size, expert_leaves);
+  const std::int64_t small = (4 * c.emb_size + c.emb_size * c.num_experts) * static_cast<std::int64_t>(sizeof(float));
+  return qkv + out + grid.experts(grid.subset(rank)).size() * expert + small;
+}
+
+/// C(n - k, active) / C(n, active): none of `active` distinct experts of n is among k given ones.
+double none_chosen(std::int64_t n, std::int64_t k, std::int64_t active) {
+  double probability = 1;
+  for (std::int64_t i = 0; i < active; ++i)
+    probability *= std::max<double>(0, static_cast<double>(n - k - i)) / static_cast<double>(n - i);
+  return probability;
+}
+
+/// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same probability.
+double layer_traffic(const Grid& grid, StageRank from, StageRank to, double act_bytes) {
+  const ModelConfig& c = grid.config();
+  const double width = static_cast<double>(c.emb_size);
+  const double owned = 1.0 / grid.ranks_per_stage();
+  double bytes = 0;
+  if (grid.group(from) == grid.group(to))
+    bytes += owned * width * (act_bytes + static_cast<double>(sizeof(float)));  // gather, reduce-scatter
+  const auto num_experts = [&](StageRank rank) { return grid.experts(grid.subset(rank)).size(); };
+  const double reached = 1 - none_chosen(c.num_experts, num_experts(to), c.num_selected_experts);
+  bytes += owned * reached * width * act_bytes;  // dispatch
+  const double terms = static_cast<double>(c.num_selected_experts * num_experts(from)) / static_cast<double>(c.num_experts);
+  const double term_bytes = grid.layout().etp == 1 ? act_bytes : static_cast<double>(sizeof(float));
+  bytes += owned * terms * width * term_bytes;  // combine
+  bytes += owned * static_cast<double>(c.num_selected_experts * static_cast<std::int64_t>(sizeof(std::int32_t)));
+  return bytes;
+}
+
+}  // namespace
+
+Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const Workload& workload) {
+  const ModelConfig& c = grid.config();
+  const StageRank local = grid.in_stage(rank);
+  const int stage = grid.stage(rank);
+  const std::int64_t num_layers = grid.layers(stage).size();
+  const std::int64_t act = activation_bytes(numerics);
+  constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
+  Footprint f;
+
+  f.weight_bytes = num_layers * layer_weight_bytes(grid, local);
+  const bool first = stage == 0, last = stage == grid.num_stages() - 1;
+  if (first || last) f.weight_bytes += grid.vocabulary(local).size() * c.emb_size * act;
+  if (last) f.weight_bytes += c.emb_size * kFloat;
+
+  const std::int64_t context = workload.context > 0 ? workload.context : c.sequence_len;
+  const std::int64_t blocks = (context + kKvBlock_tokens - 1) / kKvBlock_tokens;
+  const std::int64_t sequences = even_part(workload.num_sequences, grid.layout().dp, grid.group(local)).size();
+  const std::int64_t heads = grid.kv_heads(grid.shard(local)).size();
+  f.kv_bytes = sequences * blocks * kKvBlock_tokens * num_layers * 2 * heads * c.key_size * act;
+
+  // Rows of a micro-batch: all of the group's in attention, the rank's own elsewhere, and on average its experts' share.
+  const std::int64_t group = (workload.batch_rows + grid.layout().dp - 1) / grid.layout().dp;
+  const std::int64_t own = (group + grid.layout().tp - 1) / grid.layout().tp;
+  const std::int64_t terms = (workload.batch_rows * c.num_selected_experts + grid.layout().ep - 1) / grid.layout().ep;
+  const std::int64_t slice =
+      c.ffn_size / kNumLeaves * grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))].size();
+  const std::int64_t attention = group * (c.emb_size * (act + kFloat) + heads * c.key_size * ((c.q_per_kv() + 2) * kFloat + 2 * c.q_per_kv() * act));
+  const std::int64_t experts = terms * (c.emb_size * (2 * act + 2 * kFloat) + slice * act) +
+                               own * c.num_selected_experts * grid.layout().etp * c.emb_size * kFloat;
+  f.buffer_bytes = attention + experts + own * c.emb_size * 4 * kFloat + c.sequence_len * c.key_size * kFloat;
+  if (last) f.buffer_bytes += workload.num_sequences * grid.vocabulary(local).size() * kFloat;
+  return f;
+}
+
+std::vector<Link> links(const Grid& grid, Numerics numerics) {
+  const ModelConfig& c = grid.config();
+  const double act = static_cast<double>(activation_bytes(numerics));
+  const double width = static_cast<double>(c.emb_size);
+  const int stage_ranks = grid.ranks_per_stage();
+  std::vector<Link> all;
+  for (int stage = 0; stage < grid.num_stages(); ++stage)
+    for (int i = 0; i < stage_ranks; ++i) {
+      const StageRank from{i};
+      for (int j = 0; j < stage_ranks; ++j) {
+        const StageRank to{j};
+        double bytes = 0;
+        const double vocabulary_share = static_cast<double>(grid.vocabulary(from).size()) / static_cast<double>(c.vocab_size);
+        if (i != j) {
+          bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, from, to, act);
+          if (stage == 0) bytes += vocabulary_share / stage_ranks * width * act;
+          if (stage == grid.num_stages() - 1) bytes += width * act / stage_ranks;
+        }
+        // Logits are gathered where tokens are drawn, on world rank 0.
+        const bool to_root = stage == 0 ? j == 0 : false;
+        if (i != j && to_root && stage == grid.num_stages() - 1)
+          bytes += vocabulary_share * static_cast<double>(c.vocab_size) * sizeof(float);
+        if (bytes > 0) all.push_back({grid.in_world(stage, from), grid.in_world(stage, to), bytes});
+      }
+      if (stage + 1 < grid.num_stages())
+        all.push_back({grid.in_world(stage, from), grid.in_world(stage + 1, from), width * sizeof(float) / stage_ranks});
+      else if (stage > 0)
+        all.push_back({grid.in_world(stage, from), WorldRank{0},
+                       static_cast<double>(grid.vocabulary(from).size()) * sizeof(float)});
+    }
+  return all;
+}
+
+}  // namespace moesaic::plan

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "config/numerics.hpp"
+#include "plan/grid.hpp"
+
+namespace moesaic::plan {
+
+/// What a run needs beside the weights.
+struct Workload {
+  std::int64_t num_sequences = 1;
+  std::int64_t context = 0;     ///< tokens a sequence may reach; 0: the model's sequence_len
+  std::int64_t batch_rows = 512;  ///< rows of a micro-batch
+};
+
+/// Memory that one rank owns, bytes.
+struct Footprint {
+  std::int64_t weight_bytes = 0;
+  std::int64_t kv_bytes = 0;
+  std::int64_t buffer_bytes = 0;
+  std::int64_t total_bytes() const { return weight_bytes + kv_bytes + buffer_bytes; }
+};
+
+Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const Workload& workload);
+
+/// Expected traffic between two ranks, for one token under uniform routing, averaged over who owns its row.
+struct Link {
+  WorldRank from, to;
+  double bytes_per_token = 0;
+};
+
+/// All pairs with traffic.
+std::vector<Link> links(const Grid& grid, Numerics numerics);
+
+}  // namespace moesaic::plan

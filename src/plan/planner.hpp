@@ -1,0 +1,47 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/numerics.hpp"
+#include "plan/grid.hpp"
+
+namespace moesaic::plan {
+
+/// What a user asks of a layout; what is not given is chosen.
+struct LayoutRequest {
+  int ranks = 1;
+  std::optional<int> pp, dp, tp, ep, etp;
+};
+
+/// A chosen layout and the reason for it.
+struct Choice {
+  Layout layout;
+  std::string reason;
+};
+
+/// A request that cannot work.
+struct Refusal {
+  std::string error;  ///< what was asked
+  std::string rule;   ///< what it breaks
+  std::vector<Layout> nearest;  ///< layouts that work: of the same rank count, else of the nearest counts below and above
+
+  std::string message() const;
+};
+
+/// All layouts of a rank count that work.
+std::vector<Layout> all_layouts(const ModelConfig& config, int ranks);
+
+/// Estimated milliseconds for one token of one sequence: the bytes of weights that the slowest rank of each stage reads,
+/// and the messages on the way. Constants of an ordinary cluster node; a measured model comes with `calibrate`.
+double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics numerics);
+
+/// The cheapest layout that fits the request, or why there is none.
+struct PlanResult {
+  std::optional<Choice> choice;
+  Refusal refusal;  ///< meaningful when there is no choice
+};
+PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, Numerics numerics);
+
+}  // namespace moesaic::plan

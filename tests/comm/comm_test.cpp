@@ -1,0 +1,87 @@
+#include <gtest/gtest.h>
+
+#include "comm/agree.hpp"
+#include "comm/exchange.hpp"
+
+namespace moesaic::comm {
+namespace {
+
+TEST(Agree, EveryRankThrowsTheLowestRanksError) {
+  const auto world = Communicator::world();
+  EXPECT_NO_THROW(agree(world, std::nullopt));
+  for (int culprit = 0; culprit < world.size(); ++culprit) {
+    std::string message;
+    try {
+      together(world, [&] {
+        if (world.rank() >= culprit) fail("weights.h5: no 'embed' on {}", world.rank());
+      });
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    const std::string text = fmt::format("weights.h5: no 'embed' on {}", culprit);
+    EXPECT_EQ(message, culprit == 0 ? text : fmt::format("rank {}: {}", culprit, text));
+  }
+}
+
+TEST(RowExchange, RaggedRowsArriveInOrder) {
+  const auto world = Communicator::world();
+  RowExchange exchange(world);
+  const int ranks = world.size(), me = world.rank();
+  const auto count = [&](int from, int to) { return (from + 2 * to) % 3; };  // some are zero
+  for (const std::size_t words : {1u, 3u, 1000u}) {
+    std::vector<std::int32_t> num_send, num_recv, send, expected;
+    for (int peer = 0; peer < ranks; ++peer) {
+      num_send.push_back(count(me, peer));
+      num_recv.push_back(count(peer, me));
+      for (std::size_t i = 0; i < static_cast<std::size_t>(count(me, peer)) * words; ++i)
+        send.push_back(me * 1000000 + peer * 10000 + static_cast<int>(i));
+      for (std::size_t i = 0; i < static_cast<std::size_t>(count(peer, me)) * words; ++i)
+        expected.push_back(peer * 1000000 + me * 10000 + static_cast<int>(i));
+    }
+    std::vector<std::int32_t> recv(expected.size());
+    exchange.all_to_all(send.data(), num_send, recv.data(), num_recv, words * sizeof(std::int32_t));
+    EXPECT_EQ(recv, expected);
+  }
+}
+
+TEST(RowExchange, GathersUnequalParts) {
+  const auto world = Communicator::world();
+  RowExchange exchange(world);
+  std::vector<std::int32_t> num_rows, expected;
+  for (int rank = 0; rank < world.size(); ++rank) {
+    num_rows.push_back(rank % 2 == 0 ? rank : 0);
+    for (int i = 0; i < num_rows.back(); ++i) expected.push_back(rank * 10 + i);
+  }
+  std::vector<std::int32_t> own;
+  for (int i = 0; i < num_rows[static_cast<std::size_t>(world.rank())]; ++i) own.push_back(world.rank() * 10 + i);
+  std::vector<std::int32_t> all(expected.size());
+  exchange.all_gather(own.data(), all.data(), num_rows, sizeof(std::int32_t));
+  EXPECT_EQ(all, expected);
+}
+
+TEST(Outbox, MessagesArriveInOrderAndMayBeEmpty) {
+  const auto world = Communicator::world();
+  const int next = (world.rank() + 1) % world.size(), previous = (world.rank() + world.size() - 1) % world.size();
+  Outbox outbox(world);
+  constexpr std::size_t kSizes[] = {5, 0, 3000000};
+  for (std::size_t size : kSizes) outbox.post(std::vector<std::byte>(size, std::byte(world.rank())), next, 9);
+  for (std::size_t size : kSizes) {
+    std::vector<std::byte> bytes(size);
+    receive(world, bytes, previous, 9);
+    EXPECT_EQ(bytes, std::vector<std::byte>(size, std::byte(previous)));
+  }
+}
+
+TEST(Communicator, GatherAndBroadcastKeepSizes) {
+  const auto world = Communicator::world();
+  const std::string mine(static_cast<std::size_t>(world.rank()), 'x');
+  const auto all = world.gather(std::as_bytes(std::span(mine)), 0);
+  if (world.rank() == 0)
+    for (std::size_t rank = 0; rank < all.size(); ++rank) EXPECT_EQ(all[rank].size(), rank);
+  std::string text = world.rank() == world.size() - 1 ? "from the last" : "";
+  world.broadcast(text, world.size() - 1);
+  EXPECT_EQ(text, "from the last");
+}
+
+}  // namespace
+}  // namespace moesaic::comm

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ops/kernels.hpp"
+#include "ops/math.hpp"
+
+/// docs/numerics.md as scalar code, written from that page and not from the kernels; and what the tests share.
+namespace moesaic::ops::test {
+
+/// A path in a numeric mode.
+struct Mode {
+  Isa isa;
+  Numerics numerics;
+  const Kernels& kernels() const { return ops::kernels(isa, numerics); }
+  bool f32() const { return numerics == Numerics::kF32; }
+};
+
+inline std::vector<Mode> modes() {
+  flush_denormals();
+  std::vector<Mode> list{{Isa::kPortable, Numerics::kF32}};
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512})
+    if (supported(isa)) list.push_back({isa, Numerics::kW8A16});
+  return list;
+}
+inline std::string mode_name(const testing::TestParamInfo<Mode>& info) {
+  return std::string(name(info.param.isa)) + "_" + std::string(name(info.param.numerics));
+}
+
+class KernelTest : public testing::TestWithParam<Mode> {
+ protected:
+  void SetUp() override { flush_denormals(); }
+  void TearDown() override { omp_set_num_threads(2); }
+  std::mt19937 random{42};
+  float normal() { return std::normal_distribution<float>()(random); }
+};
+
+/// The value that an activation keeps of x.
+inline float rounded(Numerics numerics, float x) { return numerics == Numerics::kF32 ? x : to_float(to_bf16(x)); }
+
+/// Sum of n products x(i) w(i) in the order of the mode.
+template <class X, class W>
+float dot(Numerics numerics, std::int64_t n, X x, W w) {
+  float acc = 0;
+  if (numerics == Numerics::kF32) {
+    for (std::int64_t i = 0; i < n; ++i) acc = acc + x(i) * w(i);
+    return acc;
+  }
+  for (std::int64_t i = 0; i < n; i += 2) {
+    acc = i + 1 < n ? std::fma(x(i + 1), w(i + 1), acc) : std::fma(0.0f, 0.0f, acc);
+    acc = std::fma(x(i), w(i), acc);
+  }
+  return acc;
+}
+
+/// ((0+1)+(2+3))+((4+5)+(6+7)), for 1, 2, 4, 8 or 16 values.
+inline float tree(const std::vector<float>& v, std::size_t first, std::size_t count) {
+  return count == 1 ? v[first] : tree(v, first, count / 2) + tree(v, first + count / 2, count / 2);
+}
+
+/// Sum of values in 16 lanes, value i in lane i mod 16, then the lanes as a tree.
+inline float lane_sum(const std::vector<float>& values) {
+  std::vector<float> lanes(16, 0.0f);
+  for (std::size_t i = 0; i < values.size(); ++i) lanes[i % 16] = lanes[i % 16] + values[i];
+  return tree(lanes, 0, 16);
+}
+
+/// Activations of a mode in memory.
+class Activations {
+ public:
+  Activations(Numerics numerics, std::size_t size) : numerics_(numerics), data_(size * bytes()) {}
+  void* data() { return data_.data(); }
+  const void* data() const { return data_.data(); }
+  std::size_t bytes() const { return size_bytes(activation_type(numerics_)); }
+  const void* at(std::int64_t i) const { return data_.data() + static_cast<std::size_t>(i) * bytes(); }
+  void* at(std::int64_t i) { return data_.data() + static_cast<std::size_t>(i) * bytes(); }
+  float operator[](std::int64_t i) const {
+    if (numerics_ == Numerics::kF32) return load<float>(i);
+    return to_float(load<Bf16>(i));
+  }
+  void set(std::int64_t i, float x) {
+    if (numerics_ == Numerics::kF32) std::memcpy(at(i), &x, sizeof(x));
+    const Bf16 b = to_bf16(x);
+    if (numerics_ != Numerics::kF32) std::memcpy(at(i), &b, sizeof(b));
+  }
+  bool same_bytes(const Activations& other) const { return data_ == other.data_; }
+
+ private:
+  template <class T>
+  T load(std::int64_t i) const {
+    T x;
+    std::memcpy(&x, at(i), sizeof(x));
+    return x;
+  }
+  Numerics numerics_;
+  std::vector<std::byte> data_;
+};
+
+inline std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
+
+/// A value that no result has, to see whether it was overwritten.
+inline constexpr float kGuard = -12345.0f;
+
+}  // namespace moesaic::ops::test

@@ -1,0 +1,108 @@
+// The contract: one hash for each golden and numeric mode, whatever the layout, threads, prefill chunk, batch and
+// instruction path; and the same from commit to commit (tests/data/hashes.json).
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "run_support.hpp"
+#include "support/test_data.hpp"
+
+namespace moesaic::test {
+namespace {
+
+constexpr std::int64_t kChunks[] = {0, 1, 7, 64};
+constexpr ops::Isa kPaths[] = {ops::Isa::kPortable, ops::Isa::kAvx2, ops::Isa::kAvx512};
+
+bool every_layout() { return std::getenv("MOESAIC_EVERY_LAYOUT") != nullptr; }
+
+std::string committed_hash(const std::string& golden, Numerics numerics) {
+  std::ifstream stream(std::string(MOESAIC_TEST_DATA) + "/hashes.json");
+  return nlohmann::json::parse(stream).at(golden).at(std::string(name(numerics))).get<std::string>();
+}
+
+/// Layouts of this job's rank count: all of them, or a part spread over all.
+std::vector<plan::Layout> layouts(const ModelConfig& config, int ranks, std::size_t most) {
+  const auto all = plan::all_layouts(config, ranks);
+  if (every_layout() || all.size() <= most) return all;
+  std::vector<plan::Layout> some;
+  for (std::size_t i = 0; i < most; ++i) some.push_back(all[(2 * i + 1) * all.size() / (2 * most)]);
+  return some;
+}
+
+std::vector<ops::Isa> paths() {
+  std::vector<ops::Isa> supported;
+  for (const ops::Isa isa : kPaths)
+    if (ops::supported(isa)) supported.push_back(isa);
+  return supported;
+}
+
+class Layouts : public testing::TestWithParam<std::tuple<std::string, Numerics>> {};
+
+TEST_P(Layouts, GiveTheCommittedHash) {
+  const auto& [golden_name, numerics] = GetParam();
+  const auto golden = open_golden(golden_name);
+  if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  const std::string expected = committed_hash(golden_name, numerics);
+  const auto isas = paths();
+  // Threads, chunk and path change from layout to layout, each at its own pace.
+  std::size_t turn = 0;
+  const std::size_t most = golden_name == "tiny" ? 5 : 3;
+  for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), most)) {
+    const RunSetting setting{layout, numerics, isas[turn % isas.size()], kChunks[(turn / 2 + turn) % std::size(kChunks)],
+                             1 + static_cast<int>(turn % 3)};
+    ++turn;
+    EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
+  }
+}
+
+TEST_P(Layouts, ChunksThreadsAndPathsChangeNothing) {
+  const auto& [golden_name, numerics] = GetParam();
+  const auto golden = open_golden(golden_name);
+  if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  if (world.size() > 2 && !every_layout()) GTEST_SKIP() << "covered at 1 and 2 ranks";
+  const std::string expected = committed_hash(golden_name, numerics);
+  const plan::Layout layout = layouts(golden->index.config(), world.size(), 1)[0];
+  const std::vector<std::int64_t> chunks(std::begin(kChunks), std::end(kChunks));
+  for (const ops::Isa isa : paths())
+    for (const int num_threads : {1, 2, 3})
+      for (const std::int64_t chunk : chunks) {
+        const bool long_run = chunk == 1 && golden_name != "tiny";
+        if (!every_layout() && (long_run || (chunk != 7 && num_threads != 2))) continue;
+        const RunSetting setting{layout, numerics, isa, chunk, num_threads};
+        EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
+      }
+}
+
+TEST_P(Layouts, ASequenceAloneHasTheLogitsItHasInABatch) {
+  const auto& [golden_name, numerics] = GetParam();
+  const auto golden = open_golden(golden_name);
+  if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  const RunSetting setting{layouts(golden->index.config(), world.size(), 1)[0], numerics, paths().back(), 7, 1};
+  using Rows = std::map<std::int32_t, std::vector<float>>;  // position -> logits
+  const auto rows_of = [&](const std::vector<std::vector<std::int32_t>>& sequences, std::int32_t which) {
+    Rows rows;
+    run_golden(world, *golden, setting, sequences, [&](std::int32_t sequence, std::int32_t position, std::span<const float> logits) {
+      if (sequence == which) rows[position].assign(logits.begin(), logits.end());
+    });
+    return rows;
+  };
+  const auto last = static_cast<std::int32_t>(golden->sequences.size() - 1);
+  const Rows together = rows_of(golden->sequences, last);
+  const Rows alone = rows_of({golden->sequences.back()}, 0);
+  EXPECT_TRUE(together == alone);
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, Layouts,
+                         testing::Combine(testing::Values("tiny", "e16", "demo", "gqa", "wide"),
+                                          testing::Values(Numerics::kF32, Numerics::kW8A16)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_" + std::string(name(std::get<1>(info.param)));
+                         });
+
+}  // namespace
+}  // namespace moesaic::test

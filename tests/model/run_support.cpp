@@ -1,0 +1,39 @@
+#include "run_support.hpp"
+
+#include "io/token_file.hpp"
+#include "support/test_data.hpp"
+
+namespace moesaic::test {
+
+std::optional<Golden> open_golden(const std::string& name) {
+  const auto folder = golden(name);
+  if (folder.empty()) return std::nullopt;
+  io::StoreIndex index = io::StoreReader::read_index(store(name));
+  auto sequences = io::read_token_file((folder / "tokens.json").string(), {index.config().vocab_size, {}});
+  return Golden{name, std::move(index), std::move(sequences)};
+}
+
+std::string RunSetting::text() const {
+  return fmt::format("{} {} {} chunk {} threads {}", layout.text(), name(numerics), name(isa), prefill_chunk, num_threads);
+}
+
+std::string run_golden(const comm::Communicator& world, const Golden& golden, const RunSetting& setting,
+                       const std::vector<std::vector<std::int32_t>>& sequences, LogitsRun::TakeRow take_row,
+                       CaptureSink capture_sink) {
+  set_threads(setting.num_threads);
+  const ops::Kernels& kernels = ops::kernels(setting.isa, setting.numerics);
+  const io::StoreReader reader(store(golden.name), golden.index, io::Verify::kFull);
+  const plan::Grid grid(golden.index.config(), setting.layout);
+  Stage stage(world, grid, kernels, load_weights(reader, grid, plan::WorldRank{world.rank()}, setting.numerics));
+  // Sinks are rank 0's, but capturing is everybody's: an int tells whether it was asked for.
+  const bool captures = world.max(capture_sink.hidden ? 1 : 0) > 0;
+  Capture capture(world, captures, captures, std::move(capture_sink));
+  if (captures) stage.watch(&capture);
+  LogitsRun driver(grid, sequences, setting.prefill_chunk, std::move(take_row));
+  run(world, stage, world.rank() == 0 ? &driver : nullptr, captures ? &capture : nullptr);
+  std::string hash = world.rank() == 0 ? driver.hash().hex() : "";
+  world.broadcast(hash, 0);
+  return hash;
+}
+
+}  // namespace moesaic::test

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "comm/mpi.hpp"
+#include "engine/capture.hpp"
+#include "engine/logits_run.hpp"
+#include "engine/model_loader.hpp"
+
+/// Running a golden's store inside a test, on all ranks together.
+namespace moesaic::test {
+
+/// A converted golden and its sequences.
+struct Golden {
+  std::string name;
+  io::StoreIndex index;
+  std::vector<std::vector<std::int32_t>> sequences;
+};
+
+/// Nullopt when the golden is not there (its tests are then skipped).
+std::optional<Golden> open_golden(const std::string& name);
+
+struct RunSetting {
+  plan::Layout layout;
+  Numerics numerics = Numerics::kW8A16;
+  ops::Isa isa = ops::Isa::kPortable;
+  std::int64_t prefill_chunk = 0;
+  int num_threads = 1;
+  std::string text() const;
+};
+
+/// Runs sequences of a golden; every rank gets the hash. take_row and capture are used on rank 0.
+std::string run_golden(const comm::Communicator& world, const Golden& golden, const RunSetting& setting,
+                       const std::vector<std::vector<std::int32_t>>& sequences, LogitsRun::TakeRow take_row = {},
+                       CaptureSink capture = {});
+
+}  // namespace moesaic::test

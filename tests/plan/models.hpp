@@ -1,0 +1,23 @@
+#pragma once
+
+#include "config/model_config.hpp"
+
+namespace moesaic::test {
+
+/// A model that matters to plans by these counts alone.
+inline ModelConfig small_model(std::int64_t num_layers, std::int64_t num_kv_heads, std::int64_t num_experts,
+                               std::int64_t num_active, std::int64_t vocab_size = 1000) {
+  ModelConfig config;
+  config.vocab_size = vocab_size;
+  config.emb_size = 64;
+  config.num_layers = num_layers;
+  config.num_q_heads = 2 * num_kv_heads;
+  config.num_kv_heads = num_kv_heads;
+  config.key_size = 16;
+  config.ffn_size = 128;
+  config.num_experts = num_experts;
+  config.num_selected_experts = num_active;
+  return config;
+}
+
+}  // namespace moesaic::test

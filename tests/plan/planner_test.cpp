@@ -1,0 +1,104 @@
+#include "plan/planner.hpp"
+
+#include <gtest/gtest.h>
+
+#include "models.hpp"
+#include "plan/footprint.hpp"
+
+namespace moesaic::plan {
+namespace {
+
+TEST(Planner, EveryCountOfTheFormWorks) {
+  const ModelConfig config = test::small_model(12, 8, 8, 2);
+  for (int pp = 1; pp <= 12; ++pp)
+    for (int ep = 1; ep <= 8; ++ep)
+      for (int etp = 1; etp <= 8; ++etp) {
+        const PlanResult result = choose_layout(config, {pp * ep * etp, {}, {}, {}, {}, {}}, Numerics::kW8A16);
+        ASSERT_TRUE(result.choice) << result.refusal.message();
+        EXPECT_EQ(broken_rule(config, result.choice->layout), "");
+        EXPECT_EQ(result.choice->layout.ranks(), pp * ep * etp);
+      }
+}
+
+TEST(Planner, KeepsWhatIsAsked) {
+  const ModelConfig config = test::small_model(12, 8, 8, 2);
+  LayoutRequest request{6, {}, {}, {}, {}, {}};
+  request.ep = 3;
+  request.etp = 2;
+  const PlanResult result = choose_layout(config, request, Numerics::kW8A16);
+  ASSERT_TRUE(result.choice);
+  EXPECT_EQ(result.choice->layout.ep, 3);
+  EXPECT_EQ(result.choice->layout.etp, 2);
+  EXPECT_EQ(result.choice->layout.pp, 1);
+}
+
+TEST(Planner, RefusalsNameTheRuleAndWhatWorks) {
+  const ModelConfig config = test::small_model(2, 2, 8, 2);
+  const auto refuse = [&](LayoutRequest request) {
+    const PlanResult result = choose_layout(config, request, Numerics::kW8A16);
+    EXPECT_FALSE(result.choice);
+    for (const Layout& layout : result.refusal.nearest) EXPECT_EQ(broken_rule(config, layout), "");
+    return result.refusal;
+  };
+  const Refusal seventeen = refuse({17, {}, {}, {}, {}, {}});
+  ASSERT_EQ(seventeen.nearest.size(), 2u);
+  EXPECT_EQ(seventeen.nearest[0].ranks(), 16);
+  EXPECT_EQ(seventeen.nearest[1].ranks(), 18);
+
+  LayoutRequest too_many_stages{3, {}, {}, {}, {}, {}};
+  too_many_stages.pp = 3;
+  EXPECT_NE(refuse(too_many_stages).rule.find("num_layers"), std::string::npos);
+  LayoutRequest too_many_shards{4, {}, {}, {}, {}, {}};
+  too_many_shards.tp = 4;
+  const Refusal shards = refuse(too_many_shards);
+  EXPECT_NE(shards.rule.find("kv head"), std::string::npos) << shards.rule;
+  ASSERT_FALSE(shards.nearest.empty());
+  EXPECT_EQ(shards.nearest[0].tp, 2);
+  LayoutRequest wrong_product{6, {}, {}, {}, {}, {}};
+  wrong_product.ep = 2;
+  wrong_product.etp = 2;
+  EXPECT_NE(refuse(wrong_product).rule.find("pp*ep*etp"), std::string::npos);
+  LayoutRequest too_many_subsets{16, {}, {}, {}, {}, {}};
+  too_many_subsets.ep = 16;
+  EXPECT_NE(refuse(too_many_subsets).rule.find("num_experts"), std::string::npos);
+}
+
+TEST(Footprint, RanksTogetherOwnTheModel) {
+  const ModelConfig config = test::small_model(12, 8, 8, 2);
+  const auto total = [&](const Layout& layout) {
+    const Grid grid(config, layout);
+    Footprint sum;
+    for (int rank = 0; rank < layout.ranks(); ++rank) {
+      const Footprint f = footprint(grid, WorldRank{rank}, Numerics::kW8A16, {1, 128, 16});
+      sum.weight_bytes += f.weight_bytes;
+      sum.kv_bytes += f.kv_bytes;
+    }
+    return sum;
+  };
+  const Footprint alone = total({1, 1, 1, 1, 1});
+  const std::int64_t small_per_layer = (4 * config.emb_size + config.emb_size * config.num_experts) * 4;
+  for (const Layout layout : {Layout{1, 1, 8, 8, 1}, Layout{1, 1, 4, 2, 2}}) {
+    const Footprint together = total(layout);
+    const std::int64_t copies = layout.ranks() - 1;
+    EXPECT_GE(together.weight_bytes, alone.weight_bytes);
+    // Norms, router and the row-parallel scales' groups are what more ranks hold more of.
+    EXPECT_LE(together.weight_bytes,
+              alone.weight_bytes + copies * (config.num_layers * small_per_layer + config.emb_size * 4));
+    EXPECT_EQ(together.kv_bytes, alone.kv_bytes);
+  }
+}
+
+TEST(Links, SumsOfTrafficAddUp) {
+  const ModelConfig config = test::small_model(4, 8, 8, 2);
+  const Grid grid(config, {1, 4, 1, 4, 1});
+  double sum = 0;
+  for (const Link& link : links(grid, Numerics::kW8A16)) {
+    EXPECT_NE(link.from, link.to);
+    EXPECT_GT(link.bytes_per_token, 0);
+    sum += link.bytes_per_token;
+  }
+  EXPECT_GT(sum, 0);
+}
+
+}  // namespace
+}  // namespace moesaic::plan

@@ -1,0 +1,33 @@
+# moesaic_test(NAME name SOURCES file... LINK target... [RANKS n...] [FULL])
+# A GoogleTest program as one ctest entry, or as one a rank count under mpirun (label mpi), oversubscribed. FULL gives the
+# label full: launch/test leaves those out, launch/test --full runs them.
+function(moesaic_test)
+  cmake_parse_arguments(ARG "FULL" "NAME" "SOURCES;LINK;RANKS" ${ARGN})
+  add_executable(${ARG_NAME} ${ARG_SOURCES})
+  target_link_libraries(${ARG_NAME} PRIVATE ${ARG_LINK} test_support GTest::gtest GTest::gmock moesaic_flags)
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  if(NOT ARG_RANKS)
+    target_link_libraries(${ARG_NAME} PRIVATE GTest::gtest_main)
+    add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+    moesaic_test_properties(${ARG_NAME} 1 "${ARG_FULL}")
+  else()
+    target_link_libraries(${ARG_NAME} PRIVATE mpi_test_main)
+    foreach(ranks ${ARG_RANKS})
+      add_test(NAME ${ARG_NAME}.${ranks}
+        COMMAND ${PROJECT_SOURCE_DIR}/tests/with_env mpirun -n ${ranks} $<TARGET_FILE:${ARG_NAME}>)
+      moesaic_test_properties(${ARG_NAME}.${ranks} ${ranks} "${ARG_FULL}")
+    endforeach()
+  endif()
+endfunction()
+
+function(moesaic_test_properties test ranks full)
+  set(labels)
+  if(ranks GREATER 1)
+    list(APPEND labels mpi)
+  endif()
+  if(full)
+    list(APPEND labels full)
+  endif()
+  set_tests_properties(${test} PROPERTIES LABELS "${labels}" PROCESSORS ${ranks} TIMEOUT 600
+    ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive")
+endfunction()
