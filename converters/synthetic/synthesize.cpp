@@ -1,5 +1,6 @@
 #include "synthetic/synthesize.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <exception>

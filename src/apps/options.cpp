@@ -69,6 +69,7 @@ po::options_description layout_options(plan::LayoutRequest& request) {
 }
 
 po::options_description model_options(ModelOptions& options) {
+  static const std::string isa_help = fmt::format("instruction path: {}", ops::kIsaOptions);
   po::options_description description("model");
   description.add_options()
       ("model", po::value(&options.store)->required(), "the store (moesaic convert makes one)")
@@ -77,7 +78,7 @@ po::options_description model_options(ModelOptions& options) {
          if (numerics) options.numerics = *numerics;
          return numerics.has_value();
        }), "f32: exact reference; w8a16: bf16 activations")
-      ("isa", po::value(&options.isa)->default_value("auto"), "instruction path: auto, avx512, avx2 or portable")
+      ("isa", po::value(&options.isa)->default_value("auto"), isa_help.c_str())
       ("threads", ranged(&options.num_threads, "threads", 0, 4096)->default_value(0),
        "threads of each rank; 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK or the rank's share of the node")
       ("verify", choice("verify", "full, fast or off", "full", [&](const std::string& word) {

@@ -26,9 +26,12 @@ Result checked(Result result, const char* call, const std::string& path, const s
   return result;
 }
 
-/// HDF5 prints its error stack by default; ours goes into the message of an Error.
-void silence_hdf5() {
-  static const bool once = [] { return H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0; }();
+/// Before the first call of HDF5. Its exit handler would flush once more a file that a full disk has kept from being closed,
+/// and crash; our files are closed where they are used. It prints its error stack by default; ours goes into an Error.
+void prepare_hdf5() {
+  static const bool once = [] {
+    return H5dont_atexit() >= 0 && H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
+  }();
   (void)once;
 }
 
@@ -118,7 +121,7 @@ void Hdf5Dataset::write(std::span<const std::int64_t> begin, hid_t type, const v
 }
 
 Hdf5File Hdf5File::create(const std::string& path, const Hdf5Layout& layout) {
-  silence_hdf5();
+  prepare_hdf5();
   const auto access = file_access(path, layout.alignment_bytes);
   const auto creation = property_list(H5P_FILE_CREATE, path);
   checked(H5Pset_userblock(creation.id(), static_cast<hsize_t>(layout.user_block_bytes)), "H5Pset_userblock", path,
@@ -128,7 +131,7 @@ Hdf5File Hdf5File::create(const std::string& path, const Hdf5Layout& layout) {
 }
 
 Hdf5File Hdf5File::open(const std::string& path) {
-  silence_hdf5();
+  prepare_hdf5();
   const auto access = file_access(path, 1);
   return {path, {checked(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()), "H5Fopen", path, "file"), H5Fclose}};
 }

@@ -1,5 +1,7 @@
 #include "io/json_text.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 
 namespace moesaic::io {

@@ -1,5 +1,7 @@
 #include "io/tensor_inventory.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 
 namespace moesaic::io {

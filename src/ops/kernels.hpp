@@ -103,6 +103,9 @@ bool supported(Isa isa);
 /// The kernels of a path; throws Error when the processor does not support it.
 const Kernels& kernels(Isa isa, Numerics numerics);
 
+/// What isa_from_option takes, for help texts.
+inline constexpr const char* kIsaOptions = "auto, avx512, avx2 or portable";
+
 /// `auto` is the best supported path; throws Error on an unknown name or an unsupported path.
 Isa isa_from_option(const std::string& option);
 

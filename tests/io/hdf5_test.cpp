@@ -1,6 +1,9 @@
 #include "io/hdf5.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
 
 #include "expect_error.hpp"
 #include "temporary_folder.hpp"
@@ -47,6 +50,24 @@ TEST(Hdf5, FailuresAreErrors) {
   EXPECT_ERROR((void)Hdf5File::create("/absent/folder/out.h5"), "/absent/folder/out.h5");
   EXPECT_ERROR((void)Hdf5File::open("/absent.h5"), "H5Fopen failed");
   EXPECT_ERROR((void)Hdf5File::open(MOESAIC_TEST_DATA "/tiny/config.json"), "config.json");
+}
+
+/// A full disk, as `ulimit -f` imitates it: an Error, and no crash when the process ends.
+TEST(Hdf5, AFullDiskIsAnError) {
+  const test::TemporaryFolder folder;
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{20'000, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string message = test::error_of([&] {
+    auto file = Hdf5File::create(folder.file("out.h5"));
+    auto dataset = file.create_dataset<float>("/seq0/logits", {100, 100});
+    dataset.write_rows<float>({0}, std::vector<float>(10'000, 1.0f));
+    file.close();
+  });
+  setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_NE(message.find("out.h5"), std::string::npos) << message;
 }
 
 }  // namespace
