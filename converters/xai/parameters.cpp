@@ -7,7 +7,6 @@
 namespace moesaic::converters {
 namespace {
 
-std::string shown(const std::vector<std::int64_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 
 /// The twelve parameters of a layer, names sorted, as the tree has them.
 void add_layer(std::vector<XaiParameter>& list, const ModelConfig& c, io::ScaleGroups groups, std::int64_t layer) {
@@ -73,12 +72,12 @@ void check_tensor(const XaiParameter& parameter, const PickledTensor& tensor, co
   const PickledType type = quantized ? PickledType::kInt8 : PickledType::kFloat32;
   if (tensor.weight.type != type) wrong("its type", tensor.weight.type_name, quantized ? "int8" : "float32");
   if (tensor.weight.shape != parameter.shape)
-    wrong("its shape", shown(tensor.weight.shape), shown(parameter.shape) + " by the configuration");
+    wrong("its shape", io::shape_text(tensor.weight.shape), io::shape_text(parameter.shape) + " by the configuration");
   if (!quantized) return;
   if (tensor.scales->type != PickledType::kBfloat16 && tensor.scales->type != PickledType::kFloat32)
     wrong("the type of its scales", tensor.scales->type_name, "bfloat16 or float32");
   if (tensor.scales->shape != parameter.scales_shape)
-    wrong("the shape of its scales", shown(tensor.scales->shape), shown(parameter.scales_shape));
+    wrong("the shape of its scales", io::shape_text(tensor.scales->shape), io::shape_text(parameter.scales_shape));
 }
 
 }  // namespace moesaic::converters

@@ -78,7 +78,7 @@ void print_tensors(const io::StoreIndex& index) {
   for (const auto& tensor : index.tensors()) {
     const auto& spec = tensor.spec;
     fmt::print("{:<30} {:>5} {:>24} {:>15} {:>15} {:>7} {:>12}\n", spec.name, name(spec.dtype),
-               fmt::format("({})", fmt::join(spec.shape, ", ")), tensor.offset_bytes, spec.size_bytes(), spec.num_pieces(),
+               io::shape_text(spec.shape), tensor.offset_bytes, spec.size_bytes(), spec.num_pieces(),
                spec.piece_bytes());
   }
 }

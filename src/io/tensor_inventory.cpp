@@ -60,6 +60,12 @@ std::string TensorSpec::describe_piece(std::int64_t piece) const {
   return fmt::format("{} {}, {} {}", axis_names[0], piece / shape[1], axis_names[1], piece % shape[1]);
 }
 
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "(";
+  for (const std::int64_t extent : shape) text += (text.size() == 1 ? "" : ", ") + std::to_string(extent);
+  return text + ")";
+}
+
 std::string layer_tensor(std::int64_t layer, std::string_view part) { return fmt::format("layers/{}/{}", layer, part); }
 
 std::vector<TensorSpec> layer_inventory(const ModelConfig& c, ScaleGroups groups, std::int64_t layer) {

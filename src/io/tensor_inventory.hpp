@@ -70,6 +70,9 @@ inline constexpr std::string_view kNormMoeOut = "norm/moe_out";        ///< f32 
 inline constexpr std::int64_t kModelTensors = 2;   ///< outside the layers
 inline constexpr std::int64_t kLayerTensors = 19;  ///< in each layer
 
+/// "(8, 6144, 32768)", for messages.
+std::string shape_text(const std::vector<std::int64_t>& shape);
+
 /// "layers/N/" + part.
 std::string layer_tensor(std::int64_t layer, std::string_view part);
 

@@ -30,6 +30,10 @@ void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRo
     heads_.reserve(static_cast<std::size_t>(num_rows * heads_width) * context_.act_bytes());
     k.attention(q_.data(), heads_width, num_rows, shape_, rows.contexts.data(), cache_.page_offset(layer), heads_.data(),
                 heads_width);
+    if (context_.grid.layout().tp == 1) {
+      k.gemm(heads_.data(), heads_width, num_rows, w.attn_out, a, width);
+      return;
+    }
     partial_.reserve(static_cast<std::size_t>(num_rows * width) * sizeof(float));
     k.gemm(heads_.data(), heads_width, num_rows, w.attn_out, partial_.as<float>(), width);
   }
@@ -69,6 +73,7 @@ void Attention::project_and_cache(const LayerWeights& w, std::int64_t layer, con
   k.write_kv(qkv + q_width, qkv + q_width + kv_width, stride, num_rows, shape_, rows.contexts.data(),
              cache_.page_offset(layer));
   q_.reserve(static_cast<std::size_t>(num_rows * q_width) * context_.act_bytes());
+#pragma omp parallel for if (num_rows > 16)
   for (std::int64_t row = 0; row < num_rows; ++row)
     k.to_activation(qkv + row * stride, q_width,
                     q_.data() + static_cast<std::size_t>(row * q_width) * context_.act_bytes());
@@ -78,10 +83,6 @@ void Attention::reduce_scatter(const BatchRows& rows, float* a) {
   const TraceZone zone(Zone::kReduceScatter);
   const std::int64_t size = rows.num_own() * context_.config().emb_size;
   const auto size_of_part = static_cast<std::size_t>(size) * sizeof(float);
-  if (context_.grid.layout().tp == 1) {
-    std::memcpy(a, partial_.data(), size_of_part);
-    return;
-  }
   const std::vector<Range>& subtrees = context_.grid.attention_leaves();
   subtrees_.reserve(subtrees.size() * size_of_part);
   exchange_.all_to_all(partial_.data(), num_rows_by_shard_, subtrees_.data(), num_own_from_each_,

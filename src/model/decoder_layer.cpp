@@ -29,6 +29,7 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
   };
   const auto round = [&] { context_.kernels.to_activation(n, size, rounded_.data()); };
   const auto add_residual = [&] {
+#pragma omp parallel for if (size > 65536)
     for (std::int64_t i = 0; i < size; ++i) x[i] += n[i];
   };
   const auto see = [&](Operation operation, const float* values) {

@@ -39,21 +39,29 @@ class AlltoallvDispatcher final : public Dispatcher {
     batch.plan = plan::plan_dispatch(grid_, rows, me_, stage_experts_);
     const plan::DispatchPlan& plan = batch.plan;
 
-    send_.reserve(plan.send_rows.size() * act_bytes_);
-    recv_.reserve(sum(plan.num_recv_rows) * act_bytes_);
+    const std::byte* received = n;  // alone in the stage, a rank sends itself all of its rows
+    if (grid_.ranks_per_stage() > 1) {
+      send_.reserve(plan.send_rows.size() * act_bytes_);
+      recv_.reserve(sum(plan.num_recv_rows) * act_bytes_);
+      gather_rows(n, plan.send_rows, act_bytes_, send_.data());
+      exchange_.all_to_all(send_.data(), plan.num_send_rows, recv_.data(), plan.num_recv_rows, act_bytes_);
+      received = recv_.data();
+    }
     batch.rows.reserve(plan.expert_rows.size() * act_bytes_);
-    gather_rows(n, plan.send_rows, act_bytes_, send_.data());
-    exchange_.all_to_all(send_.data(), plan.num_send_rows, recv_.data(), plan.num_recv_rows, act_bytes_);
-    gather_rows(recv_.data(), plan.expert_rows, act_bytes_, batch.rows.data());
+    gather_rows(received, plan.expert_rows, act_bytes_, batch.rows.data());
   }
 
   void combine(const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch, float* m) override {
     const plan::DispatchPlan& plan = batch.plan;
     send_.reserve(plan.return_rows.size() * term_bytes_);
-    recv_.reserve(sum(plan.num_terms) * term_bytes_);
     gather_rows(batch.outputs.data(), plan.return_rows, term_bytes_, send_.data());
-    exchange_.all_to_all(send_.data(), plan.num_return_rows, recv_.data(), plan.num_terms, term_bytes_);
-    combine_terms(grid_, plan, routing, kernels_, recv_.data(), rows.rows(me_).size(), m);
+    std::byte* terms = send_.data();
+    if (grid_.ranks_per_stage() > 1) {
+      recv_.reserve(sum(plan.num_terms) * term_bytes_);
+      exchange_.all_to_all(send_.data(), plan.num_return_rows, recv_.data(), plan.num_terms, term_bytes_);
+      terms = recv_.data();
+    }
+    combine_terms(grid_, plan, routing, kernels_, terms, rows.rows(me_).size(), m);
   }
 
  private:
@@ -63,6 +71,10 @@ class AlltoallvDispatcher final : public Dispatcher {
     num_rows_.clear();
     for (int rank = 0; rank < grid_.ranks_per_stage(); ++rank)
       num_rows_.push_back(static_cast<std::int32_t>(rows.rows(plan::StageRank{rank}).size()));
+    if (grid_.ranks_per_stage() == 1) {
+      stage_experts_ = routing.ascending_experts;
+      return;
+    }
     stage_experts_.resize(static_cast<std::size_t>(rows.num_rows()) * active);
     exchange_.all_gather(routing.ascending_experts.data(), stage_experts_.data(), num_rows_,
                          active * sizeof(std::int32_t));

@@ -1,6 +1,7 @@
 #include <xmmintrin.h>
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <random>
 
@@ -19,18 +20,24 @@ float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysi
 template <class Random>
 float test_value(Random& random) {
   const auto draw = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-  const float sign = draw(2) == 0 ? 1.0f : -1.0f, mantissa = 1.0f + static_cast<float>(draw(1 << 23)) * 0x1p-23f;
+  const float sign = draw(2) == 0 ? 1.0f : -1.0f,
+              mantissa = 1.0f + static_cast<float>(draw(1 << 23)) * 0x1p-23f;
   switch (draw(16)) {
-    case 0: return sign * 0.0f;
-    case 1: return std::bit_cast<float>(static_cast<std::uint32_t>(draw(1 << 23)));  // subnormal
-    case 2: return sign * std::ldexp(mantissa, -100 - draw(26));
-    case 3: return sign * std::ldexp(mantissa, draw(60) - 30);
-    default: return sign * std::ldexp(mantissa, draw(12) - 6);
+    case 0:
+      return sign * 0.0f;
+    case 1:
+      return std::bit_cast<float>(static_cast<std::uint32_t>(draw(1 << 23)));  // subnormal
+    case 2:
+      return sign * std::ldexp(mantissa, -100 - draw(26));
+    case 3:
+      return sign * std::ldexp(mantissa, draw(60) - 30);
+    default:
+      return sign * std::ldexp(mantissa, draw(12) - 6);
   }
 }
 
-/// 1,000 vectors of 16 against the definition: the odd product first, then the even one, each added by an fma;
-/// subnormal inputs and results are zeros.
+/// 1,000 vectors of 16 against the definition: the odd product first, then the even one, each added by an
+/// fma; subnormal inputs and results are zeros.
 bool vdpbf16ps_is_as_defined() {
   std::mt19937 random(20240317);
   for (int test = 0; test < 1000; ++test) {
@@ -54,9 +61,10 @@ bool vdpbf16ps_is_as_defined() {
 }
 
 bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bf16") &&
-         __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") &&
+         __builtin_cpu_supports("avx512vbmi");
 }
 
 }  // namespace
@@ -83,12 +91,17 @@ Isa isa_from_option(const std::string& option) {
     if (option != name(isa)) continue;
     if (supported(isa)) return isa;
     if (isa == Isa::kAvx512 && has_avx512())
-      fail("--isa {}: this processor's vdpbf16ps does not compute what docs/numerics.md defines; choose one of {}", option, choices);
+      fail(
+          "--isa {}: this processor's vdpbf16ps does not compute what docs/numerics.md defines; choose one "
+          "of {}",
+          option, choices);
     fail("--isa {}: this processor does not support it; choose one of {}", option, choices);
   }
   fail("--isa {}: unknown instruction path; this processor supports {}", option, choices);
 }
 
-void flush_denormals() { _mm_setcsr(_mm_getcsr() | 0x8040u); }  // bit 15 flush-to-zero, bit 6 denormals-are-zero
+void flush_denormals() {
+  _mm_setcsr(_mm_getcsr() | 0x8040u);
+}  // bit 15 flush-to-zero, bit 6 denormals-are-zero
 
 }  // namespace moesaic::ops

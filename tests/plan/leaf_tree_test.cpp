@@ -1,5 +1,6 @@
 #include "plan/leaf_tree.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -12,7 +13,7 @@ std::string formula(const std::vector<std::string>& leaves, const std::vector<Me
   std::vector<std::string> sums = leaves;
   for (const auto& [into, from] : merges)
     sums[static_cast<std::size_t>(into)] =
-        "(" + sums[static_cast<std::size_t>(into)] + "+" + sums[static_cast<std::size_t>(from)] + ")";
+        fmt::format("({}+{})", sums[static_cast<std::size_t>(into)], sums[static_cast<std::size_t>(from)]);
   return sums[0];
 }
 
@@ -20,7 +21,7 @@ std::string formula(const std::vector<std::string>& leaves, const std::vector<Me
 std::string subtree(Range leaves) {
   if (leaves.size() == 1) return std::to_string(leaves.begin);
   const std::int64_t middle = leaves.begin + leaves.size() / 2;
-  return "(" + subtree({leaves.begin, middle}) + "+" + subtree({middle, leaves.end}) + ")";
+  return fmt::format("({}+{})", subtree({leaves.begin, middle}), subtree({middle, leaves.end}));
 }
 
 TEST(LeafTree, EveryCutFinishesTheSameTree) {
