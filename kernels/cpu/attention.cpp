@@ -7,8 +7,9 @@
 #include "base/range.hpp"
 #include "drivers.hpp"
 
-/// Attention, block by block: one pass over a kv head's pages serves the query heads that share it, for a group of rows
-/// of one sequence. Threads share out groups and kv heads. A group's queries are ordered by row, then head.
+/// Attention, block by block: one pass over a kv head's pages serves the query heads that share it, for a
+/// group of rows of one sequence. Threads share out groups and kv heads. A group's queries are ordered by
+/// row, then head.
 namespace moesaic::cpu {
 namespace {
 
@@ -17,8 +18,8 @@ using ops::RowContext;
 
 constexpr std::int64_t kGroupQueries = 48;  ///< a kv head's queries that share a pass over its pages
 
-std::byte* keys_of(const AttentionShape& shape, const RowContext& row, std::int64_t block, std::int64_t page_offset,
-                   std::int64_t kv_head) {
+std::byte* keys_of(const AttentionShape& shape, const RowContext& row, std::int64_t block,
+                   std::int64_t page_offset, std::int64_t kv_head) {
   return row.blocks[block] + page_offset + kv_head * static_cast<std::int64_t>(shape.page.page_bytes());
 }
 std::byte* values_of(const AttentionShape& shape, std::byte* keys) {
@@ -31,7 +32,8 @@ std::vector<Range>& group_rows(const RowContext* rows, std::int64_t num_rows, st
   groups.clear();
   for (std::int64_t row = 0; row < num_rows; ++row) {
     const bool joins = !groups.empty() && groups.back().size() < most_rows &&
-                       rows[row].blocks == rows[row - 1].blocks && rows[row].position > rows[row - 1].position;
+                       rows[row].blocks == rows[row - 1].blocks &&
+                       rows[row].position > rows[row - 1].position;
     if (joins)
       ++groups.back().end;
     else
@@ -44,13 +46,20 @@ std::vector<Range>& group_rows(const RowContext* rows, std::int64_t num_rows, st
 class GroupAttention {
  public:
   GroupAttention(const Path& path, const AttentionShape& shape, const RowContext* rows, std::int64_t num_rows)
-      : path_(path), shape_(shape), rows_(rows), num_queries_(num_rows * shape.q_per_kv),
-        num_pairs_(shape.page.key_size / 2), value_stride_(shape.page.value_stride()),
-        softmax_(shape.multiplier, shape.cap), last_block_(rows[num_rows - 1].position / kKeys) {
-    const auto queries = static_cast<std::size_t>(num_queries_), tile = static_cast<std::size_t>(path.tile_queries);
+      : path_(path),
+        shape_(shape),
+        rows_(rows),
+        num_queries_(num_rows * shape.q_per_kv),
+        num_pairs_(shape.page.key_size / 2),
+        value_stride_(shape.page.value_stride()),
+        softmax_(shape.multiplier, shape.cap),
+        last_block_(rows[num_rows - 1].position / kKeys) {
+    const auto queries = static_cast<std::size_t>(num_queries_),
+               tile = static_cast<std::size_t>(path.tile_queries);
     const std::size_t q_bytes = round_up(queries * static_cast<std::size_t>(num_pairs_) * path.pair_bytes),
                       out_bytes = queries * static_cast<std::size_t>(value_stride_) * sizeof(float),
-                      sums_bytes = round_up(queries * sizeof(float)), scores_bytes = tile * kKeys * sizeof(float),
+                      sums_bytes = round_up(queries * sizeof(float)),
+                      scores_bytes = tile * kKeys * sizeof(float),
                       p_bytes = tile * kKeys / 2 * path.pair_bytes;
     thread_local AlignedBuffer buffer;
     buffer.reserve(q_bytes + out_bytes + sums_bytes + scores_bytes + p_bytes);
@@ -65,8 +74,8 @@ class GroupAttention {
     std::memset(sums_, 0, sums_bytes);
   }
 
-  void run(const std::byte* q, std::int64_t q_stride, std::int64_t kv_head, std::int64_t page_offset, std::byte* out,
-           std::int64_t out_stride) {
+  void run(const std::byte* q, std::int64_t q_stride, std::int64_t kv_head, std::int64_t page_offset,
+           std::byte* out, std::int64_t out_stride) {
     for (std::int64_t query = 0; query < num_queries_; ++query)
       path_.make_pairs(q + head_bytes(query, q_stride, kv_head), shape_.page.key_size, query_pairs(query), 1);
     for (std::int64_t block = 0; block <= last_block_; ++block)
@@ -80,7 +89,8 @@ class GroupAttention {
   static std::size_t round_up(std::size_t size_bytes) { return (size_bytes + 63) / 64 * 64; }
 
   std::size_t head_bytes(std::int64_t query, std::int64_t stride, std::int64_t kv_head) const {
-    const std::int64_t row = query / shape_.q_per_kv, head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
+    const std::int64_t row = query / shape_.q_per_kv,
+                       head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
     return static_cast<std::size_t>(row * stride + head * shape_.page.key_size) * path_.act_bytes;
   }
   std::byte* query_pairs(std::int64_t query) const {
@@ -128,15 +138,16 @@ void write_kv(const Path& path, const float* k, const float* v, std::int64_t str
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
       const std::int64_t position = rows[row].position, at = row * stride + head * shape.page.key_size;
       std::byte* keys = keys_of(shape, rows[row], position / kKeys, page_offset, head);
-      path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(), static_cast<int>(position % kKeys),
-                    keys, values_of(shape, keys));
+      path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(),
+                    static_cast<int>(position % kKeys), keys, values_of(shape, keys));
     }
 }
 
 void attention(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
                const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset, void* out,
                std::int64_t out_stride) {
-  const std::vector<Range>& groups = group_rows(rows, num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
+  const std::vector<Range>& groups =
+      group_rows(rows, num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
   const auto num_groups = static_cast<std::int64_t>(groups.size()), items = num_groups * shape.num_kv_heads;
   // Backwards: a sequence's later rows see more keys, and the largest items should come first.
 #pragma omp parallel for schedule(dynamic, 1) if (items > 1)

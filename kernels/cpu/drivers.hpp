@@ -10,8 +10,8 @@ namespace moesaic::cpu {
 
 static_assert(kColumns == ops::kPanelColumns && kKeys == ops::kBlockKeys);
 
-void gemm(const Path& path, const void* x, std::int64_t x_stride, std::int64_t num_rows, const ops::PackedMatrix& w,
-          float* y, std::int64_t y_stride);
+void gemm(const Path& path, const void* x, std::int64_t x_stride, std::int64_t num_rows,
+          const ops::PackedMatrix& w, float* y, std::int64_t y_stride);
 void gated_gelu(const Path& path, const void* x, std::int64_t x_stride, std::int64_t num_rows,
                 const ops::PackedMatrix& gate, const ops::PackedMatrix& up, void* h, std::int64_t h_stride);
 
@@ -19,15 +19,15 @@ void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t
               float eps, float* y);
 void to_activation(const Path& path, const float* x, std::int64_t n, void* y);
 void from_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x);
-void router_logits(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, const float* w,
-                   std::int64_t num_experts, float* logits);
+void router_logits(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width,
+                   const float* w, std::int64_t num_experts, float* logits);
 void rope(const Path& path, float* x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t num_heads,
           std::int64_t key_size, const ops::RowContext* rows, const float* cosines, const float* sines);
 
 void write_kv(const Path& path, const float* k, const float* v, std::int64_t stride, std::int64_t num_rows,
               const ops::AttentionShape& shape, const ops::RowContext* rows, std::int64_t page_offset);
 void attention(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
-               const ops::AttentionShape& shape, const ops::RowContext* rows, std::int64_t page_offset, void* out,
-               std::int64_t out_stride);
+               const ops::AttentionShape& shape, const ops::RowContext* rows, std::int64_t page_offset,
+               void* out, std::int64_t out_stride);
 
 }  // namespace moesaic::cpu

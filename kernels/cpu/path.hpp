@@ -5,20 +5,22 @@
 
 #include "ops/math.hpp"
 
-/// What an instruction path gives: tiles of multiply-adds and operations on single rows, as plain functions on memory.
-/// The loops over panels, rows, heads and threads around them (gemm.cpp, attention.cpp, rows.cpp) are written once.
+/// What an instruction path gives: tiles of multiply-adds and operations on single rows, as plain functions
+/// on memory. The loops over panels, rows, heads and threads around them (gemm.cpp, attention.cpp, rows.cpp)
+/// are written once.
 ///
-/// This header and elementwise.hpp are all that the files of a path may include of ours: an inline function or template
-/// shared with other files could be emitted here with instructions that the processor lacks, and be picked by the linker.
+/// This header and elementwise.hpp are all that the files of a path may include of ours: an inline function
+/// or template shared with other files could be emitted here with instructions that the processor lacks, and
+/// be picked by the linker.
 namespace moesaic::cpu {
 
-inline constexpr int kColumns = 32;     ///< of a panel (ops::kPanelColumns)
-inline constexpr int kKeys = 64;        ///< of an attention block (ops::kBlockKeys)
+inline constexpr int kColumns = 32;  ///< of a panel (ops::kPanelColumns)
+inline constexpr int kKeys = 64;     ///< of an attention block (ops::kBlockKeys)
 inline constexpr int kMaxTileRows = 12;
 
-/// `pairs`: inputs 2j and 2j+1 of a row side by side, in the form a path multiplies with: two bf16 (4 bytes) or two
-/// floats (8 bytes). `lines`: the 32 columns of a panel for one pair of inputs, expanded to the form that tiles read:
-/// (32 columns, 2) bf16, or in f32 mode (2, 32 columns) floats.
+/// `pairs`: inputs 2j and 2j+1 of a row side by side, in the form a path multiplies with: two bf16 (4 bytes)
+/// or two floats (8 bytes). `lines`: the 32 columns of a panel for one pair of inputs, expanded to the form
+/// that tiles read: (32 columns, 2) bf16, or in f32 mode (2, 32 columns) floats.
 struct Path {
   std::size_t act_bytes;   ///< of an activation: bf16 or float
   std::size_t pair_bytes;  ///< of a pair of inputs
@@ -34,8 +36,10 @@ struct Path {
   /// Packed lines (ops::PackedMatrix) to expanded ones.
   void (*expand_int8)(const void* packed, std::int64_t num_lines, void* lines);
   void (*expand_act)(const void* packed, std::int64_t num_lines, void* lines);
-  /// acc(rows, 32) += x . lines; x: pairs (num_pairs, rows). May prefetch 64 bytes a pair of `next`, if not null.
-  void (*tile)(int rows, const void* x, const void* lines, std::int64_t num_pairs, float* acc, const void* next);
+  /// acc(rows, 32) += x . lines; x: pairs (num_pairs, rows). May prefetch 64 bytes a pair of `next`, if not
+  /// null.
+  void (*tile)(int rows, const void* x, const void* lines, std::int64_t num_pairs, float* acc,
+               const void* next);
   /// The same from packed int8 lines, which are expanded in registers; streams memory.
   void (*direct_int8)(int rows, const void* x, const void* packed, std::int64_t num_pairs, float* acc);
   void (*direct_act)(int rows, const void* x, const void* packed, std::int64_t num_pairs, float* acc);
@@ -68,8 +72,8 @@ struct Path {
   void (*from_activation)(const void* y, std::int64_t n, float factor, float* x);
   void (*rope)(float* x, std::int64_t key_size, const float* cosines, const float* sines);
   /// logits(rows, experts) for up to 4 rows.
-  void (*router_logits)(const float* x, int rows, std::int64_t width, const float* w, std::int64_t num_experts,
-                        float* logits);
+  void (*router_logits)(const float* x, int rows, std::int64_t width, const float* w,
+                        std::int64_t num_experts, float* logits);
 };
 
 extern const Path kF32Path, kPortablePath, kAvx2Path, kAvx512Path;

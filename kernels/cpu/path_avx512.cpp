@@ -2,15 +2,16 @@
 
 #include "elementwise.hpp"
 
-/// w8a16 with AVX-512 BF16: tiles of 12 rows x 32 columns (matrices) and 6 queries x 64 columns (attention), 24
-/// accumulators each; a vector holds 16 columns, or 16 columns of a pair as bf16. vdpbf16ps does a pair for 16 columns.
+/// w8a16 with AVX-512 BF16: tiles of 12 rows x 32 columns (matrices) and 6 queries x 64 columns (attention),
+/// 24 accumulators each; a vector holds 16 columns, or 16 columns of a pair as bf16. vdpbf16ps does a pair
+/// for 16 columns.
 namespace moesaic::cpu {
 namespace {
 
 constexpr int kRows = 12, kDirectRows = 8, kQueries = 6;
 
-/// acc += a.odd * b.odd, then += a.even * b.even. Written as assembly because gcc 12 copies the accumulator of the
-/// intrinsic to another register and back.
+/// acc += a.odd * b.odd, then += a.even * b.even. Written as assembly because gcc 12 copies the accumulator
+/// of the intrinsic to another register and back.
 MOESAIC_INLINE void dot(__m512& acc, __m512i a, __m512i b) {
   asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
 }
@@ -27,13 +28,16 @@ struct Line {
 struct Expanded {
   const __m512i* at;
   int64_t stride;
-  MOESAIC_INLINE __m512i operator()(int64_t j, int c) const { return _mm512_loadu_si512(at + j * stride + c); }
+  MOESAIC_INLINE __m512i operator()(int64_t j, int c) const {
+    return _mm512_loadu_si512(at + j * stride + c);
+  }
 };
 
-/// acc(R, 16 C columns) += x . w over the pairs j: x[r * x_row + j * x_pair], w(j, c). Prefetches 64 bytes of `next` a pair.
+/// acc(R, 16 C columns) += x . w over the pairs j: x[r * x_row + j * x_pair], w(j, c). Prefetches 64 bytes of
+/// `next` a pair.
 template <int R, int C>
-MOESAIC_INLINE void multiply(const std::uint32_t* x, int64_t x_row, int64_t x_pair, Expanded w, int64_t num_pairs,
-                             __m512 (&acc)[R][C], const char* next = nullptr) {
+MOESAIC_INLINE void multiply(const std::uint32_t* x, int64_t x_row, int64_t x_pair, Expanded w,
+                             int64_t num_pairs, __m512 (&acc)[R][C], const char* next = nullptr) {
   for (int64_t j = 0; j < num_pairs; ++j, x += x_pair) {
     if (next) _mm_prefetch(next + j * 64, _MM_HINT_T0);
     __m512i v[C];
@@ -70,7 +74,7 @@ struct ByteTables {
   alignas(64) std::uint8_t low[128], high[128];
   constexpr ByteTables() : low(), high() {
     for (int i = 0; i < 128; ++i) {
-      const auto bits = std::bit_cast<std::uint32_t>(i == 0 ? 128.0f : static_cast<float>(i));
+      const auto bits = MOESAIC_BITS(std::uint32_t, i == 0 ? 128.0f : static_cast<float>(i));
       low[i] = static_cast<std::uint8_t>(bits >> 16);
       high[i] = static_cast<std::uint8_t>(bits >> 24);
     }
@@ -78,8 +82,8 @@ struct ByteTables {
 };
 constexpr ByteTables kTables;
 
-/// int8 to bf16 by two byte tables over the magnitude. vpermi2b reads 7 bits of an index, so that 0 and -128 both read
-/// entry 0, which is -128's; zeros are masked out.
+/// int8 to bf16 by two byte tables over the magnitude. vpermi2b reads 7 bits of an index, so that 0 and -128
+/// both read entry 0, which is -128's; zeros are masked out.
 struct Int8Weights {
   static constexpr int kLine_bytes = 64;
   __m512i low[2], high[2];
@@ -128,15 +132,16 @@ void expand(const void* packed, int64_t num_lines, void* lines) {
 // ---- tiles
 
 template <int R>
-void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_pairs, float* out, const char* next) {
+void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_pairs, float* out,
+               const char* next) {
   __m512 acc[R][2];
   load(out, kColumns, acc);
   multiply<R, 2>(x, 1, R, {lines, 2}, num_pairs, acc, next);
   store(acc, out, kColumns);
 }
 
-/// Few rows: each line of weights comes from memory, is expanded in registers and used at once. One stream in ascending
-/// order, which the processor prefetches by itself better than instructions do.
+/// Few rows: each line of weights comes from memory, is expanded in registers and used at once. One stream in
+/// ascending order, which the processor prefetches by itself better than instructions do.
 template <int R, class Weights>
 void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pairs, float* out) {
   const Weights weights;
@@ -162,7 +167,8 @@ void score_rows(const std::uint32_t* q, const __m512i* keys, int64_t num_pairs, 
 }
 
 template <int R, int C>
-MOESAIC_INLINE void value_columns(const std::uint32_t* p, const __m512i* values, int64_t value_stride, float* out) {
+MOESAIC_INLINE void value_columns(const std::uint32_t* p, const __m512i* values, int64_t value_stride,
+                                  float* out) {
   __m512 acc[R][C] = {};
   multiply<R, C>(p, kKeys / 2, 1, {values, value_stride / 16}, kKeys / 2, acc);
 #pragma GCC unroll 12
@@ -190,8 +196,8 @@ using BlockTile = void (*)(const std::uint32_t*, const __m512i*, int64_t, float*
 using Direct = void (*)(const std::uint32_t*, const std::byte*, int64_t, float*);
 
 void tile(int rows, const void* x, const void* lines, int64_t num_pairs, float* acc, const void* next) {
-  static constexpr Tile kTiles[kRows] = {tile_rows<1>, tile_rows<2>, tile_rows<3>,  tile_rows<4>,
-                                         tile_rows<5>, tile_rows<6>, tile_rows<7>,  tile_rows<8>,
+  static constexpr Tile kTiles[kRows] = {tile_rows<1>, tile_rows<2>,  tile_rows<3>,  tile_rows<4>,
+                                         tile_rows<5>, tile_rows<6>,  tile_rows<7>,  tile_rows<8>,
                                          tile_rows<9>, tile_rows<10>, tile_rows<11>, tile_rows<12>};
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const __m512i*>(lines), num_pairs, acc,
                    static_cast<const char*>(next));
@@ -202,33 +208,51 @@ void direct(int rows, const void* x, const void* packed, int64_t num_pairs, floa
   static constexpr Direct kTiles[kDirectRows] = {
       direct_rows<1, Weights>, direct_rows<2, Weights>, direct_rows<3, Weights>, direct_rows<4, Weights>,
       direct_rows<5, Weights>, direct_rows<6, Weights>, direct_rows<7, Weights>, direct_rows<8, Weights>};
-  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs,
+                   acc);
 }
 
 void scores(int queries, const void* q, const void* keys, int64_t num_pairs, float* out) {
   static constexpr BlockTile kTiles[kQueries] = {score_rows<1>, score_rows<2>, score_rows<3>,
-                                            score_rows<4>, score_rows<5>, score_rows<6>};
-  kTiles[queries - 1](static_cast<const std::uint32_t*>(q), static_cast<const __m512i*>(keys), num_pairs, out);
+                                                 score_rows<4>, score_rows<5>, score_rows<6>};
+  kTiles[queries - 1](static_cast<const std::uint32_t*>(q), static_cast<const __m512i*>(keys), num_pairs,
+                      out);
 }
 
 void values(int queries, const void* p, const void* page, int64_t value_stride, float* out) {
   static constexpr BlockTile kTiles[kQueries] = {value_rows<1>, value_rows<2>, value_rows<3>,
-                                            value_rows<4>, value_rows<5>, value_rows<6>};
-  kTiles[queries - 1](static_cast<const std::uint32_t*>(p), static_cast<const __m512i*>(page), value_stride, out);
+                                                 value_rows<4>, value_rows<5>, value_rows<6>};
+  kTiles[queries - 1](static_cast<const std::uint32_t*>(p), static_cast<const __m512i*>(page), value_stride,
+                      out);
 }
 
 }  // namespace
 
-const Path kAvx512Path = {
-    .act_bytes = 2, .pair_bytes = sizeof(Bf16Pair), .line_bytes = 4 * kColumns,
-    .tile_rows = kRows, .direct_rows = kDirectRows, .tile_queries = kQueries,
-    .make_pairs = make_pairs<Bf16Act, Bf16Pair>, .expand_int8 = expand<Int8Weights>, .expand_act = expand<Bf16Weights>,
-    .tile = tile, .direct_int8 = direct<Int8Weights>, .direct_act = direct<Bf16Weights>,
-    .scale_leaf = scale_leaf, .add_left = add_left, .gated_gelu = gated_gelu<Bf16Act>,
-    .write_kv = write_kv_bf16, .scores = scores, .weights = weights<Bf16Act, Bf16Pair>, .values = values,
-    .finish_head = finish_head<Bf16Act>,
-    .rms_norm = rms_norm, .to_activation = to_activation<Bf16Act>, .from_activation = from_activation<Bf16Act>,
-    .rope = rope, .router_logits = router_logits};
+const Path kAvx512Path = {.act_bytes = 2,
+                          .pair_bytes = sizeof(Bf16Pair),
+                          .line_bytes = 4 * kColumns,
+                          .tile_rows = kRows,
+                          .direct_rows = kDirectRows,
+                          .tile_queries = kQueries,
+                          .make_pairs = make_pairs<Bf16Act, Bf16Pair>,
+                          .expand_int8 = expand<Int8Weights>,
+                          .expand_act = expand<Bf16Weights>,
+                          .tile = tile,
+                          .direct_int8 = direct<Int8Weights>,
+                          .direct_act = direct<Bf16Weights>,
+                          .scale_leaf = scale_leaf,
+                          .add_left = add_left,
+                          .gated_gelu = gated_gelu<Bf16Act>,
+                          .write_kv = write_kv_bf16,
+                          .scores = scores,
+                          .weights = weights<Bf16Act, Bf16Pair>,
+                          .values = values,
+                          .finish_head = finish_head<Bf16Act>,
+                          .rms_norm = rms_norm,
+                          .to_activation = to_activation<Bf16Act>,
+                          .from_activation = from_activation<Bf16Act>,
+                          .rope = rope,
+                          .router_logits = router_logits};
 
 void vdpbf16ps(const std::uint16_t* a, const std::uint16_t* b, float* acc) {
   __m512 sum = _mm512_loadu_ps(acc);

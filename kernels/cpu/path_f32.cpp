@@ -1,7 +1,7 @@
 #include "elementwise.hpp"
 
-/// The f32 mode, the definition that everything is tested against: plain C++, inputs ascending, every product and every
-/// sum rounded. One implementation for all instruction sets; tile of 1 row x 32 columns.
+/// The f32 mode, the definition that everything is tested against: plain C++, inputs ascending, every product
+/// and every sum rounded. One implementation for all instruction sets; tile of 1 row x 32 columns.
 namespace moesaic::cpu {
 namespace {
 
@@ -36,8 +36,8 @@ void tile(int rows, const void* x_pairs, const void* lines, int64_t num_pairs, f
   }
 }
 
-void write_kv(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot, void* keys_page,
-              void* values_page) {
+void write_kv(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot,
+              void* keys_page, void* values_page) {
   for (int64_t j = 0; j < key_size; ++j) static_cast<float*>(keys_page)[j * kKeys + slot] = k[j];
   for (int64_t j = 0; j < key_size; ++j) static_cast<float*>(values_page)[slot * value_stride + j] = v[j];
 }
@@ -72,15 +72,30 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
 
 }  // namespace
 
-const Path kF32Path = {
-    .act_bytes = 4, .pair_bytes = sizeof(F32Pair), .line_bytes = 8 * kColumns,
-    .tile_rows = 4, .direct_rows = 0, .tile_queries = 4,
-    .make_pairs = make_pairs<F32Act, F32Pair>, .expand_int8 = expand<std::int8_t>, .expand_act = expand<float>,
-    .tile = tile, .direct_int8 = nullptr, .direct_act = nullptr,
-    .scale_leaf = scale_leaf, .add_left = add_left, .gated_gelu = gated_gelu<F32Act>,
-    .write_kv = write_kv, .scores = scores, .weights = weights<F32Act, F32Pair>, .values = values,
-    .finish_head = finish_head<F32Act>,
-    .rms_norm = rms_norm, .to_activation = to_activation<F32Act>, .from_activation = from_activation<F32Act>,
-    .rope = rope, .router_logits = router_logits};
+const Path kF32Path = {.act_bytes = 4,
+                       .pair_bytes = sizeof(F32Pair),
+                       .line_bytes = 8 * kColumns,
+                       .tile_rows = 4,
+                       .direct_rows = 0,
+                       .tile_queries = 4,
+                       .make_pairs = make_pairs<F32Act, F32Pair>,
+                       .expand_int8 = expand<std::int8_t>,
+                       .expand_act = expand<float>,
+                       .tile = tile,
+                       .direct_int8 = nullptr,
+                       .direct_act = nullptr,
+                       .scale_leaf = scale_leaf,
+                       .add_left = add_left,
+                       .gated_gelu = gated_gelu<F32Act>,
+                       .write_kv = write_kv,
+                       .scores = scores,
+                       .weights = weights<F32Act, F32Pair>,
+                       .values = values,
+                       .finish_head = finish_head<F32Act>,
+                       .rms_norm = rms_norm,
+                       .to_activation = to_activation<F32Act>,
+                       .from_activation = from_activation<F32Act>,
+                       .rope = rope,
+                       .router_logits = router_logits};
 
 }  // namespace moesaic::cpu

@@ -1,7 +1,8 @@
 #include "elementwise.hpp"
 
-/// w8a16 in plain C++, for any x86-64 and to be read: tile of 1 row x 32 columns. A product of a bf16 with an integer
-/// weight or (short of underflow) another bf16 is exact in fp32, so multiply-then-add rounds once, as an fma does.
+/// w8a16 in plain C++, for any x86-64 and to be read: tile of 1 row x 32 columns. A product of a bf16 with an
+/// integer weight or (short of underflow) another bf16 is exact in fp32, so multiply-then-add rounds once, as
+/// an fma does.
 namespace moesaic::cpu {
 namespace {
 
@@ -20,7 +21,8 @@ void expand_int8(const void* packed, int64_t num_lines, void* out) {
   for (int64_t j = 0; j < num_lines; ++j, in += 2 * kColumns, lines += 2 * kColumns)
     for (int c = 0; c < kColumns; ++c)
       for (int i = 0; i < 2; ++i)
-        lines[2 * c + i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(in[2 * packed_pair(c) + i])) >> 16);
+        lines[2 * c + i] = static_cast<std::uint16_t>(
+            MOESAIC_BITS(std::uint32_t, static_cast<float>(in[2 * packed_pair(c) + i])) >> 16);
 }
 
 void expand_bf16(const void* packed, int64_t num_lines, void* out) {
@@ -52,29 +54,49 @@ void scores(int queries, const void* q_pairs, const void* keys_page, int64_t num
   }
 }
 
+template <int kWidth>
+void value_columns(const F32Pair* p, const std::uint16_t* v, int64_t value_stride, float* out) {
+  float sums[kWidth] = {};
+  for (int64_t j = 0; j < kKeys / 2; ++j) add_pair(p[j], v + j * value_stride * 2, kWidth, sums);
+  for (int c = 0; c < kWidth; ++c) out[c] += sums[c];
+}
+
 void values(int queries, const void* p_pairs, const void* values_page, int64_t value_stride, float* out) {
   const auto* v = static_cast<const std::uint16_t*>(values_page);
   for (int query = 0; query < queries; ++query, out += value_stride) {
     const F32Pair* p = static_cast<const F32Pair*>(p_pairs) + query * kKeys / 2;
-    for (int64_t c = 0; c < value_stride; c += 16) {
-      float sums[16] = {};
-      for (int64_t j = 0; j < kKeys / 2; ++j) add_pair(p[j], v + (j * value_stride + c) * 2, 16, sums);
-      for (int lane = 0; lane < 16; ++lane) out[c + lane] += sums[lane];
-    }
+    int64_t c = 0;
+    for (; c + 64 <= value_stride; c += 64) value_columns<64>(p, v + 2 * c, value_stride, out + c);
+    for (; c < value_stride; c += 16) value_columns<16>(p, v + 2 * c, value_stride, out + c);
   }
 }
 
 }  // namespace
 
-const Path kPortablePath = {
-    .act_bytes = 2, .pair_bytes = sizeof(F32Pair), .line_bytes = 4 * kColumns,
-    .tile_rows = 4, .direct_rows = 0, .tile_queries = 4,
-    .make_pairs = make_pairs<Bf16Act, F32Pair>, .expand_int8 = expand_int8, .expand_act = expand_bf16,
-    .tile = tile, .direct_int8 = nullptr, .direct_act = nullptr,
-    .scale_leaf = scale_leaf, .add_left = add_left, .gated_gelu = gated_gelu<Bf16Act>,
-    .write_kv = write_kv_bf16, .scores = scores, .weights = weights<Bf16Act, F32Pair>, .values = values,
-    .finish_head = finish_head<Bf16Act>,
-    .rms_norm = rms_norm, .to_activation = to_activation<Bf16Act>, .from_activation = from_activation<Bf16Act>,
-    .rope = rope, .router_logits = router_logits};
+const Path kPortablePath = {.act_bytes = 2,
+                            .pair_bytes = sizeof(F32Pair),
+                            .line_bytes = 4 * kColumns,
+                            .tile_rows = 4,
+                            .direct_rows = 0,
+                            .tile_queries = 4,
+                            .make_pairs = make_pairs<Bf16Act, F32Pair>,
+                            .expand_int8 = expand_int8,
+                            .expand_act = expand_bf16,
+                            .tile = tile,
+                            .direct_int8 = nullptr,
+                            .direct_act = nullptr,
+                            .scale_leaf = scale_leaf,
+                            .add_left = add_left,
+                            .gated_gelu = gated_gelu<Bf16Act>,
+                            .write_kv = write_kv_bf16,
+                            .scores = scores,
+                            .weights = weights<Bf16Act, F32Pair>,
+                            .values = values,
+                            .finish_head = finish_head<Bf16Act>,
+                            .rms_norm = rms_norm,
+                            .to_activation = to_activation<Bf16Act>,
+                            .from_activation = from_activation<Bf16Act>,
+                            .rope = rope,
+                            .router_logits = router_logits};
 
 }  // namespace moesaic::cpu

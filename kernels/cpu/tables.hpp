@@ -4,7 +4,8 @@
 
 namespace moesaic::cpu {
 
-/// The kernels of a path, whether or not this processor can run them; ops::kernels() (src/ops/isa.cpp) checks that.
+/// The kernels of a path, whether or not this processor can run them; ops::kernels() (src/ops/isa.cpp) checks
+/// that.
 const ops::Kernels& table(ops::Isa isa, Numerics numerics);
 
 /// acc(16) = vdpbf16ps(acc, a(16, 2), b(16, 2)); needs AVX-512 BF16.

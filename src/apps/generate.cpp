@@ -1,4 +1,6 @@
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -11,13 +13,14 @@
 #include "engine/generation.hpp"
 #include "engine/layer_hashes.hpp"
 #include "engine/stage_table.hpp"
+#include "io/temporary_file.hpp"
 
 namespace moesaic::apps {
 namespace {
 
 void put(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    fail("standard output cannot be written");
+    fail("standard output cannot be written: {}", std::strerror(errno));
 }
 
 /// One prompt: its text as it comes. Several: a JSON line each, in input order.
@@ -92,8 +95,10 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::optional<io::Tokenizer> tokenizer;
   std::vector<std::vector<std::int32_t>> prompts;
   plan::Workload workload;
+  std::optional<io::TemporaryFile> hashes;  // rank 0's
   comm::on_root(world, [&] {
-    check_writable(hash_file, "hash-layers");
+    check_writable(hash_file, "hash-layers", {model.store, prompt.prompt_file, prompt.token_file});
+    if (!hash_file.empty()) hashes.emplace(hash_file);
     if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
     prompts = read_prompts(prompt, config, tokenizer ? &*tokenizer : nullptr, model.store);
     workload.num_sequences = std::ssize(prompts);
@@ -111,7 +116,10 @@ int run_generate(const std::vector<std::string>& arguments) {
     driver.emplace(opened.grid, prompts, generation, tokenizer ? &*tokenizer : nullptr, output->events());
   }
   run(world, *stage, driver ? &*driver : nullptr);
-  if (!hash_file.empty()) layer_hashes.write(world, hash_file, fmt::format("generate {}", name(model.numerics)));
+  if (!hash_file.empty()) {
+    layer_hashes.write(world, hashes ? hashes->temporary_path() : "", fmt::format("generate {}", name(model.numerics)));
+    comm::on_root(world, [&] { hashes->publish(); });
+  }
   const std::string table = stage_table(world);
   if (driver) print_report(*driver, table);
   return kSuccess;

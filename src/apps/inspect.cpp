@@ -90,6 +90,14 @@ std::vector<std::string> verify(const std::string& path, const io::StoreIndex& i
   return reader.verify_all(num_threads, [&](std::int64_t done, std::int64_t) { progress.report(done); });
 }
 
+/// The report is out; what is wrong is an error like any other.
+int refuse(const std::string& store, const std::vector<std::string>& wrong) {
+  if (!wrong.empty())
+    fail("{}: {} of its pieces {} altered; copy or convert the store again", store, wrong.size(),
+         wrong.size() == 1 ? "is" : "are");
+  return kSuccess;
+}
+
 }  // namespace
 
 int run_inspect(const std::vector<std::string>& arguments) {
@@ -109,7 +117,7 @@ int run_inspect(const std::vector<std::string>& arguments) {
   const auto wrong = inspect.verify ? verify(inspect.store, index) : std::vector<std::string>();
   if (inspect.as_json) {
     print_json(inspect, index, wrong);
-    return wrong.empty() ? kSuccess : kRefused;
+    return refuse(inspect.store, wrong);
   }
   print_summary(inspect.store, index);
   if (inspect.tensors) print_tensors(index);
@@ -117,8 +125,7 @@ int run_inspect(const std::vector<std::string>& arguments) {
   fmt::print("\n");
   for (const auto& message : wrong) fmt::print("WRONG {}\n", message);
   if (wrong.empty()) fmt::print("verified: every piece, the tokenizer and the HDF5 structure are as they were written\n");
-  else fmt::print("{} wrong\n", wrong.size());
-  return wrong.empty() ? kSuccess : kRefused;
+  return refuse(inspect.store, wrong);
 }
 
 }  // namespace moesaic::apps

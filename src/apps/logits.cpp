@@ -1,5 +1,4 @@
 #include <cstdio>
-#include <filesystem>
 #include <optional>
 
 #include "apps/command.hpp"
@@ -11,37 +10,32 @@
 #include "engine/logits_run.hpp"
 #include "engine/stage_table.hpp"
 #include "io/hdf5.hpp"
+#include "io/temporary_file.hpp"
 #include "io/token_file.hpp"
 
 namespace moesaic::apps {
 namespace {
 
-/// The result file, written row by row under a temporary name; rank 0 only.
+/// The result file, written row by row; rank 0 only.
 class LogitsFile {
  public:
   LogitsFile(const std::string& path, const ModelConfig& config, const std::vector<std::vector<std::int32_t>>& sequences,
              bool hidden, bool routing)
-      : path_(path), file_(io::Hdf5File::create(temporary())) {
+      : place_(path), file_(io::Hdf5File::create(place_.temporary_path())) {
     const ModelConfig& c = config;
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       const std::string group = fmt::format("/seq{}/", i);
       const std::int64_t num_tokens = std::ssize(sequences[i]);
-      file_->create_dataset<std::int32_t>(group + "tokens", {num_tokens})
+      file_.create_dataset<std::int32_t>(group + "tokens", {num_tokens})
           .write_rows<std::int32_t>({0}, std::span<const std::int32_t>(sequences[i]));
-      logits_.push_back(file_->create_dataset<float>(group + "logits", {num_tokens, c.vocab_size}));
-      if (hidden) hidden_.push_back(file_->create_dataset<float>(group + "hidden", {c.num_layers + 1, num_tokens, c.emb_size}));
+      logits_.push_back(file_.create_dataset<float>(group + "logits", {num_tokens, c.vocab_size}));
+      if (hidden) hidden_.push_back(file_.create_dataset<float>(group + "hidden", {c.num_layers + 1, num_tokens, c.emb_size}));
       if (!routing) continue;
       const std::vector<std::int64_t> shape = {c.num_layers, num_tokens, c.num_selected_experts};
-      experts_.push_back(file_->create_dataset<std::int32_t>(group + "experts", shape));
-      gates_.push_back(file_->create_dataset<float>(group + "gates", shape));
+      experts_.push_back(file_.create_dataset<std::int32_t>(group + "experts", shape));
+      gates_.push_back(file_.create_dataset<float>(group + "gates", shape));
     }
   }
-  ~LogitsFile() {
-    if (done_) return;
-    std::error_code ignored;
-    std::filesystem::remove(temporary(), ignored);
-  }
-
   LogitsRun::TakeRow take_row() {
     return [this](std::int32_t sequence, std::int32_t position, std::span<const float> logits) {
       at(logits_, sequence).write_rows<float>({position}, logits);
@@ -59,21 +53,18 @@ class LogitsFile {
   }
   void finish() {
     for (auto* datasets : {&logits_, &hidden_, &experts_, &gates_}) datasets->clear();
-    file_->close();
-    std::filesystem::rename(temporary(), path_);
-    done_ = true;
+    file_.close();
+    place_.publish();
   }
 
  private:
-  std::string temporary() const { return path_ + ".part"; }
   static io::Hdf5Dataset& at(std::vector<io::Hdf5Dataset>& datasets, std::int32_t sequence) {
     return datasets[static_cast<std::size_t>(sequence)];
   }
 
-  std::string path_;
-  std::optional<io::Hdf5File> file_;
+  io::TemporaryFile place_;
+  io::Hdf5File file_;
   std::vector<io::Hdf5Dataset> logits_, hidden_, experts_, gates_;
-  bool done_ = false;
 };
 
 }  // namespace
@@ -103,13 +94,15 @@ int run_logits(const std::vector<std::string>& arguments) {
 
   std::optional<LogitsFile> file;
   std::optional<LogitsRun> driver;
+  std::optional<io::TemporaryFile> hashes;  // rank 0's, as the two above
   plan::Workload workload;
   comm::on_root(world, [&] {
-    check_writable(hash_file, "hash-layers");
-    check_writable(out, "out");
+    check_writable(hash_file, "hash-layers", {model.store, token_file, out});
+    check_writable(out, "out", {model.store, token_file});
     auto sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
     workload.num_sequences = std::ssize(sequences);
     for (const auto& tokens : sequences) workload.context = std::max(workload.context, std::ssize(tokens));
+    if (!hash_file.empty()) hashes.emplace(hash_file);
     file.emplace(out, config, sequences, hidden, routing);
     driver.emplace(opened.grid, std::move(sequences), prefill_chunk, file->take_row());
   });
@@ -122,8 +115,12 @@ int run_logits(const std::vector<std::string>& arguments) {
   if (!hash_file.empty()) probes.add(&layer_hashes);
   if (!probes.empty()) stage->watch(&probes);
   run(world, *stage, driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
-  comm::on_root(world, [&] { file->finish(); });
-  if (!hash_file.empty()) layer_hashes.write(world, hash_file, fmt::format("logits {}", name(model.numerics)));
+  if (!hash_file.empty())
+    layer_hashes.write(world, hashes ? hashes->temporary_path() : "", fmt::format("logits {}", name(model.numerics)));
+  comm::on_root(world, [&] {
+    file->finish();
+    if (hashes) hashes->publish();
+  });
   const std::string table = stage_table(world);
   spdlog::info("{}", table);
   if (driver) std::printf("logits hash: %s\n", driver->hash().hex().c_str());

@@ -1,6 +1,10 @@
+#include <fcntl.h>
+
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 
 #include "apps/command.hpp"
@@ -33,10 +37,23 @@ const Command* find(std::string_view name) {
   return nullptr;
 }
 
+/// A standard stream that the caller has closed would give its number to the next file opened, and messages would go into
+/// that. It gets one that cannot be used instead.
+void occupy_closed_streams() {
+  for (int fd = 0; fd < 3; ++fd)
+    if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) (void)::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) fail("standard output cannot be written: {}", std::strerror(errno));
+}
+
 /// All ranks throw the same Error; one prints it.
 int run(const Command& command, const std::vector<std::string>& arguments, bool prints) {
   try {
-    return command.run(arguments);
+    const int code = command.run(arguments);
+    flush_output();
+    return code;
   } catch (const Error& error) {
     if (prints) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
     return kRefused;
@@ -66,7 +83,9 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
 int main(int argc, char** argv) {
   using namespace moesaic;
   using namespace moesaic::apps;
-  ops::flush_denormals();  // before any thread is made
+  ops::flush_denormals();           // before any thread is made
+  std::signal(SIGXFSZ, SIG_IGN);    // beyond `ulimit -f` a write shall fail, not end the process
+  occupy_closed_streams();
   const std::vector<std::string> arguments(argv + (argc > 1 ? 2 : 1), argv + argc);
   if (argc < 2) return print_usage(stderr), kRefused;
   const std::string name = argv[1];

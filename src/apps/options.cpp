@@ -1,5 +1,6 @@
 #include "apps/options.hpp"
 
+#include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -28,18 +29,32 @@ po::typed_value<int>* axis(std::optional<int>& into, const char* option) {
   });
 }
 
+/// Options with a text that is empty: nothing of ours has a use for one (of --prompt and --stop there may be several; they
+/// are judged where they are read).
+void refuse_empty_texts(const po::variables_map& map) {
+  for (const auto& [option, value] : map)
+    if (const auto* text = boost::any_cast<std::string>(&value.value()); text && text->empty())
+      fail("--{} is empty, expected a value", option);
+}
+
+bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code ignored;
+  return std::filesystem::equivalent(a, b, ignored) ||
+         std::filesystem::weakly_canonical(a, ignored) == std::filesystem::weakly_canonical(b, ignored);
+}
+
 }  // namespace
 
 po::variables_map parse(const std::string& command, const std::vector<std::string>& arguments,
                         const po::options_description& options, const po::positional_options_description& positional) {
   po::options_description all;
   all.add(options);
-  all.add_options()("help", "prints this");
+  all.add_options()("help,h", "prints this");
   po::variables_map map;
   try {
     const auto style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
     po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), map);
-    if (!map.contains("help")) po::notify(map);
+    if (!map.contains("help")) refuse_empty_texts(map), po::notify(map);
   } catch (const po::error& error) {
     fail("{}; see moesaic {} --help", error.what(), command);
   }
@@ -110,13 +125,26 @@ po::options_description sampling_options(SamplingOptions& options) {
        "keep the k likeliest tokens; 0: all")
       ("top-p", ranged(&options.top_p, "top-p", kSmallest, 1.0f)->default_value(1),
        "keep the smallest set with this probability")
-      ("seed", po::value(&options.seed)->default_value(0), "of the random numbers");
+      ("seed", seed(&options.seed, "0"), "of the random numbers, 0 to 2^64-1");
   return description;
 }
 
-void check_writable(const std::string& file, const char* option) {
+po::typed_value<std::string>* seed(std::uint64_t* into, const char* fallback) {
+  return po::value<std::string>()->default_value(fallback)->notifier([into](const std::string& text) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *into);
+    if (error != std::errc() || end != text.data() + text.size())
+      fail("--seed is '{}', expected 0 to {}", text, std::numeric_limits<std::uint64_t>::max());
+  });
+}
+
+void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others) {
   if (file.empty()) return;
   const bool existed = std::filesystem::exists(file);
+  if (existed && !std::filesystem::is_regular_file(file))
+    fail("--{} {}: is not a regular file; give the name of a file that may be replaced", option, file);
+  for (const std::string& other : others)
+    if (!other.empty() && same_file(file, other))
+      fail("--{} {}: is another file of this command too; give another name", option, file);
   std::ofstream stream(file, std::ios::app);
   if (!stream) fail("--{} {}: cannot be written; is the directory there and writable?", option, file);
   stream.close();

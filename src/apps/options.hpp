@@ -30,7 +30,11 @@ po::options_description run_options(std::int64_t& prefill_chunk);
 /// --temperature, --top-k, --top-p, --repetition-penalty, --seed.
 po::options_description sampling_options(SamplingOptions& options);
 
-/// Throws Error when `file` cannot be created or replaced (option names it); leaves it as it was, or absent.
-void check_writable(const std::string& file, const char* option);
+/// A --seed of 64 bits.
+po::typed_value<std::string>* seed(std::uint64_t* into, const char* fallback);
+
+/// Throws Error when `file` cannot be created or replaced (option names it), or is one of `others`, which the command uses
+/// too; leaves it as it was, or absent. An empty name is no file.
+void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others);
 
 }  // namespace moesaic::apps

@@ -23,6 +23,13 @@ std::vector<std::string> read_lines(const std::string& path) {
   return lines;
 }
 
+/// Where prompt i stands, as a message names it.
+std::string place_of(const PromptOptions& options, std::size_t i) {
+  if (!options.token_file.empty()) return fmt::format("{}: list {}", options.token_file, i);
+  if (!options.prompt_file.empty()) return fmt::format("{}: line {}", options.prompt_file, i + 1);
+  return options.prompts.size() == 1 ? "--prompt" : fmt::format("--prompt number {}", i + 1);
+}
+
 }  // namespace
 
 po::options_description prompt_options(PromptOptions& options) {
@@ -57,10 +64,10 @@ std::vector<std::vector<std::int32_t>> read_prompts(const PromptOptions& options
   }
   const auto longest = static_cast<std::size_t>(config.sequence_len);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const std::string what = fmt::format("prompt {}", i);
+    const std::string what = place_of(options, i);
     if (options.truncate_left && prompts[i].size() > longest)
       prompts[i].erase(prompts[i].begin(), prompts[i].end() - static_cast<std::ptrdiff_t>(longest));
-    if (prompts[i].empty()) fail("{} is empty", what);
+    if (prompts[i].empty()) fail("{} is empty, expected a text", what);
     if (prompts[i].size() > longest)
       fail("{} has {} tokens, the model's context is {}; shorten it, or give --truncate left", what, prompts[i].size(), longest);
     io::check_tokens(prompts[i], what, {config.vocab_size, config.sequence_len});

@@ -185,7 +185,8 @@ int run_selftest(const std::vector<std::string>& arguments) {
   std::string index_text;
   comm::on_root(world, [&] { index_text = io::StoreReader::read_index(store).serialize(); });
   world.broadcast(index_text, 0);
-  num_threads = device::threads_per_rank(num_threads, world.split_node().size());
+  const comm::Communicator node = world.split_node();
+  comm::together(world, [&] { num_threads = device::threads_per_rank(num_threads, node.size()); });
   set_threads(num_threads);
   io::StoreIndex index = io::StoreIndex::parse(index_text, store);
   auto sequences = make_sequences(index.config());

@@ -1,20 +1,20 @@
 #include <thread>
 
 #include "apps/command.hpp"
+#include "apps/options.hpp"
 #include "base/error.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps {
 
 int run_synth(const std::vector<std::string>& arguments) {
-  namespace po = boost::program_options;
   converters::SynthesizeOptions synth;
   std::int64_t num_layers = 0;
   po::options_description options("synth --preset NAME --out FILE");
   options.add_options()
       ("preset", po::value(&synth.name)->required(), "tiny (0.002 GB), mini (1.4 GB) or slice (Grok-1's dimensions, 2 layers, 11 GB)")
       ("out", po::value(&synth.out)->required(), "the store to write")
-      ("seed", po::value(&synth.seed)->default_value(1), "of the random numbers")
+      ("seed", seed(&synth.seed, "1"), "of the random numbers, 0 to 2^64-1")
       ("layers", po::value(&num_layers), "another number of layers than the preset's")
       ("threads", po::value(&synth.num_threads)->default_value(0), "threads; 0: all cores. The result does not depend on it")
       ("force", po::bool_switch(&synth.force), "replace an existing store");

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "comm/agree.hpp"
 
 namespace moesaic {
 namespace {
@@ -54,7 +55,11 @@ void LayerHashes::see_routing(std::int32_t layer, const TokenBatch& batch, Range
 void LayerHashes::write(const comm::Communicator& world, const std::filesystem::path& file,
                         const std::string& header) const {
   const auto all = world.gather(std::as_bytes(std::span(records_)), 0);
-  if (world.rank() != 0) return;
+  comm::on_root(world, [&] { write_gathered(all, file, header); });
+}
+
+void LayerHashes::write_gathered(const std::vector<std::vector<std::byte>>& all, const std::filesystem::path& file,
+                                 const std::string& header) {
   std::vector<Record> records;
   for (const auto& bytes : all) {
     const std::size_t before = records.size();

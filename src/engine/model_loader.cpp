@@ -93,10 +93,11 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   world.broadcast(layout_text, 0);
 
   const comm::Communicator node = world.split_node();
-  const int num_threads = device::threads_per_rank(options.num_threads, node.size());
+  int num_threads = 0;
   std::unique_ptr<io::StoreReader> reader;
   const ops::Kernels* kernels = nullptr;
   comm::together(world, [&] {
+    num_threads = device::threads_per_rank(options.num_threads, node.size());
     set_threads(num_threads);
     kernels = &ops::kernels(ops::isa_from_option(options.isa), options.numerics);
     reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store), options.verify);

@@ -38,7 +38,8 @@ File::File(std::string path, int flags) : path_(std::move(path)) {
   }
 }
 
-File File::open_for_reading(const std::string& path) { return {path, O_RDONLY}; }
+/// Without O_NONBLOCK a pipe that nobody writes to would not even open, to be refused.
+File File::open_for_reading(const std::string& path) { return {path, O_RDONLY | O_NONBLOCK}; }
 File File::open_for_writing(const std::string& path) { return {path, O_RDWR}; }
 File File::create_new(const std::string& path) { return {path, O_RDWR | O_CREAT | O_EXCL}; }
 

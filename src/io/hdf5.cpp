@@ -126,14 +126,21 @@ Hdf5File Hdf5File::create(const std::string& path, const Hdf5Layout& layout) {
   const auto creation = property_list(H5P_FILE_CREATE, path);
   checked(H5Pset_userblock(creation.id(), static_cast<hsize_t>(layout.user_block_bytes)), "H5Pset_userblock", path,
           "properties");
-  return {path, {checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "H5Fcreate", path, "file"),
-                 H5Fclose}};
+  return {path,
+          {checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "H5Fcreate", path, "file"), H5Fclose},
+          Access::kWrite};
 }
 
 Hdf5File Hdf5File::open(const std::string& path) {
   prepare_hdf5();
   const auto access = file_access(path, 1);
-  return {path, {checked(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()), "H5Fopen", path, "file"), H5Fclose}};
+  return {path,
+          {checked(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()), "H5Fopen", path, "file"), H5Fclose},
+          Access::kRead};
+}
+
+Hdf5File::~Hdf5File() {
+  if (access_ == Access::kWrite) handle_.abandon();
 }
 
 bool Hdf5File::contains(const std::string& name) const {

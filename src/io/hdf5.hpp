@@ -23,6 +23,8 @@ class Hdf5Handle {
   hid_t id() const { return id_; }
   /// Closes now; returns what HDF5 says (negative: failed).
   herr_t close();
+  /// Leaves the object open, for ever.
+  void abandon() { id_ = H5I_INVALID_HID; }
 
  private:
   hid_t id_ = H5I_INVALID_HID;
@@ -80,6 +82,8 @@ class Hdf5File {
  public:
   static Hdf5File create(const std::string& path, const Hdf5Layout& layout = {});  ///< an existing file is replaced
   static Hdf5File open(const std::string& path);                                   ///< read-only
+  Hdf5File(Hdf5File&&) noexcept = default;
+  ~Hdf5File();
 
   const std::string& path() const { return path_; }
   bool contains(const std::string& name) const;
@@ -107,16 +111,20 @@ class Hdf5File {
   void write_attribute(const std::string& name, double value);
   void write_attribute(const std::string& name, const std::string& value);
 
-  /// Flushes and closes; the destructor does the same but cannot report a failure.
+  /// Flushes and closes. A file being written that is not closed so is abandoned with what it has: HDF5 1.10 crashes when it
+  /// closes a file that a full disk has kept from being flushed.
   void close();
 
  private:
-  Hdf5File(std::string path, Hdf5Handle handle) : path_(std::move(path)), handle_(std::move(handle)) {}
+  enum class Access { kRead, kWrite };
+  Hdf5File(std::string path, Hdf5Handle handle, Access access)
+      : path_(std::move(path)), handle_(std::move(handle)), access_(access) {}
   Hdf5Dataset create(const std::string& name, const std::vector<std::int64_t>& shape, hid_t type);
   void read(const std::string& name, hid_t type, void* values) const;
 
   std::string path_;
   Hdf5Handle handle_;
+  Access access_;
 };
 
 }  // namespace moesaic::io

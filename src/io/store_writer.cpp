@@ -78,6 +78,7 @@ StoreDraft::StoreDraft(const std::string& path, const NewStore& store, bool repl
       replace_(replace),
       index_(store.config, store.groups, store.provenance) {
   if (fs::is_directory(path)) fail("{}: is a folder, the name of a file is expected", path);
+  if (fs::exists(path) && !fs::is_regular_file(path)) fail("{}: is not a regular file; give another name", path);
   if (!replace && fs::exists(path)) fail("{}: exists; give --force to replace it, or another name", path);
   require_space(path, index_.weight_bytes());
   // Beyond `ulimit -f` a write shall fail with EFBIG, not kill the process.

@@ -23,15 +23,27 @@ struct Case {
 
 class AttentionTest : public KernelTest {
  protected:
-  Case make(std::int64_t key_size, std::int64_t kv_heads, std::int64_t q_per_kv, std::vector<std::int64_t> lengths) {
+  Case make(std::int64_t key_size, std::int64_t kv_heads, std::int64_t q_per_kv,
+            std::vector<std::int64_t> lengths) {
     const Numerics numerics = GetParam().numerics;
     std::int64_t num_rows = 0;
     for (const std::int64_t length : lengths) num_rows += length;
-    AttentionShape shape{{activation_type(numerics), key_size}, kv_heads, q_per_kv, 1.0f / std::sqrt(static_cast<float>(key_size)), 30.0f};
-    Case c{shape, lengths, numerics, {}, {}, Activations(numerics, static_cast<std::size_t>(num_rows * shape.num_q_heads() * key_size)), {}, {}, {}};
+    AttentionShape shape{{activation_type(numerics), key_size},
+                         kv_heads,
+                         q_per_kv,
+                         1.0f / std::sqrt(static_cast<float>(key_size)),
+                         30.0f};
+    Case c{
+        shape,    lengths,
+        numerics, {},
+        {},       Activations(numerics, static_cast<std::size_t>(num_rows * shape.num_q_heads() * key_size)),
+        {},       {},
+        {}};
     for (std::int64_t i = 0; i < num_rows * c.q_stride(); ++i) c.q.set(i, 3.0f * normal());
-    for (std::int64_t i = 0; i < num_rows * c.k_stride(); ++i) c.k.push_back(3.0f * normal()), c.v.push_back(normal());
-    const std::size_t block_bytes = Case::kPageOffset + static_cast<std::size_t>(kv_heads) * shape.page.page_bytes();
+    for (std::int64_t i = 0; i < num_rows * c.k_stride(); ++i)
+      c.k.push_back(3.0f * normal()), c.v.push_back(normal());
+    const std::size_t block_bytes =
+        Case::kPageOffset + static_cast<std::size_t>(kv_heads) * shape.page.page_bytes();
     for (const std::int64_t length : lengths) {
       std::vector<std::byte*>& blocks = c.blocks.emplace_back();
       for (std::int64_t b = 0; b < (length + 63) / 64; ++b) {
@@ -42,7 +54,8 @@ class AttentionTest : public KernelTest {
       }
     }
     for (std::size_t s = 0; s < lengths.size(); ++s)
-      for (std::int32_t position = 0; position < lengths[s]; ++position) c.rows.push_back({c.blocks[s].data(), position});
+      for (std::int32_t position = 0; position < lengths[s]; ++position)
+        c.rows.push_back({c.blocks[s].data(), position});
     return c;
   }
 
@@ -57,12 +70,13 @@ class AttentionTest : public KernelTest {
   }
 
   void write(const Case& c, std::int64_t first, std::int64_t count) {
-    GetParam().kernels().write_kv(c.k.data() + first * c.k_stride(), c.v.data() + first * c.k_stride(), c.k_stride(),
-                                  count, c.shape, c.rows.data() + first, Case::kPageOffset);
+    GetParam().kernels().write_kv(c.k.data() + first * c.k_stride(), c.v.data() + first * c.k_stride(),
+                                  c.k_stride(), count, c.shape, c.rows.data() + first, Case::kPageOffset);
   }
   void attend(const Case& c, std::int64_t first, std::int64_t count, Activations& out) {
-    GetParam().kernels().attention(c.q.at(first * c.q_stride()), c.q_stride(), count, c.shape, c.rows.data() + first,
-                                   Case::kPageOffset, out.at(first * c.q_stride()), c.q_stride());
+    GetParam().kernels().attention(c.q.at(first * c.q_stride()), c.q_stride(), count, c.shape,
+                                   c.rows.data() + first, Case::kPageOffset, out.at(first * c.q_stride()),
+                                   c.q_stride());
   }
 
   Activations expected(const Case& c) {
@@ -70,14 +84,16 @@ class AttentionTest : public KernelTest {
     std::int64_t first = 0;
     for (const std::int64_t length : c.lengths) {
       for (std::int64_t position = 0; position < length; ++position)
-        for (std::int64_t head = 0; head < c.shape.num_q_heads(); ++head) one_head(c, first, position, head, out);
+        for (std::int64_t head = 0; head < c.shape.num_q_heads(); ++head)
+          one_head(c, first, position, head, out);
       first += length;
     }
     return out;
   }
 
   /// The definition for one query; `first`: its sequence's first row.
-  void one_head(const Case& c, std::int64_t first, std::int64_t position, std::int64_t head, Activations& out) {
+  void one_head(const Case& c, std::int64_t first, std::int64_t position, std::int64_t head,
+                Activations& out) {
     const std::int64_t K = c.shape.page.key_size, at = (first + position) * c.q_stride() + head * K;
     const std::int64_t kv = head / c.shape.q_per_kv * K;
     const auto key = [&](const std::vector<float>& from, std::int64_t t, std::int64_t j) {
@@ -88,15 +104,19 @@ class AttentionTest : public KernelTest {
     for (std::int64_t block = 0; block * 64 <= position; ++block) {
       std::vector<float> p(64, 0.0f);
       for (std::int64_t t = block * 64; t < block * 64 + 64 && t <= position; ++t) {
-        const float qk = dot(c.numerics, K, [&](std::int64_t j) { return c.q[at + j]; }, [&](std::int64_t j) { return key(c.k, t, j); });
+        const float qk = dot(
+            c.numerics, K, [&](std::int64_t j) { return c.q[at + j]; },
+            [&](std::int64_t j) { return key(c.k, t, j); });
         const float s = qk * c.shape.multiplier;
-        const float weight = exp_f32((-2.0f * c.shape.cap) / (exp_f32(s * (2.0f / c.shape.cap)) + 1.0f));
+        const float fast = exp_f32((-2.0f * c.shape.cap) / (exp_f32(s * (2.0f / c.shape.cap)) + 1.0f));
+        const float weight = c.numerics == Numerics::kF32 ? capped_weight_exact(qk, {c.shape.multiplier, c.shape.cap}) : fast;
         p[static_cast<std::size_t>(t - block * 64)] = rounded(c.numerics, weight);
       }
       sum = sum + lane_sum(p);
       for (std::int64_t j = 0; j < K; ++j) {
-        const float pv = dot(c.numerics, 64, [&](std::int64_t t) { return p[static_cast<std::size_t>(t)]; },
-                             [&](std::int64_t t) { return block * 64 + t <= position ? key(c.v, block * 64 + t, j) : 0.0f; });
+        const float pv = dot(
+            c.numerics, 64, [&](std::int64_t t) { return p[static_cast<std::size_t>(t)]; },
+            [&](std::int64_t t) { return block * 64 + t <= position ? key(c.v, block * 64 + t, j) : 0.0f; });
         total[static_cast<std::size_t>(j)] = total[static_cast<std::size_t>(j)] + pv;
       }
     }
@@ -114,7 +134,8 @@ TEST_P(AttentionTest, Shapes) {
     write(c, 0, rows);
     Activations out(c.numerics, static_cast<std::size_t>(rows * c.q_stride()));
     attend(c, 0, rows, out);
-    EXPECT_TRUE(out.same_bytes(expected(c))) << "K " << sizes.key_size << ", " << sizes.kv_heads << " kv heads, " << sizes.q_per_kv << " q heads each";
+    EXPECT_TRUE(out.same_bytes(expected(c))) << "K " << sizes.key_size << ", " << sizes.kv_heads
+                                             << " kv heads, " << sizes.q_per_kv << " q heads each";
   }
 }
 
@@ -131,9 +152,12 @@ TEST_P(AttentionTest, Chunks) {
         write(c, first, std::min(chunk, 200 - first));
         attend(c, first, std::min(chunk, 200 - first), out);
       }
-      if (threads == 1 && chunk == 1) { EXPECT_TRUE(out.same_bytes(expected(c))); }
+      if (threads == 1 && chunk == 1) {
+        EXPECT_TRUE(out.same_bytes(expected(c)));
+      }
       static std::vector<std::pair<Numerics, Activations>> seen;
-      const auto same = std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == c.numerics; });
+      const auto same =
+          std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == c.numerics; });
       if (same == seen.end())
         seen.emplace_back(c.numerics, out);
       else
@@ -151,13 +175,16 @@ TEST_P(AttentionTest, RowsOfOneSequenceInAnyOrder) {
   std::shuffle(order.begin(), order.end(), random);
   Case d = c;
   for (std::int64_t i = 0; i < 200; ++i) {
-    d.rows[static_cast<std::size_t>(i)] = c.rows[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])];
-    for (std::int64_t j = 0; j < c.q_stride(); ++j) d.q.set(i * c.q_stride() + j, c.q[order[static_cast<std::size_t>(i)] * c.q_stride() + j]);
+    d.rows[static_cast<std::size_t>(i)] =
+        c.rows[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])];
+    for (std::int64_t j = 0; j < c.q_stride(); ++j)
+      d.q.set(i * c.q_stride() + j, c.q[order[static_cast<std::size_t>(i)] * c.q_stride() + j]);
   }
   attend(d, 0, 200, shuffled);
   for (std::int64_t i = 0; i < 200; ++i)
     for (std::int64_t j = 0; j < c.q_stride(); ++j)
-      ASSERT_EQ(bits(shuffled[i * c.q_stride() + j]), bits(out[order[static_cast<std::size_t>(i)] * c.q_stride() + j]));
+      ASSERT_EQ(bits(shuffled[i * c.q_stride() + j]),
+                bits(out[order[static_cast<std::size_t>(i)] * c.q_stride() + j]));
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, AttentionTest, testing::ValuesIn(modes()), mode_name);

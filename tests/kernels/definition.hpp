@@ -13,7 +13,8 @@
 #include "ops/kernels.hpp"
 #include "ops/math.hpp"
 
-/// docs/numerics.md as scalar code, written from that page and not from the kernels; and what the tests share.
+/// docs/numerics.md as scalar code, written from that page and not from the kernels; and what the tests
+/// share.
 namespace moesaic::ops::test {
 
 /// A path in a numeric mode.
@@ -44,7 +45,9 @@ class KernelTest : public testing::TestWithParam<Mode> {
 };
 
 /// The value that an activation keeps of x.
-inline float rounded(Numerics numerics, float x) { return numerics == Numerics::kF32 ? x : to_float(to_bf16(x)); }
+inline float rounded(Numerics numerics, float x) {
+  return numerics == Numerics::kF32 ? x : to_float(to_bf16(x));
+}
 
 /// Sum of n products x(i) w(i) in the order of the mode.
 template <class X, class W>

@@ -32,7 +32,8 @@ void check(DType type, std::int64_t leaves, std::int64_t leaf_size, std::int64_t
     for (std::size_t b = half; b < blocks.size(); b += 2) {
       std::vector<T> piece;
       for (std::int64_t i = 0; i < blocks[b].num_inputs; ++i) {
-        const auto row = source.begin() + (blocks[b].leaf * leaf_size + blocks[b].first_input + i) * columns + blocks[b].first_column;
+        const auto row = source.begin() + (blocks[b].leaf * leaf_size + blocks[b].first_input + i) * columns +
+                         blocks[b].first_column;
         piece.insert(piece.end(), row, row + blocks[b].num_columns);
       }
       pack(shape, blocks[b], reinterpret_cast<const std::byte*>(piece.data()), data.data());
@@ -49,9 +50,11 @@ void check(DType type, std::int64_t leaves, std::int64_t leaf_size, std::int64_t
     for (std::int64_t input = 0; input < 2 * shape.pairs_per_leaf(); ++input)
       for (std::int64_t column = 0; column < shape.padded_columns(); ++column) {
         const bool inside = input < leaf_size && column < columns;
-        const T expected = inside ? source[static_cast<std::size_t>((leaf * leaf_size + input) * columns + column)] : T{};
+        const T expected =
+            inside ? source[static_cast<std::size_t>((leaf * leaf_size + input) * columns + column)] : T{};
         const T found = packed[static_cast<std::size_t>(shape.element(leaf, input, column))];
-        ASSERT_EQ(found, expected) << "leaf " << leaf << " input " << input << " column " << column << " of " << columns;
+        ASSERT_EQ(found, expected) << "leaf " << leaf << " input " << input << " column " << column << " of "
+                                   << columns;
       }
   for (std::size_t i = shape.panels_bytes(); i < data.size(); ++i) ASSERT_EQ(data[i], std::byte{0x55});
 }

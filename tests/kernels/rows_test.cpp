@@ -56,7 +56,9 @@ TEST_P(RowsTest, Activations) {
     for (std::int64_t i = 0; i < n; ++i) {
       const auto at = static_cast<std::size_t>(i);
       ASSERT_EQ(bits(y[i]), bits(rounded(GetParam().numerics, x[at]))) << x[at];
-      if (!std::isnan(x[at])) { ASSERT_EQ(bits(back[at]), bits(y[i] * 0.3f)); }
+      if (!std::isnan(x[at])) {
+        ASSERT_EQ(bits(back[at]), bits(y[i] * 0.3f));
+      }
     }
   }
 }
@@ -72,8 +74,10 @@ TEST_P(RowsTest, RouterLogits) {
       for (std::int64_t row = 0; row < rows; ++row)
         for (std::int64_t e = 0; e < experts; ++e)
           ASSERT_EQ(bits(logits[static_cast<std::size_t>(row * experts + e)]),
-                    bits(dot(Numerics::kF32, width, [&](std::int64_t i) { return x[static_cast<std::size_t>(row * width + i)]; },
-                             [&](std::int64_t i) { return w[static_cast<std::size_t>(i * experts + e)]; })));
+                    bits(dot(
+                        Numerics::kF32, width,
+                        [&](std::int64_t i) { return x[static_cast<std::size_t>(row * width + i)]; },
+                        [&](std::int64_t i) { return w[static_cast<std::size_t>(i * experts + e)]; })));
     }
 }
 
@@ -83,15 +87,18 @@ TEST_P(RowsTest, Rope) {
     const std::vector<RowContext> rows{{nullptr, 0}, {nullptr, 5}, {nullptr, 2}};
     const auto x = normals(3 * stride), cosines = normals(6 * half), sines = normals(6 * half);
     auto y = x;
-    GetParam().kernels().rope(y.data(), stride, 3, heads, key_size, rows.data(), cosines.data(), sines.data());
+    GetParam().kernels().rope(y.data(), stride, 3, heads, key_size, rows.data(), cosines.data(),
+                              sines.data());
     for (std::int64_t row = 0; row < 3; ++row)
       for (std::int64_t i = 0; i < stride; ++i) {
         const auto at = static_cast<std::size_t>(row * stride + i);
         float expected = x[at];
         if (i < heads * key_size) {
-          const auto j = static_cast<std::size_t>(rows[static_cast<std::size_t>(row)].position * half + i % half);
+          const auto j =
+              static_cast<std::size_t>(rows[static_cast<std::size_t>(row)].position * half + i % half);
           const bool first = i % key_size < half;
-          const auto other = first ? at + static_cast<std::size_t>(half) : at - static_cast<std::size_t>(half);
+          const auto other =
+              first ? at + static_cast<std::size_t>(half) : at - static_cast<std::size_t>(half);
           const float straight = x[at] * cosines[j], crossed = x[other] * sines[j];
           expected = first ? straight - crossed : straight + crossed;
         }

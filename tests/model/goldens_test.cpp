@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/layer_hashes.hpp"
 #include "io/hdf5.hpp"
 #include "run_support.hpp"
 #include "support/test_data.hpp"
@@ -115,6 +116,23 @@ TEST_P(Goldens, W8A16IsCloserThanXaisBf16Run) {
   const double ratio = median(errors.logits) / median(errors.reference_bf16);
   fmt::print("{} w8a16: logits median {:.3g}, {:.2f} of xAI's bf16 run\n", GetParam(), median(errors.logits), ratio);
   EXPECT_LE(ratio, 0.7);
+}
+
+/// Drift between commits, compilers and machines shows here, with the layer and operation where it begins.
+TEST_P(Goldens, LayerHashesAreTheCommittedOnes) {
+  const auto golden = open_golden(GetParam());
+  if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  for (const Numerics numerics : {Numerics::kF32, Numerics::kW8A16}) {
+    const std::string file = fmt::format("{}.{}.txt", GetParam(), name(numerics));
+    RunSetting setting{plan::all_layouts(golden->index.config(), world.size())[0], numerics,
+                       ops::isa_from_option("auto"), 7, 1, testing::TempDir() + file};
+    run_golden(world, *golden, setting, golden->sequences);
+    if (world.rank() != 0) continue;
+    const auto difference = first_difference(read_layer_hashes(std::string(MOESAIC_TEST_DATA) + "/layer_hashes/" + file),
+                                             read_layer_hashes(setting.layer_hash_file));
+    EXPECT_FALSE(difference) << file << ": first difference from the committed hashes: " << *difference;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Goldens, testing::Values("tiny", "e16", "demo", "gqa", "wide"),

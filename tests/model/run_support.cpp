@@ -1,5 +1,6 @@
 #include "run_support.hpp"
 
+#include "engine/layer_hashes.hpp"
 #include "io/token_file.hpp"
 #include "support/test_data.hpp"
 
@@ -28,9 +29,15 @@ std::string run_golden(const comm::Communicator& world, const Golden& golden, co
   // Sinks are rank 0's, but capturing is everybody's: an int tells whether it was asked for.
   const bool captures = world.max(capture_sink.hidden ? 1 : 0) > 0;
   Capture capture(world, captures, captures, std::move(capture_sink));
-  if (captures) stage.watch(&capture);
+  LayerHashes layer_hashes;
+  Probes probes;
+  if (captures) probes.add(&capture);
+  if (!setting.layer_hash_file.empty()) probes.add(&layer_hashes);
+  if (!probes.empty()) stage.watch(&probes);
   LogitsRun driver(grid, sequences, setting.prefill_chunk, std::move(take_row));
   run(world, stage, world.rank() == 0 ? &driver : nullptr, captures ? &capture : nullptr);
+  if (!setting.layer_hash_file.empty())
+    layer_hashes.write(world, setting.layer_hash_file, fmt::format("logits {}", name(setting.numerics)));
   std::string hash = world.rank() == 0 ? driver.hash().hex() : "";
   world.broadcast(hash, 0);
   return hash;

@@ -27,6 +27,7 @@ struct RunSetting {
   ops::Isa isa = ops::Isa::kPortable;
   std::int64_t prefill_chunk = 0;
   int num_threads = 1;
+  std::string layer_hash_file = {};  ///< written when not empty
   std::string text() const;
 };
 

@@ -1,0 +1,16 @@
+# The objects that are compiled for AVX2 and AVX-512 must not define weak symbols (inline functions, templates): the
+# linker might pick theirs for the whole program, which would then not run on other processors.
+string(REPLACE "|" ";" objects "${OBJECTS}")
+list(FILTER objects INCLUDE REGEX "/path_avx")
+list(LENGTH objects num_objects)
+if(NOT num_objects EQUAL 2)
+  message(FATAL_ERROR "expected the objects of path_avx2.cpp and path_avx512.cpp, found: ${objects}")
+endif()
+foreach(object ${objects})
+  execute_process(COMMAND ${NM} -C --defined-only ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "[^\n]* [WVu] [^\n]*" weak "${symbols}")
+  list(FILTER weak EXCLUDE REGEX "DW.ref.__gxx_personality_v0")
+  if(weak)
+    message(FATAL_ERROR "${object} defines weak symbols: ${weak}")
+  endif()
+endforeach()
