@@ -11,8 +11,9 @@ constexpr int kAccumulators = 12;
 
 std::int64_t multiply_f32(std::int64_t iterations) {
   const Floats one = {1, 1, 1, 1, 1, 1, 1, 1};
-  return repeat<kAccumulators, Floats>(
-      iterations, [&](Floats& acc) { asm("vfmadd231ps %1, %1, %0" : "+x"(acc) : "x"(one)); });
+  return repeat<kAccumulators, Floats>(iterations, [&](Floats& acc) {
+    asm("vfmadd231ps %1, %1, %0" : "+x"(acc) : "x"(one));
+  });
 }
 
 /// Without VNNI: pairs of bytes, pairs of their 16-bit sums, and an addition.
@@ -29,9 +30,10 @@ std::int64_t multiply_int8(std::int64_t iterations) {
 
 }  // namespace
 
-const ops::PeakLoops kAvx2Peak = {.f32 = {multiply_f32, kAccumulators * 8},
-                                  .bf16 = {multiply_f32, kAccumulators * 8},
-                                  .int8 = {multiply_int8, kAccumulators * 32},
-                                  .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
+const ops::PeakLoops kAvx2Peak = {
+    .f32 = {multiply_f32, kAccumulators * 8},
+    .bf16 = {multiply_f32, kAccumulators * 8},
+    .int8 = {multiply_int8, kAccumulators * 32},
+    .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
 
 }  // namespace moesaic::cpu

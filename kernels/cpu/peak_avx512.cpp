@@ -12,22 +12,25 @@ constexpr int kAccumulators = 24;
 
 std::int64_t multiply_f32(std::int64_t iterations) {
   const Floats one = Floats{} + 1.0f;
-  return repeat<kAccumulators, Floats>(
-      iterations, [&](Floats& acc) { asm("vfmadd231ps %1, %1, %0" : "+v"(acc) : "v"(one)); });
+  return repeat<kAccumulators, Floats>(iterations, [&](Floats& acc) {
+    asm("vfmadd231ps %1, %1, %0" : "+v"(acc) : "v"(one));
+  });
 }
 
 std::int64_t multiply_bf16(std::int64_t iterations) {
   constexpr int kOnes = 0x3f803f80;  // two of bf16
   const Ints ones = Ints{} + kOnes;
-  return repeat<kAccumulators, Floats>(
-      iterations, [&](Floats& acc) { asm("vdpbf16ps %1, %1, %0" : "+v"(acc) : "v"(ones)); });
+  return repeat<kAccumulators, Floats>(iterations, [&](Floats& acc) {
+    asm("vdpbf16ps %1, %1, %0" : "+v"(acc) : "v"(ones));
+  });
 }
 
 std::int64_t multiply_int8(std::int64_t iterations) {
   constexpr int kOnes = 0x01010101;
   const Ints ones = Ints{} + kOnes;
-  return repeat<kAccumulators, Ints>(
-      iterations, [&](Ints& acc) { asm("vpdpbusd %1, %1, %0" : "+v"(acc) : "v"(ones)); });
+  return repeat<kAccumulators, Ints>(iterations, [&](Ints& acc) {
+    asm("vpdpbusd %1, %1, %0" : "+v"(acc) : "v"(ones));
+  });
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "apps/command.hpp"
 #include "base/log.hpp"
 #include "comm/mpi.hpp"
+#include "io/hdf5.hpp"
 #include "ops/kernels.hpp"
 
 namespace moesaic::apps {
@@ -24,6 +25,7 @@ constexpr Command kCommands[] = {
     {"logits", "the logits of token lists, to an HDF5 file (under mpirun)", true, run_logits},
     {"diff", "the first layer and operation where two runs differ", false, run_diff},
     {"selftest", "checks this machine and this MPI job (under mpirun)", true, run_selftest},
+    {"bench", "measures machine, kernels, a model or its loading (under mpirun)", true, run_bench},
 };
 
 void print_usage(std::FILE* to) {
@@ -61,6 +63,7 @@ int run(const Command& command, const std::vector<std::string>& arguments, bool 
 }
 
 int run_under_mpi(const Command& command, const std::vector<std::string>& arguments, int argc, char** argv) {
+  io::prepare_hdf5();
   const comm::Session session(argc, argv);
   const comm::Communicator world = comm::Communicator::world();
   start_logging(world.rank());
