@@ -101,9 +101,7 @@ int run_generate(const std::vector<std::string>& arguments) {
     if (!hash_file.empty()) hashes.emplace(hash_file);
     if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
     prompts = read_prompts(prompt, config, tokenizer ? &*tokenizer : nullptr, model.store);
-    workload.num_sequences = std::ssize(prompts);
-    for (const auto& tokens : prompts)
-      workload.context = std::max(workload.context, std::min(std::ssize(tokens) + generation.max_tokens, config.sequence_len));
+    workload = workload_of(prompts, generation.max_tokens, generation.prefill_chunk, config);
   });
   const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
 

@@ -100,8 +100,7 @@ int run_logits(const std::vector<std::string>& arguments) {
     check_writable(hash_file, "hash-layers", {model.store, token_file, out});
     check_writable(out, "out", {model.store, token_file});
     auto sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
-    workload.num_sequences = std::ssize(sequences);
-    for (const auto& tokens : sequences) workload.context = std::max(workload.context, std::ssize(tokens));
+    workload = workload_of(sequences, 0, prefill_chunk, config);
     if (!hash_file.empty()) hashes.emplace(hash_file);
     file.emplace(out, config, sequences, hidden, routing);
     driver.emplace(opened.grid, std::move(sequences), prefill_chunk, file->take_row());

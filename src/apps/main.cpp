@@ -8,7 +8,9 @@
 #include <optional>
 
 #include "apps/command.hpp"
+#include "base/hash.hpp"
 #include "base/log.hpp"
+#include "comm/agree.hpp"
 #include "comm/mpi.hpp"
 #include "io/hdf5.hpp"
 #include "ops/kernels.hpp"
@@ -58,10 +60,26 @@ void check_launcher(const comm::Communicator& world) {
     fail("Slurm started {} tasks, but each sees an MPI world of 1: start with srun --mpi=pmix", tasks);
 }
 
+/// Ranks that were started with other commands or options would wait for each other for ever.
+void check_same_arguments(const comm::Communicator& world, const Command& command, const std::vector<std::string>& arguments) {
+  Hasher hasher;
+  hasher.update(std::as_bytes(std::span(command.name, std::strlen(command.name))));
+  for (const std::string& argument : arguments) hasher.update(std::as_bytes(std::span(argument.c_str(), argument.size() + 1)));
+  const Hash128 own = hasher.digest();
+  std::string first = own.hex();
+  world.broadcast(first, 0);
+  std::optional<std::string> error;
+  if (first != own.hex()) error = "was started with another command or other options than rank 0";
+  comm::agree(world, error);
+}
+
 /// All ranks throw the same Error; one prints it. world: null for a command without MPI.
 int run(const Command& command, const std::vector<std::string>& arguments, const comm::Communicator* world) {
   try {
-    if (world) check_launcher(*world);
+    if (world) {
+      check_launcher(*world);
+      check_same_arguments(*world, command, arguments);
+    }
     const int code = command.run(arguments);
     flush_output();
     return code;

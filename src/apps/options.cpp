@@ -117,13 +117,14 @@ po::options_description run_options(std::int64_t& prefill_chunk) {
 }
 
 po::options_description sampling_options(SamplingOptions& options) {
-  constexpr float kLargest = std::numeric_limits<float>::max(), kSmallest = std::numeric_limits<float>::min();
+  constexpr float kLargest = 1e6f, kSmallest = 1e-6f;
   po::options_description description("sampling, applied in this order");
   description.add_options()
       ("repetition-penalty", ranged(&options.repetition_penalty, "repetition-penalty", kSmallest, kLargest)->default_value(1),
        "positive logits / r, negative * r, for tokens already seen")
-      ("temperature", ranged(&options.temperature, "temperature", 0.0f, kLargest)->default_value(0),
-       "0: always the likeliest token")
+      ("temperature", po::value(&options.temperature)->default_value(0)->notifier([](float value) {
+         if (value != 0) require_range("temperature", value, kSmallest, kLargest);
+       }), "0: always the likeliest token; else 1e-6 to 1e6")
       ("top-k", ranged(&options.top_k, "top-k", 0, std::numeric_limits<int>::max())->default_value(0),
        "keep the k likeliest tokens; 0: all")
       ("top-p", ranged(&options.top_p, "top-p", kSmallest, 1.0f)->default_value(1),

@@ -1,8 +1,9 @@
 #include "apps/prompts.hpp"
 
-#include <fstream>
+#include <sstream>
 
 #include "base/error.hpp"
+#include "io/file.hpp"
 #include "io/token_file.hpp"
 
 namespace moesaic::apps {
@@ -10,15 +11,15 @@ namespace {
 
 namespace po = boost::program_options;
 
+constexpr std::int64_t kLargestFile_bytes = std::int64_t{1} << 30;
+
 std::vector<std::string> read_lines(const std::string& path) {
-  std::ifstream stream(path);
-  if (!stream) fail("--prompt-file {}: cannot be opened", path);
+  std::istringstream stream(io::read_text_file(path, kLargestFile_bytes));
   std::vector<std::string> lines;
   for (std::string line; std::getline(stream, line);) {
     if (line.ends_with('\r')) line.pop_back();
     lines.push_back(std::move(line));
   }
-  if (stream.bad()) fail("--prompt-file {}: cannot be read", path);
   if (lines.empty()) fail("--prompt-file {}: has no line, expected one prompt a line", path);
   return lines;
 }

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/command.hpp"
@@ -12,11 +14,11 @@
 #include "comm/exchange.hpp"
 #include "device/machine.hpp"
 #include "engine/logits_run.hpp"
+#include "io/file.hpp"
+#include "io/token_file.hpp"
 
 namespace moesaic::apps {
 namespace {
-
-constexpr ops::Isa kPaths[] = {ops::Isa::kPortable, ops::Isa::kAvx2, ops::Isa::kAvx512};
 
 /// Prints one verdict a check on rank 0 and remembers whether all passed. Every check is collective.
 class Report {
@@ -44,8 +46,9 @@ class Report {
   bool all_passed_ = true;
 };
 
-std::string demo_store() {
-  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/moesaic/demo.h5").string();
+/// A file that comes with the build: demo.h5, and the goldens' tokens and hashes to run it with.
+std::string shared_file(const std::string& name) {
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/moesaic" / name).string();
 }
 
 /// What is run again and again: a store whose index rank 0 has read, and some token lists.
@@ -53,6 +56,7 @@ struct Case {
   std::string store;
   io::StoreIndex index;
   std::vector<std::vector<std::int32_t>> sequences;
+  std::map<std::string, std::string> committed;  ///< hash by numerics that the demo model must have; empty: another store
 };
 
 /// Some sequences of unequal length that reach all of the vocabulary.
@@ -105,7 +109,10 @@ void check_numerics(const comm::Communicator& world, const Case& test, Numerics 
   world.broadcast(root_hex, 0);
   report.check(fmt::format("{} portable path, the same on all ranks", name(numerics)),
                differs(Hash128::from_hex(root_hex), expected), expected.hex());
-  for (const ops::Isa isa : kPaths) {
+  if (const auto committed = test.committed.find(std::string(name(numerics))); committed != test.committed.end())
+    report.check(fmt::format("{} hash of the demo model, as committed", name(numerics)),
+                 differs(Hash128::from_hex(committed->second), expected));
+  for (const ops::Isa isa : ops::kAllIsas) {
     if (isa == ops::Isa::kPortable || numerics == Numerics::kF32) continue;
     const bool everywhere = world.min(ops::supported(isa)) > 0;
     if (!everywhere) {
@@ -117,7 +124,11 @@ void check_numerics(const comm::Communicator& world, const Case& test, Numerics 
   }
   const ops::Kernels& best = ops::kernels(ops::isa_from_option("auto"), numerics);
   constexpr std::size_t kMostLayouts = 6;
-  for (const plan::Layout& layout : some_layouts(test.index.config(), world.size(), kMostLayouts))
+  const auto layouts = some_layouts(test.index.config(), world.size(), kMostLayouts);
+  if (world.rank() == 0)
+    std::printf("      %zu of the %zu layouts that %d ranks allow:\n", layouts.size(),
+                plan::all_layouts(test.index.config(), world.size()).size(), world.size());
+  for (const plan::Layout& layout : layouts)
     report.check(fmt::format("{} {} ranks, {}", name(numerics), world.size(), layout.text()),
                  differs(expected, hash_of(world, test, layout, best, 7)));
 }
@@ -179,7 +190,8 @@ int run_selftest(const std::vector<std::string>& arguments) {
       ("threads", ranged(&num_threads, "threads", 0, 4096)->default_value(0), "threads of each rank; 0: chosen");
   const auto map = parse("selftest", arguments, options);
   if (map.contains("help")) return kSuccess;
-  if (store.empty()) store = demo_store();
+  const bool demo = store.empty();
+  if (demo) store = shared_file("demo.h5");
 
   const comm::Communicator world = comm::Communicator::world();
   std::string index_text;
@@ -189,8 +201,17 @@ int run_selftest(const std::vector<std::string>& arguments) {
   comm::together(world, [&] { num_threads = device::threads_per_rank(num_threads, node.size()); });
   set_threads(num_threads);
   io::StoreIndex index = io::StoreIndex::parse(index_text, store);
-  auto sequences = make_sequences(index.config());
-  const Case test{store, std::move(index), std::move(sequences)};
+  Case test{store, std::move(index), {}, {}};
+  comm::together(world, [&] {
+    const ModelConfig& config = test.index.config();
+    if (!demo) {
+      test.sequences = make_sequences(config);
+      return;
+    }
+    test.sequences = io::read_token_file(shared_file("demo.tokens.json"), {config.vocab_size, config.sequence_len});
+    constexpr std::int64_t kLargest_bytes = 1 << 20;
+    test.committed = nlohmann::json::parse(io::read_text_file(shared_file("hashes.json"), kLargest_bytes)).at("demo");
+  });
 
   Report report(world);
   check_machine(world, num_threads, report);

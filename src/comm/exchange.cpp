@@ -6,8 +6,6 @@
 namespace moesaic::comm {
 namespace {
 
-constexpr std::size_t kLargestMessage_bytes = std::size_t{1} << 30;
-
 void offsets_of(std::span<const std::int32_t> counts, std::vector<int>& offsets) {
   offsets.clear();
   int sum = 0;
@@ -56,11 +54,10 @@ Outbox::~Outbox() { drain(); }
 void Outbox::post(std::vector<std::byte> bytes, int destination, int tag) {
   Message& message = messages_.emplace_back(Message{std::move(bytes), {}});
   const std::size_t size = message.bytes.size();
-  for (std::size_t done = 0; done < size; done += kLargestMessage_bytes) {
-    const int part = static_cast<int>(std::min(kLargestMessage_bytes, size - done));
-    MOESAIC_MPI(MPI_Isend(message.bytes.data() + done, part, MPI_BYTE, destination, tag, comm_.handle(),
+  for_each_part(size, [&](std::size_t offset, int count) {
+    MOESAIC_MPI(MPI_Isend(message.bytes.data() + offset, count, MPI_BYTE, destination, tag, comm_.handle(),
                           &message.requests.emplace_back()));
-  }
+  });
   pending_bytes_ += size;
 }
 
@@ -74,10 +71,9 @@ void Outbox::drain(std::size_t most_bytes) {
 }
 
 void receive(const Communicator& comm, std::span<std::byte> bytes, int source, int tag) {
-  for (std::size_t done = 0; done < bytes.size(); done += kLargestMessage_bytes) {
-    const int part = static_cast<int>(std::min(kLargestMessage_bytes, bytes.size() - done));
-    MOESAIC_MPI(MPI_Recv(bytes.data() + done, part, MPI_BYTE, source, tag, comm.handle(), MPI_STATUS_IGNORE));
-  }
+  for_each_part(bytes.size(), [&](std::size_t offset, int count) {
+    MOESAIC_MPI(MPI_Recv(bytes.data() + offset, count, MPI_BYTE, source, tag, comm.handle(), MPI_STATUS_IGNORE));
+  });
 }
 
 }  // namespace moesaic::comm

@@ -10,18 +10,14 @@
 namespace moesaic::comm {
 namespace {
 
-/// Bytes travel as 64-byte blocks plus a rest, so that counts of large messages fit MPI's int.
-constexpr std::size_t kLargestMessage_bytes = std::size_t{1} << 30;
-
 template <class Resizable>
 void broadcast_resizable(const Communicator& comm, Resizable& bytes, int root) {
   unsigned long long size = bytes.size();
   MOESAIC_MPI(MPI_Bcast(&size, 1, MPI_UNSIGNED_LONG_LONG, root, comm.handle()));
   bytes.resize(size);
-  for (std::size_t done = 0; done < size; done += kLargestMessage_bytes) {
-    const int part = static_cast<int>(std::min<std::size_t>(kLargestMessage_bytes, size - done));
-    MOESAIC_MPI(MPI_Bcast(bytes.data() + done, part, MPI_BYTE, root, comm.handle()));
-  }
+  for_each_part(bytes.size(), [&](std::size_t offset, int count) {
+    MOESAIC_MPI(MPI_Bcast(bytes.data() + offset, count, MPI_BYTE, root, comm.handle()));
+  });
 }
 
 }  // namespace
@@ -100,12 +96,8 @@ std::vector<std::vector<std::byte>> Communicator::gather(std::span<const std::by
   std::vector<unsigned long long> sizes(static_cast<std::size_t>(rank_ == root ? size_ : 0));
   MOESAIC_MPI(MPI_Gather(&size, 1, MPI_UNSIGNED_LONG_LONG, sizes.data(), 1, MPI_UNSIGNED_LONG_LONG, root, comm_));
   constexpr int kTag = 1;
-  const auto transfer = [&](std::size_t total, auto&& part) {
-    for (std::size_t done = 0; done < total; done += kLargestMessage_bytes)
-      part(done, static_cast<int>(std::min<std::size_t>(kLargestMessage_bytes, total - done)));
-  };
   if (rank_ != root) {
-    transfer(bytes.size(), [&](std::size_t offset, int count) {
+    for_each_part(bytes.size(), [&](std::size_t offset, int count) {
       MOESAIC_MPI(MPI_Send(bytes.data() + offset, count, MPI_BYTE, root, kTag, comm_));
     });
     return {};
@@ -118,7 +110,7 @@ std::vector<std::vector<std::byte>> Communicator::gather(std::span<const std::by
       continue;
     }
     into.resize(sizes[static_cast<std::size_t>(source)]);
-    transfer(into.size(), [&](std::size_t offset, int count) {
+    for_each_part(into.size(), [&](std::size_t offset, int count) {
       MOESAIC_MPI(MPI_Recv(into.data() + offset, count, MPI_BYTE, source, kTag, comm_, MPI_STATUS_IGNORE));
     });
   }

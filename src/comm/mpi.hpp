@@ -2,6 +2,7 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +22,14 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 };
+
+/// Calls transfer(offset_bytes, part_bytes) for the parts that a message of size_bytes travels in: counts must fit an int.
+template <class Transfer>
+void for_each_part(std::size_t size_bytes, Transfer&& transfer) {
+  constexpr std::size_t kLargestPart_bytes = std::size_t{1} << 30;
+  for (std::size_t done = 0; done < size_bytes; done += kLargestPart_bytes)
+    transfer(done, static_cast<int>(std::min(kLargestPart_bytes, size_bytes - done)));
+}
 
 /// A communicator that this object may own; move-only.
 class Communicator {

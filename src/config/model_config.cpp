@@ -1,10 +1,12 @@
 #include "config/model_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 
 namespace moesaic {
 namespace {
@@ -21,6 +23,13 @@ void read(const json& object, const char* key, T& field, const std::string& sour
     fail("{}: '{}' is {}, expected {}", source, key, found->dump(),
          std::is_integral_v<T> ? "an integer" : "a number");
   field = found->get<T>();
+}
+
+/// Says which fields have no meaning here, so that nobody believes they had an effect.
+void warn_of_others(const json& object, std::initializer_list<std::string_view> known, const std::string& source) {
+  for (const auto& [key, value] : object.items())
+    if (std::find(known.begin(), known.end(), key) == known.end())
+      spdlog::warn("warning: {}: '{}' is not a field of the configuration and is ignored", source, key);
 }
 
 /// Every field with the name that the store gives it.
@@ -75,6 +84,12 @@ void check(const ModelConfig& c, const std::string& source) {
   need("num_experts", c.num_experts, c.num_experts <= 4096, "at most 4096");
   need("num_selected_experts", c.num_selected_experts,
        c.num_selected_experts >= 1 && c.num_selected_experts <= c.num_experts, "1 to num_experts");
+  const auto is_token = [&](const char* field, std::int64_t token) {
+    need(field, token, token >= 0 && token < c.vocab_size, "0 to vocab_size - 1");
+  };
+  is_token("bos_token", c.bos_token);
+  is_token("eos_token", c.eos_token);
+  need("pad_token", c.pad_token, c.pad_token == 0, "0: the id that prompts may not have");
   need("num_q_heads", c.num_q_heads, c.num_q_heads % c.num_kv_heads == 0, "a multiple of num_kv_heads");
   need("key_size", c.key_size, c.key_size % 2 == 0, "an even number (rotary embedding pairs its halves)");
   need("num_q_heads * key_size", c.attn_size(), c.attn_size() % kNumLeaves == 0,
@@ -97,10 +112,11 @@ void check(const ModelConfig& c, const std::string& source) {
 
 ModelConfig read_xai_config(const std::filesystem::path& file) {
   const std::string source = file.string();
+  if (!std::filesystem::is_regular_file(file)) fail("{}: not a regular file", source);
   std::ifstream stream(file);
   if (!stream) fail("{}: cannot be opened", source);
   const json root = json::parse(stream, nullptr, false);
-  if (!root.is_object()) fail("{}: not a JSON object", source);
+  if (!root.is_object()) fail("{}: not valid JSON with an object at its top", source);
 
   ModelConfig c;
   read(root, "vocab_size", c.vocab_size, source);
@@ -132,6 +148,10 @@ ModelConfig read_xai_config(const std::filesystem::path& file) {
   if (model_vocab_size != c.vocab_size)
     fail("{}: vocab_size is {} and model.vocab_size is {}, expected the same", source, c.vocab_size,
          model_vocab_size);
+  warn_of_others(root, {"vocab_size", "sequence_len", "pad_token", "bos_token", "eos_token", "embedding_multiplier_scale",
+                        "output_multiplier_scale", "model"}, source);
+  warn_of_others(model, {"emb_size", "num_layers", "num_q_heads", "num_kv_heads", "key_size", "num_experts",
+                         "num_selected_experts", "attn_output_multiplier", "widening_factor", "vocab_size"}, source);
   check(c, source);
   return c;
 }

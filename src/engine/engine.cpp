@@ -15,7 +15,7 @@ struct Step {
   std::vector<TokenBatch> batches;
 };
 
-/// Lists of 32-bit integers behind their lengths.
+/// Lists of integers behind their lengths, as 64-bit words.
 class Packer {
  public:
   template <class T>

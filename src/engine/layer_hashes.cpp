@@ -102,7 +102,8 @@ LayerHashFile read_layer_hashes(const std::filesystem::path& file) {
     std::string operation, num_rows, hash, more;
     const bool good = static_cast<bool>(words >> sequence >> layer >> operation >> num_rows >> hash) && !(words >> more);
     const auto operation_idx = operation_from(operation);
-    if (!good || !operation_idx)
+    constexpr std::size_t kHash_digits = 32;
+    if (!good || !operation_idx || hash.size() != kHash_digits)
       fail("{}:{}: not a line of layer hashes: expected 'sequence layer operation rows hash', found '{}'", file.string(),
            line_number, line.substr(0, 80));
     result.hashes[{sequence, layer, *operation_idx}] = num_rows + " " + hash;

@@ -9,6 +9,7 @@
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
 #include "device/machine.hpp"
+#include "engine/scheduler.hpp"
 
 namespace moesaic {
 namespace {
@@ -57,7 +58,8 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
     last = name;
   }
   spdlog::info("moesaic: {} ranks x {} threads on {}; {}; {}, {} kernels, verify {}", world.size(), opened.num_threads, list,
-               options.store, name(options.numerics), name(opened.kernels.isa), io::name(options.verify));
+               options.store, name(options.numerics),
+               options.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa), io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
 }
 
@@ -108,6 +110,19 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   warn_of_narrow_masks(world, num_threads);
   print_header(world, opened, options);
   return opened;
+}
+
+plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts, std::int64_t max_tokens,
+                           std::int64_t prefill_chunk, const ModelConfig& config) {
+  plan::Workload workload;
+  workload.num_sequences = std::ssize(prompts);
+  std::vector<std::int64_t> lengths;
+  for (const auto& tokens : prompts) {
+    lengths.push_back(std::ssize(tokens));
+    workload.context = std::max(workload.context, std::min(std::ssize(tokens) + max_tokens, config.sequence_len));
+  }
+  workload.batch_rows = largest_batch_rows(lengths, prefill_chunk);
+  return workload;
 }
 
 plan::Workload share(const comm::Communicator& world, plan::Workload workload) {

@@ -37,6 +37,10 @@ void set_threads(int num_threads);
 /// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run.
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options);
 
+/// What prompts need while up to max_tokens are drawn for each.
+plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts, std::int64_t max_tokens,
+                           std::int64_t prefill_chunk, const ModelConfig& config);
+
 /// Collective: rank 0's workload, on every rank.
 plan::Workload share(const comm::Communicator& world, plan::Workload workload);
 

@@ -8,8 +8,8 @@ namespace moesaic {
 
 /// How a token is drawn from logits; applied in this order (docs/numerics.md).
 struct SamplingOptions {
-  float repetition_penalty = 1;  ///< > 0; positive logits / r, negative * r, for every token of prompt and continuation
-  float temperature = 0;         ///< >= 0; 0: the largest logit, ties to the lower id
+  float repetition_penalty = 1;  ///< 1e-6 to 1e6; positive logits / r, negative * r, for every token of prompt and continuation
+  float temperature = 0;         ///< 0, or 1e-6 to 1e6, so that no logit overflows; 0: the largest logit, ties to the lower id
   std::int32_t top_k = 0;        ///< 0: all
   float top_p = 1;               ///< (0, 1]
   std::uint64_t seed = 0;

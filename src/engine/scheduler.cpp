@@ -33,6 +33,15 @@ TokenBatch to_batch(std::vector<Chunk> chunks, const SchedulerOptions& options) 
 
 }  // namespace
 
+std::int64_t largest_batch_rows(std::span<const std::int64_t> num_prompt_tokens, std::int64_t prefill_chunk) {
+  std::int64_t total = 0, longest_chunk = 0;
+  for (const std::int64_t num_tokens : num_prompt_tokens) {
+    total += num_tokens;
+    longest_chunk = std::max(longest_chunk, prefill_chunk > 0 ? std::min(num_tokens, prefill_chunk) : num_tokens);
+  }
+  return std::min(total, std::max(SchedulerOptions{}.batch_rows, longest_chunk));
+}
+
 std::vector<TokenBatch> schedule(std::vector<Sequence>& sequences, const SchedulerOptions& options) {
   constexpr int kBatchesInFlightPerStage = 2;
   const std::int64_t most_batches = options.num_stages == 1 ? 1 : kBatchesInFlightPerStage * options.num_stages;
@@ -47,7 +56,7 @@ std::vector<TokenBatch> schedule(std::vector<Sequence>& sequences, const Schedul
     }
   // Small work is spread over the stages, large work is cut by the row limit.
   const std::int64_t spread = (num_pending + options.num_stages - 1) / options.num_stages;
-  const std::int64_t row_limit = std::min(spread, std::max(options.batch_rows, options.prefill_chunk > 0 ? 0 : longest_chunk));
+  const std::int64_t row_limit = std::min(spread, std::max(options.batch_rows, longest_chunk));
 
   std::vector<TokenBatch> batches;
   while (std::ssize(batches) < most_batches) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/token_batch.hpp"
@@ -25,6 +26,9 @@ struct SchedulerOptions {
   std::int64_t prefill_chunk = 512; ///< most tokens of one sequence in a micro-batch; 0: the whole prompt
   std::int64_t batch_rows = 512;    ///< most rows of a micro-batch (at least one chunk)
 };
+
+/// Most rows that a micro-batch of these prompts (their numbers of tokens) can have with the default row limit.
+std::int64_t largest_batch_rows(std::span<const std::int64_t> num_prompt_tokens, std::int64_t prefill_chunk);
 
 /// Next micro-batches of the unfinished sequences, in input order; pending tokens are marked as cached. Pure: which
 /// tokens share a batch changes no result.

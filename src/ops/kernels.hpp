@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "config/kv_page.hpp"
 #include "config/numerics.hpp"
 #include "ops/packed_matrix.hpp"
 
@@ -20,22 +21,8 @@ constexpr std::string_view name(Isa isa) {
   return isa == Isa::kPortable ? "portable" : isa == Isa::kAvx2 ? "avx2" : "avx512";
 }
 
-/// Key positions a block of attention has; a page of the KV cache holds one block.
-inline constexpr std::int64_t kBlockKeys = 64;
-
-/// Shape of a KV page: the keys and values of kBlockKeys positions of one kv head, in an order private to the kernels.
-struct KvPageShape {
-  DType type = DType::kBf16;
-  std::int64_t key_size = 0;  ///< K
-
-  /// Values are padded to whole vectors of 16.
-  constexpr std::int64_t value_stride() const { return (key_size + 15) / 16 * 16; }
-  constexpr std::int64_t keys_elems() const { return kBlockKeys * key_size; }
-  constexpr std::int64_t values_elems() const { return kBlockKeys * value_stride(); }
-  constexpr std::size_t page_bytes() const {
-    return (static_cast<std::size_t>(keys_elems() + values_elems()) * size_bytes(type) + 63) / 64 * 64;
-  }
-};
+using moesaic::kBlockKeys;
+using moesaic::KvPageShape;
 
 /// Where a row stands in its sequence, and its sequence's pages: blocks[b] holds positions [64 b, 64 b + 64) for all
 /// layers and kv heads of this rank; `page_offset` bytes into it lies the page of (layer, kv head 0), the pages of the
@@ -102,6 +89,9 @@ bool supported(Isa isa);
 
 /// The kernels of a path; throws Error when the processor does not support it.
 const Kernels& kernels(Isa isa, Numerics numerics);
+
+/// All paths, from the plainest on.
+inline constexpr Isa kAllIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512};
 
 /// What isa_from_option takes, for help texts.
 inline constexpr const char* kIsaOptions = "auto, avx512, avx2 or portable";

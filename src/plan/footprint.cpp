@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
+#include "config/kv_page.hpp"
+
 namespace moesaic::plan {
 namespace {
-
-constexpr std::int64_t kKvBlock_tokens = 64;
 
 std::int64_t activation_bytes(Numerics numerics) { return static_cast<std::int64_t>(size_bytes(activation_type(numerics))); }
 
@@ -70,13 +70,15 @@ Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const W
   if (last) f.weight_bytes += c.emb_size * kFloat;
 
   const std::int64_t context = workload.context > 0 ? workload.context : c.sequence_len;
-  const std::int64_t blocks = (context + kKvBlock_tokens - 1) / kKvBlock_tokens;
+  const std::int64_t blocks = (context + kBlockKeys - 1) / kBlockKeys;
+  const KvPageShape page{activation_type(numerics), c.key_size};
   const std::int64_t sequences = even_part(workload.num_sequences, grid.layout().dp, grid.group(local)).size();
   const std::int64_t heads = grid.kv_heads(grid.shard(local)).size();
-  f.kv_bytes = sequences * blocks * kKvBlock_tokens * num_layers * 2 * heads * c.key_size * act;
+  f.kv_bytes = sequences * blocks * num_layers * heads * static_cast<std::int64_t>(page.page_bytes());
 
   // Rows of a micro-batch: all of the group's in attention, the rank's own elsewhere, and on average its experts' share.
-  const std::int64_t group = (workload.batch_rows + grid.layout().dp - 1) / grid.layout().dp;
+  const std::int64_t groups_with_rows = std::min<std::int64_t>(grid.layout().dp, workload.num_sequences);
+  const std::int64_t group = (workload.batch_rows + groups_with_rows - 1) / groups_with_rows;
   const std::int64_t own = (group + grid.layout().tp - 1) / grid.layout().tp;
   const std::int64_t terms = (workload.batch_rows * c.num_selected_experts + grid.layout().ep - 1) / grid.layout().ep;
   const std::int64_t slice =

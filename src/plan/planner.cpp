@@ -50,6 +50,11 @@ std::string explain(const ModelConfig& config, const LayoutRequest& request) {
   probe.dp = request.dp.value_or(probe.tp > 0 ? std::max(1, stage / probe.tp) : 1);
   probe.ep = request.ep.value_or(request.etp && *request.etp > 0 ? std::max(1, stage / *request.etp) : 1);
   probe.etp = request.etp.value_or(request.ep && *request.ep > 0 ? std::max(1, stage / *request.ep) : 1);
+  if (request.ep && *request.ep > config.num_experts)
+    return fmt::format("ep <= num_experts: ep={} num_experts={}", *request.ep, config.num_experts);
+  if (request.etp && *request.etp > kNumLeaves) return fmt::format("etp <= 8, the leaves of an expert: etp={}", *request.etp);
+  if (request.tp && *request.tp > attention_units(config))
+    return broken_rule(config, {1, 1, *request.tp, 1, 1});
   if ((request.ep || request.etp) && probe.ep * probe.etp != stage)
     return fmt::format("ranks = pp*ep*etp: {} != {}*{}*{}", request.ranks, pp, probe.ep, probe.etp);
   if ((request.tp || request.dp) && probe.dp * probe.tp != stage)

@@ -9,8 +9,13 @@
 namespace moesaic {
 namespace {
 
-std::string write(const std::string& name, const std::string& lines) {
+/// Two-letter hashes at the ends of lines are repeated to their 32 digits.
+std::string write(const std::string& name, std::string lines) {
   const std::string path = testing::TempDir() + name;
+  for (std::size_t end = lines.find('\n'); end != std::string::npos; end = lines.find('\n', end + 1)) {
+    const std::string letters = lines.substr(end - 2, 2);
+    for (int i = 0; i < 15; ++i, end += 2) lines.insert(end, letters);
+  }
   std::ofstream(path) << "# moesaic layer hashes: sequence layer operation rows hash\n# logits w8a16\n" << lines;
   return path;
 }
@@ -29,6 +34,9 @@ TEST(LayerHashFile, RefusesOtherFiles) {
   EXPECT_THROW(read_layer_hashes("/nowhere/at/all"), Error);
   EXPECT_THROW(read_layer_hashes(write("e", "")), Error);
   EXPECT_THROW(read_layer_hashes(write("f", "0 0 nonsense 4 aa\n")), Error);
+  const std::string cut = testing::TempDir() + "cut";
+  std::ofstream(cut) << "0 0 moe 4 aaaaaaaa";
+  EXPECT_THROW(read_layer_hashes(cut), Error);
   EXPECT_THROW(read_layer_hashes(write("g", "not a line\n")), Error);
 }
 

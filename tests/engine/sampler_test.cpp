@@ -80,6 +80,16 @@ TEST(Sampler, TopPKeepsEverythingFromTheThresholdOn) {
   EXPECT_TRUE(counts.contains(3));
 }
 
+TEST(Sampler, TheSmallestTemperatureIsGreedy) {
+  SamplingOptions options;
+  options.temperature = 1e-6f;
+  options.repetition_penalty = 1e-6f;
+  EXPECT_EQ(draw({-30, 12.5f, 12, 3}, options), 1);
+  options.top_p = 0.5f;
+  EXPECT_EQ(draw({-30, 12.5f, 12, 3}, options), 1);
+  EXPECT_EQ(draw({-30, 12.5f, 12, 3}, options, {}, {3}), 3);
+}
+
 TEST(Sampler, ADrawDependsOnSeedSequenceAndPositionAlone) {
   EXPECT_EQ(uniform(1, {2, 3}), uniform(1, {2, 3}));
   EXPECT_NE(uniform(1, {2, 3}), uniform(1, {3, 2}));

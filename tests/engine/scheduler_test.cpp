@@ -55,6 +55,17 @@ TEST(Scheduler, EveryTokenPassesOnceInOrder) {
   }
 }
 
+TEST(Scheduler, AChunkMayBeLargerThanTheRowLimit) {
+  auto sequences = make_sequences({1500, 20});
+  const auto batches = schedule(sequences, {1, 1, 1000, 512});
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_EQ(batches[0].num_rows(), 1000);
+  const std::int64_t lengths[] = {1500, 20};
+  EXPECT_EQ(largest_batch_rows(lengths, 1000), 1000);
+  EXPECT_EQ(largest_batch_rows(lengths, 0), 1500);
+  EXPECT_EQ(largest_batch_rows(lengths, 7), 512);
+}
+
 TEST(Scheduler, DecodingKeepsEveryStageBusy) {
   auto sequences = make_sequences({5, 5, 5, 5});
   SchedulerOptions options{1, 2, 512, 512};

@@ -35,6 +35,7 @@ double median(std::vector<double> values) {
 struct Errors {
   std::vector<double> logits, hidden;      // ours against the fp32 golden
   std::vector<double> reference_bf16;      // xAI's bf16 run against it
+  std::size_t num_routed = 0;
   int num_routing_differences = 0;
   double worst_gate = 0;
 };
@@ -78,6 +79,7 @@ class Goldens : public testing::TestWithParam<std::string> {
       const Expected& e = expected[static_cast<std::size_t>(s)];
       const std::size_t at = static_cast<std::size_t>(layer) * num_tokens(s) + static_cast<std::size_t>(position);
       const auto ids = row(e.experts, at, experts.size());
+      ++errors.num_routed;
       errors.num_routing_differences += !std::equal(ids.begin(), ids.end(), experts.begin());
       for (std::size_t a = 0; a < gates.size(); ++a)
         errors.worst_gate = std::max<double>(errors.worst_gate, std::abs(gates[a] - row(e.gates, at, gates.size())[a]));
@@ -95,6 +97,12 @@ TEST_P(Goldens, F32AgreesWithXaisFp32Run) {
   if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
   const Errors errors = compare(*golden, Numerics::kF32);
   if (comm::Communicator::world().rank() != 0) return;
+  std::size_t num_positions = 0;
+  for (const auto& tokens : golden->sequences) num_positions += tokens.size();
+  const auto num_layers = static_cast<std::size_t>(golden->index.config().num_layers);
+  ASSERT_EQ(errors.logits.size(), num_positions);
+  ASSERT_EQ(errors.hidden.size(), num_positions * (num_layers + 1));
+  ASSERT_EQ(errors.num_routed, num_positions * num_layers);
   // An independent float64 implementation is at 1e-6 to 2e-6 (largest 5e-6), the goldens' own fp32 noise.
   EXPECT_LE(median(errors.logits), 6e-6);
   EXPECT_LE(*std::max_element(errors.logits.begin(), errors.logits.end()), 5e-5);

@@ -13,7 +13,6 @@ namespace moesaic::test {
 namespace {
 
 constexpr std::int64_t kChunks[] = {0, 1, 7, 64};
-constexpr ops::Isa kPaths[] = {ops::Isa::kPortable, ops::Isa::kAvx2, ops::Isa::kAvx512};
 
 bool every_layout() { return std::getenv("MOESAIC_EVERY_LAYOUT") != nullptr; }
 
@@ -35,7 +34,7 @@ std::vector<plan::Layout> layouts(const ModelConfig& config, int ranks, std::siz
 
 std::vector<ops::Isa> paths() {
   std::vector<ops::Isa> supported;
-  for (const ops::Isa isa : kPaths)
+  for (const ops::Isa isa : ops::kAllIsas)
     if (ops::supported(isa)) supported.push_back(isa);
   return supported;
 }
