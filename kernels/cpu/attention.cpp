@@ -82,8 +82,9 @@ class GroupAttention {
     for (std::int64_t block = 0; block <= last_block_; ++block)
       add_block(block, keys_of(shape_, rows_[0], block, page_offset, kv_head));
     for (std::int64_t query = 0; query < num_queries_; ++query)
-      path_.finish_head(out_ + query * value_stride_, sums_[query], shape_.page.key_size,
-                        out + head_index(query, shape_.num_q_heads() * shape_.page.key_size, kv_head) * path_.result_bytes);
+      path_.finish_head(
+          out_ + query * value_stride_, sums_[query], shape_.page.key_size,
+          out + head_index(query, shape_.num_q_heads() * shape_.page.key_size, kv_head) * path_.result_bytes);
   }
 
  private:
@@ -114,8 +115,9 @@ class GroupAttention {
       for (int i = 0; i < size; ++i) {
         const std::int64_t last = rows_[(begin + i) / shape_.q_per_kv].position - block * kKeys;
         const int visible = static_cast<int>(std::min<std::int64_t>(kKeys, last + 1));
-        sums_[begin + i] += path_.weights_of_keys(scores_ + i * kKeys, visible, softmax_,
-                                          p_ + static_cast<std::size_t>(i * kKeys / 2) * path_.pair_bytes);
+        sums_[begin + i] +=
+            path_.weights_of_keys(scores_ + i * kKeys, visible, softmax_,
+                                  p_ + static_cast<std::size_t>(i * kKeys / 2) * path_.pair_bytes);
       }
       path_.values(size, p_, values, value_stride_, out_ + begin * value_stride_);
     }
@@ -133,12 +135,14 @@ class GroupAttention {
 
 /// out(rows, q heads, K): elements of path.result_bytes.
 void attention_results(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
-                       const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset, void* out) {
+                       const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset,
+                       void* out) {
   const std::vector<Range>& groups =
       group_rows(rows, num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
   const auto num_groups = static_cast<std::int64_t>(groups.size()), items = num_groups * shape.num_kv_heads;
   const std::size_t q_row_bytes = static_cast<std::size_t>(q_stride) * path.act_bytes,
-                    out_row_bytes = static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size) * path.result_bytes;
+                    out_row_bytes = static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size) *
+                                    path.result_bytes;
   // Backwards: a sequence's later rows see more keys, and the largest items should come first.
 #pragma omp parallel for schedule(dynamic, 1) if (items > 1)
   for (std::int64_t item = items - 1; item >= 0; --item) {

@@ -37,7 +37,9 @@ struct Bf16Act {
   MOESAIC_INLINE static Type round_normal(float x) { return round_normal_bf16(x); }
   MOESAIC_INLINE static float widen(Type x) { return widen_bf16(x); }
   MOESAIC_INLINE static float gelu(float x) { return ops::gelu_f32(x); }
-  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) { return ops::capped_weight_f32(dot, c); }
+  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) {
+    return ops::capped_weight_f32(dot, c);
+  }
 };
 /// What is quantised later: bf16's functions, but nothing is rounded yet.
 struct UnroundedAct {
@@ -51,7 +53,9 @@ struct F32Act {
   MOESAIC_INLINE static Type round_normal(float x) { return x; }
   MOESAIC_INLINE static float widen(Type x) { return x; }
   MOESAIC_INLINE static float gelu(float x) { return ops::gelu_exact(x); }
-  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) { return ops::capped_weight_exact(dot, c); }
+  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) {
+    return ops::capped_weight_exact(dot, c);
+  }
 };
 
 /// A pair of inputs in the form a path multiplies with.
@@ -256,15 +260,16 @@ void router_rows(const float* x, int64_t width, const float* w, int64_t num_expe
   }
 }
 
-[[maybe_unused]] void router_logits(const float* x, int rows, int64_t width, const float* w, int64_t num_experts,
-                   float* logits) {
+[[maybe_unused]] void router_logits(const float* x, int rows, int64_t width, const float* w,
+                                    int64_t num_experts, float* logits) {
   if (rows == 4) return router_rows<4>(x, width, w, num_experts, logits);
   for (int row = 0; row < rows; ++row)
     router_rows<1>(x + row * width, width, w, num_experts, logits + row * num_experts);
 }
 
 /// The product with a matrix of activations: its lines lie otherwise, and it has no scales.
-constexpr Product with_activations(Product product, decltype(Product::expand) expand, decltype(Product::direct) direct) {
+constexpr Product with_activations(Product product, decltype(Product::expand) expand,
+                                   decltype(Product::direct) direct) {
   product.expand = expand;
   product.direct = direct;
   product.scale_leaf = nullptr;

@@ -35,7 +35,7 @@ const Product& product_with(const Path& path, const MatrixShape& shape) {
 
 /// The form of the rows that a matrix is multiplied with.
 GemmInput input_of(const Path& path, const Product& product, const MatrixShape& shape) {
-  const Numerics form = product.quantised              ? Numerics::kW8A8
+  const Numerics form = product.quantised                 ? Numerics::kW8A8
                         : path.act_bytes == sizeof(float) ? Numerics::kF32
                                                           : Numerics::kW8A16;
   return {form, shape.num_leaves * shape.leaf_size, shape.num_leaves};
@@ -55,14 +55,15 @@ class PackedRows {
     thread_local AlignedBuffer buffer;
     buffer.reserve(static_cast<std::size_t>(num_rows * num_steps_) * product_.step_bytes);
     data_ = buffer.data();
-    const std::size_t leaf_bytes =
-        static_cast<std::size_t>(shape.leaf_size) * (product_.quantised ? sizeof(std::int8_t) : path.act_bytes);
+    const std::size_t leaf_bytes = static_cast<std::size_t>(shape.leaf_size) *
+                                   (product_.quantised ? sizeof(std::int8_t) : path.act_bytes);
 #pragma omp parallel for collapse(2) if (num_rows * num_steps_ > kSmallPack_steps)
     for (std::int64_t tile = 0; tile < num_tiles_; ++tile)
       for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
         for (std::int64_t row = rows(tile).begin; row < rows(tile).end; ++row)
           product_.make_steps(
-              x_ + static_cast<std::size_t>(row) * input_.row_bytes() + static_cast<std::size_t>(leaf) * leaf_bytes,
+              x_ + static_cast<std::size_t>(row) * input_.row_bytes() +
+                  static_cast<std::size_t>(leaf) * leaf_bytes,
               shape.leaf_size,
               at(tile, leaf, 0) + static_cast<std::size_t>(row - rows(tile).begin) * product_.step_bytes,
               rows(tile).size());
@@ -131,8 +132,8 @@ class PanelProduct {
       std::memset(acc, 0, static_cast<std::size_t>(num_sums()) * sizeof(float));
       add_leaf(w, panel, leaf, acc);
       if (product_.scale_leaf)
-        product_.scale_leaf(w.scales(leaf) + panel * kColumns, x_.leaf_scales(first_row_, leaf), x_.row_bytes(),
-                            static_cast<int>(rows_), acc);
+        product_.scale_leaf(w.scales(leaf) + panel * kColumns, x_.leaf_scales(first_row_, leaf),
+                            x_.row_bytes(), static_cast<int>(rows_), acc);
       for (level = 0; (leaf >> level & 1) != 0; ++level) path_.add_left(levels_[level], num_sums(), acc);
       std::swap(levels_[level], levels_[kMaxLevels - 1]);
     }
@@ -143,7 +144,8 @@ class PanelProduct {
   void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, float* acc) {
     const std::int64_t steps = x_.steps_per_leaf();
     const std::size_t elem_bytes = size_bytes(w.shape.type),
-                      chunk_bytes = kChunkSteps * static_cast<std::size_t>(product_.step_inputs) * kColumns * elem_bytes;
+                      chunk_bytes = kChunkSteps * static_cast<std::size_t>(product_.step_inputs) * kColumns *
+                                    elem_bytes;
     const std::byte* packed =
         w.data + static_cast<std::size_t>(w.shape.element(leaf, 0, panel * kColumns)) * elem_bytes;
 
@@ -178,8 +180,9 @@ void for_each_run(const Path& path, const PackedRows& x, const MatrixShape& shap
   std::int64_t blocks = (tiles + kBlockTiles - 1) / kBlockTiles;
   blocks = std::clamp((4 * threads + panels - 1) / panels, blocks, std::max(blocks, tiles / 2));
   // Few rows stream memory: long runs are few restarts of the processor's prefetching.
-  const std::int64_t run =
-      x.num_rows() <= x.product().direct_rows ? std::clamp<std::int64_t>(panels / (4 * threads), 1, kRunPanels) : 1;
+  const std::int64_t run = x.num_rows() <= x.product().direct_rows
+                               ? std::clamp<std::int64_t>(panels / (4 * threads), 1, kRunPanels)
+                               : 1;
   const std::int64_t runs = (panels + run - 1) / run;
   const std::size_t needed =
       PanelProduct::scratch_bytes(x.product(), ((tiles + blocks - 1) / blocks) * x.product().tile_rows);

@@ -20,13 +20,13 @@ inline constexpr int kKeys = 64;     ///< of an attention block (ops::kBlockKeys
 inline constexpr int kMaxTileRows = 12;
 
 /// How rows are multiplied with a matrix. A step is what is multiplied at a time: two or four inputs, side by
-/// side, in a form of the path's own: two bf16, floats or int16, or four int8. A line: the 32 columns of a panel
-/// for one step, expanded to the form that tiles read. Packed lines hold two inputs (ops::MatrixShape), so a step
-/// of four inputs takes two of them; the second one of a leaf's last step may not exist, what lies there instead
-/// (the next leaf, or the scales) may be read and is multiplied by zeros.
+/// side, in a form of the path's own: two bf16, floats or int16, or four int8. A line: the 32 columns of a
+/// panel for one step, expanded to the form that tiles read. Packed lines hold two inputs (ops::MatrixShape),
+/// so a step of four inputs takes two of them; the second one of a leaf's last step may not exist, what lies
+/// there instead (the next leaf, or the scales) may be read and is multiplied by zeros.
 struct Product {
-  bool quantised;          ///< rows are int8 with scales and sums int32 (GemmInput); else both are activations
-  int step_inputs;         ///< 2 or 4
+  bool quantised;   ///< rows are int8 with scales and sums int32 (GemmInput); else both are activations
+  int step_inputs;  ///< 2 or 4
   std::size_t step_bytes;  ///< of a row's inputs of one step
   std::size_t line_bytes;  ///< of an expanded line
   int tile_rows;           ///< the most rows a tile() takes
@@ -36,8 +36,8 @@ struct Product {
   void (*make_steps)(const void* x, std::int64_t num_inputs, void* steps, std::int64_t stride);
   /// Packed lines (ops::PackedMatrix) of num_steps steps to expanded ones.
   void (*expand)(const void* packed, std::int64_t num_steps, void* lines);
-  /// acc(rows, 32) += x . lines, floats or int32; x: steps (num_steps, rows). May prefetch what packed lines have
-  /// a step from `next`, if not null.
+  /// acc(rows, 32) += x . lines, floats or int32; x: steps (num_steps, rows). May prefetch what packed lines
+  /// have a step from `next`, if not null.
   void (*tile)(int rows, const void* x, const void* lines, std::int64_t num_steps, float* acc,
                const void* next);
   /// The same from packed lines, which are expanded in registers; streams memory.
@@ -55,8 +55,8 @@ struct Path {
   int tile_queries;          ///< the most queries scores() and values() take
   const Product* weights;    ///< int8 matrices, with rows as GemmInput
   const Product* head;       ///< matrices of activations, with activations
-  std::size_t result_bytes;  ///< of an element that gated_gelu and finish_head give: an activation, or a float
-                             ///< that is to be quantised
+  std::size_t result_bytes;  ///< of an element that gated_gelu and finish_head give: an activation, or a
+                             ///< float that is to be quantised
 
   // Matrix products.
 

@@ -2,8 +2,9 @@
 
 #include "elementwise.hpp"
 
-/// w8a8's products with AVX2: pairs of int16, multiplied and added by vpmaddwd, which is exact (vpmaddubsw, on bytes,
-/// would saturate). Tile of up to 6 rows x 16 columns, 12 accumulators; a vector holds a pair of 8 columns.
+/// w8a8's products with AVX2: pairs of int16, multiplied and added by vpmaddwd, which is exact (vpmaddubsw,
+/// on bytes, would saturate). Tile of up to 6 rows x 16 columns, 12 accumulators; a vector holds a pair of 8
+/// columns.
 namespace moesaic::cpu {
 namespace {
 

@@ -2,17 +2,18 @@
 
 #include "elementwise.hpp"
 
-/// w8a8's products with AVX-512 VNNI: tiles of 12 rows x 32 columns, 24 accumulators; vpdpbusd does four inputs for
-/// 16 columns. It multiplies unsigned by signed bytes, so the weights are shifted by 128 (their sign bit is flipped)
-/// and scale_leaf takes 128 times the sum of the inputs back. Sums may wrap around before that, never after it.
+/// w8a8's products with AVX-512 VNNI: tiles of 12 rows x 32 columns, 24 accumulators; vpdpbusd does four
+/// inputs for 16 columns. It multiplies unsigned by signed bytes, so the weights are shifted by 128 (their
+/// sign bit is flipped) and scale_leaf takes 128 times the sum of the inputs back. Sums may wrap around
+/// before that, never after it.
 namespace moesaic::cpu {
 namespace {
 
 constexpr int kRows = 12;
 constexpr int kStep_bytes = 128;  ///< of packed lines
 
-/// acc += w . x for four inputs, w unsigned, x signed. As assembly, because gcc 12 copies the accumulator of the
-/// intrinsic to another register and back.
+/// acc += w . x for four inputs, w unsigned, x signed. As assembly, because gcc 12 copies the accumulator of
+/// the intrinsic to another register and back.
 MOESAIC_INLINE void dot(__m512i& acc, __m512i w, __m512i x) {
   asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x));
 }
@@ -25,8 +26,8 @@ struct Line {
   __m512i columns[2];
 };
 
-/// Two packed lines. Their groups of 4 + 4 columns are such that unpacking the halves by pairs gives 16 neighbouring
-/// columns, each with its four inputs.
+/// Two packed lines. Their groups of 4 + 4 columns are such that unpacking the halves by pairs gives 16
+/// neighbouring columns, each with its four inputs.
 MOESAIC_INLINE Line expanded(const std::byte* packed) {
   const __m512i sign = _mm512_set1_epi8(-128);
   const __m512i first = _mm512_xor_si512(_mm512_loadu_si512(packed), sign),
@@ -77,7 +78,8 @@ MOESAIC_INLINE void add_step(const std::uint32_t* x, const Line& w, __m512i (&ac
 }
 
 template <int R>
-void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_steps, float* out, const char* next) {
+void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_steps, float* out,
+               const char* next) {
   __m512i acc[R][2];
   load(out, acc);
   for (int64_t j = 0; j < num_steps; ++j, x += R, lines += 2) {
@@ -100,7 +102,8 @@ void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_st
 }
 
 void tile(int rows, const void* x, const void* lines, int64_t num_steps, float* acc, const void* next) {
-  static constexpr void (*kTiles[kRows])(const std::uint32_t*, const __m512i*, int64_t, float*, const char*) = {
+  static constexpr void (*kTiles[kRows])(const std::uint32_t*, const __m512i*, int64_t, float*,
+                                         const char*) = {
       tile_rows<1>, tile_rows<2>, tile_rows<3>, tile_rows<4>,  tile_rows<5>,  tile_rows<6>,
       tile_rows<7>, tile_rows<8>, tile_rows<9>, tile_rows<10>, tile_rows<11>, tile_rows<12>};
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const __m512i*>(lines), num_steps, acc,
@@ -111,7 +114,8 @@ void direct(int rows, const void* x, const void* packed, int64_t num_steps, floa
   static constexpr void (*kTiles[kRows])(const std::uint32_t*, const std::byte*, int64_t, float*) = {
       direct_rows<1>, direct_rows<2>, direct_rows<3>, direct_rows<4>,  direct_rows<5>,  direct_rows<6>,
       direct_rows<7>, direct_rows<8>, direct_rows<9>, direct_rows<10>, direct_rows<11>, direct_rows<12>};
-  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_steps, acc);
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_steps,
+                   acc);
 }
 
 }  // namespace

@@ -87,7 +87,8 @@ class AttentionTest : public KernelTest {
     for (const std::int64_t length : c.lengths) {
       for (std::int64_t position = 0; position < length; ++position) {
         std::vector<float> heads;
-        for (std::int64_t head = 0; head < c.shape.num_q_heads(); ++head) one_head(c, first, position, head, heads);
+        for (std::int64_t head = 0; head < c.shape.num_q_heads(); ++head)
+          one_head(c, first, position, head, heads);
         out.set(first + position, heads);
       }
       first += length;
@@ -113,7 +114,8 @@ class AttentionTest : public KernelTest {
             [&](std::int64_t j) { return key(c.k, t, j); });
         const float s = qk * c.shape.multiplier;
         const float fast = exp_f32((-2.0f * c.shape.cap) / (exp_f32(s * (2.0f / c.shape.cap)) + 1.0f));
-        const float weight = c.numerics == Numerics::kF32 ? capped_weight_exact(qk, {c.shape.multiplier, c.shape.cap}) : fast;
+        const float weight =
+            c.numerics == Numerics::kF32 ? capped_weight_exact(qk, {c.shape.multiplier, c.shape.cap}) : fast;
         p[static_cast<std::size_t>(t - block * 64)] = rounded(c.numerics, weight);
       }
       sum = sum + lane_sum(p);
@@ -186,7 +188,8 @@ TEST_P(AttentionTest, RowsOfOneSequenceInAnyOrder) {
   }
   attend(d, 0, 200, shuffled);
   for (std::int64_t i = 0; i < 200; ++i)
-    ASSERT_EQ(std::memcmp(shuffled.row(i), out.row(order[static_cast<std::size_t>(i)]), c.form().row_bytes()), 0);
+    ASSERT_EQ(std::memcmp(shuffled.row(i), out.row(order[static_cast<std::size_t>(i)]), c.form().row_bytes()),
+              0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, AttentionTest, testing::ValuesIn(modes()), mode_name);

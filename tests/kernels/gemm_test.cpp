@@ -79,7 +79,8 @@ float product(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t c
 
 class GemmTest : public KernelTest {
  protected:
-  /// Rows for a matrix. Of the head's rows nothing is quantised; leaves of zeros and of one size come now and then.
+  /// Rows for a matrix. Of the head's rows nothing is quantised; leaves of zeros and of one size come now and
+  /// then.
   Inputs random_rows(std::int64_t rows, const MatrixShape& shape) {
     const bool head = shape.type != DType::kInt8 && !GetParam().f32();
     const std::int64_t width = shape.num_leaves * shape.leaf_size;
@@ -104,8 +105,7 @@ class GemmTest : public KernelTest {
     GetParam().kernels().gemm(x.data(), rows, m.packed(), y.data(), y_stride);
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t c = 0; c < y_stride; ++c) {
-        const float expected =
-            c < shape.num_columns ? product(x, row, m, c) : kGuard;
+        const float expected = c < shape.num_columns ? product(x, row, m, c) : kGuard;
         ASSERT_EQ(bits(y[static_cast<std::size_t>(row * y_stride + c)]), bits(expected))
             << y[static_cast<std::size_t>(row * y_stride + c)] << " is not " << expected << " at row " << row
             << " of " << rows << ", column " << c << " of " << shape.num_columns << ", " << shape.num_leaves
@@ -156,8 +156,8 @@ TEST_P(GemmTest, ARowIsTheSameInAnyCompany) {
   GetParam().kernels().gemm(x.data(), rows, m.packed(), all.data(), shape.num_columns);
   for (std::int64_t first = 0, count = 1; first < rows;
        first += count, count = std::min(count + 1, rows - first))
-    GetParam().kernels().gemm(x.row(first), count, m.packed(),
-                              some.data() + first * shape.num_columns, shape.num_columns);
+    GetParam().kernels().gemm(x.row(first), count, m.packed(), some.data() + first * shape.num_columns,
+                              shape.num_columns);
   EXPECT_EQ(std::memcmp(all.data(), some.data(), all.size() * sizeof(float)), 0);
 }
 
@@ -166,9 +166,11 @@ TEST_P(GemmTest, ExtremesOfQuantisedRows) {
   if (GetParam().numerics != Numerics::kW8A8) GTEST_SKIP() << "rows of w8a8 only";
   const MatrixShape shape{DType::kInt8, 1, kMostQuantisedInputs, 2};
   Matrix m = random_matrix(random, shape);
-  const std::vector<std::byte> lowest(static_cast<std::size_t>(shape.leaf_size * shape.num_columns), std::byte{0x80});
+  const std::vector<std::byte> lowest(static_cast<std::size_t>(shape.leaf_size * shape.num_columns),
+                                      std::byte{0x80});
   std::fill(m.weights.begin(), m.weights.end(), -128.0f);
-  pack(shape, {0, 0, shape.leaf_size, 0, shape.num_columns}, lowest.data(), const_cast<std::byte*>(m.packed().data));
+  pack(shape, {0, 0, shape.leaf_size, 0, shape.num_columns}, lowest.data(),
+       const_cast<std::byte*>(m.packed().data));
   for (const std::int64_t rows : {1, 13}) {
     Inputs x({Numerics::kW8A8, shape.leaf_size, 1}, rows);
     for (std::int64_t row = 0; row < rows; ++row)
@@ -217,7 +219,8 @@ TEST_P(GemmTest, GatedGelu) {
         }
         expected.set(row, values);
       }
-      EXPECT_TRUE(h.same_bytes(expected)) << rows << " rows, " << columns << " columns, " << leaves << " leaves";
+      EXPECT_TRUE(h.same_bytes(expected))
+          << rows << " rows, " << columns << " columns, " << leaves << " leaves";
     }
 }
 

@@ -74,10 +74,17 @@ TEST_P(RowsTest, Inputs) {
         auto x = normals(rows * form.width);
         // Leaf by leaf: zeros, subnormals, the smallest and largest that have a scale, ties, not finite.
         for (std::size_t leaf = 0; leaf < static_cast<std::size_t>(rows * leaves); ++leaf)
-          for (std::size_t i = leaf * static_cast<std::size_t>(leaf_size); i < (leaf + 1) * static_cast<std::size_t>(leaf_size); ++i) {
+          for (std::size_t i = leaf * static_cast<std::size_t>(leaf_size);
+               i < (leaf + 1) * static_cast<std::size_t>(leaf_size); ++i) {
             const float tie = static_cast<float>(i % 254) - 126.5f;
-            const float kinds[] = {0.0f, x[i] * 1e-39f, std::copysign(0x1p-100f, x[i]), x[i] * 1e38f, i % 7 == 0 ? 127.0f : tie,
-                                   0x1.fffffep-101f, i % 5 == 3 ? NAN : x[i], i % 9 == 0 ? -INFINITY : x[i]};
+            const float kinds[] = {0.0f,
+                                   x[i] * 1e-39f,
+                                   std::copysign(0x1p-100f, x[i]),
+                                   x[i] * 1e38f,
+                                   i % 7 == 0 ? 127.0f : tie,
+                                   0x1.fffffep-101f,
+                                   i % 5 == 3 ? NAN : x[i],
+                                   i % 9 == 0 ? -INFINITY : x[i]};
             if (leaf % 12 < std::size(kinds)) x[i] = kinds[leaf % 12];
           }
         GetParam().kernels().to_input(x.data(), rows, form.width, leaves, y.data());
