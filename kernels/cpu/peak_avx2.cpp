@@ -11,8 +11,9 @@ constexpr int kAccumulators = 12;
 
 std::int64_t multiply_f32(std::int64_t iterations) {
   const Floats one = {1, 1, 1, 1, 1, 1, 1, 1};
-  return repeat<kAccumulators, Floats>(
-      iterations, [&](Floats& acc) { asm("vfmadd231ps %1, %1, %0" : "+x"(acc) : "x"(one)); });
+  return repeat<kAccumulators, Floats>(iterations, [&](Floats& acc) {
+    asm("vfmadd231ps %1, %1, %0" : "+x"(acc) : "x"(one));
+  });
 }
 
 /// Without VNNI: pairs of bytes, pairs of their 16-bit sums, and an addition.

@@ -12,30 +12,32 @@ constexpr int kAccumulators = 24;
 
 std::int64_t multiply_f32(std::int64_t iterations) {
   const Floats one = Floats{} + 1.0f;
-  return repeat<kAccumulators, Floats>(
-      iterations, [&](Floats& acc) { asm("vfmadd231ps %1, %1, %0" : "+v"(acc) : "v"(one)); });
+  return repeat<kAccumulators, Floats>(iterations, [&](Floats& acc) {
+    asm("vfmadd231ps %1, %1, %0" : "+v"(acc) : "v"(one));
+  });
 }
 
 std::int64_t multiply_bf16(std::int64_t iterations) {
   constexpr int kOnes = 0x3f803f80;  // two of bf16
   const Ints ones = Ints{} + kOnes;
-  return repeat<kAccumulators, Floats>(
-      iterations, [&](Floats& acc) { asm("vdpbf16ps %1, %1, %0" : "+v"(acc) : "v"(ones)); });
+  return repeat<kAccumulators, Floats>(iterations, [&](Floats& acc) {
+    asm("vdpbf16ps %1, %1, %0" : "+v"(acc) : "v"(ones));
+  });
 }
 
 std::int64_t multiply_int8(std::int64_t iterations) {
   constexpr int kOnes = 0x01010101;
   const Ints ones = Ints{} + kOnes;
-  return repeat<kAccumulators, Ints>(
-      iterations, [&](Ints& acc) { asm("vpdpbusd %1, %1, %0" : "+v"(acc) : "v"(ones)); });
+  return repeat<kAccumulators, Ints>(iterations, [&](Ints& acc) {
+    asm("vpdpbusd %1, %1, %0" : "+v"(acc) : "v"(ones));
+  });
 }
 
 }  // namespace
 
-const ops::PeakLoops kAvx512Peak = {
-    .f32 = {multiply_f32, kAccumulators * 16},
-    .bf16 = {multiply_bf16, kAccumulators * 32},
-    .int8 = {multiply_int8, kAccumulators * 64},
-    .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
+const ops::PeakLoops kAvx512Peak = {.f32 = {multiply_f32, kAccumulators * 16},
+                                    .bf16 = {multiply_bf16, kAccumulators * 32},
+                                    .int8 = {multiply_int8, kAccumulators * 64},
+                                    .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
 
 }  // namespace moesaic::cpu

@@ -10,6 +10,7 @@
 #include "apps/command.hpp"
 #include "base/log.hpp"
 #include "comm/mpi.hpp"
+#include "io/hdf5.hpp"
 #include "ops/kernels.hpp"
 
 namespace moesaic::apps {
@@ -24,6 +25,7 @@ constexpr Command kCommands[] = {
     {"logits", "the logits of token lists, to an HDF5 file (under mpirun)", true, run_logits},
     {"diff", "the first layer and operation where two runs differ", false, run_diff},
     {"selftest", "checks this machine and this MPI job (under mpirun)", true, run_selftest},
+    {"bench", "measures machine, kernels, a model or its loading (under mpirun)", true, run_bench},
 };
 
 void print_usage(std::FILE* to) {
@@ -48,27 +50,34 @@ void flush_output() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout)) fail("standard output cannot be written: {}", std::strerror(errno));
 }
 
-/// All ranks throw the same Error; one prints it.
-int run(const Command& command, const std::vector<std::string>& arguments, bool prints) {
+/// Several tasks of a Slurm step that each see a world of 1 would do the same work side by side: the launcher does not
+/// speak this MPI's language. (mpirun, which sets OMPI_COMM_WORLD_SIZE, may well start one rank inside a larger job.)
+void check_launcher(const comm::Communicator& world) {
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (world.size() == 1 && tasks && std::atoi(tasks) > 1 && !std::getenv("OMPI_COMM_WORLD_SIZE"))
+    fail("Slurm started {} tasks, but each sees an MPI world of 1: start with srun --mpi=pmix", tasks);
+}
+
+/// All ranks throw the same Error; one prints it. world: null for a command without MPI.
+int run(const Command& command, const std::vector<std::string>& arguments, const comm::Communicator* world) {
   try {
+    if (world) check_launcher(*world);
     const int code = command.run(arguments);
     flush_output();
     return code;
   } catch (const Error& error) {
-    if (prints) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
+    if (!world || world->rank() == 0) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
     return kRefused;
   }
 }
 
 int run_under_mpi(const Command& command, const std::vector<std::string>& arguments, int argc, char** argv) {
+  io::prepare_hdf5();
   const comm::Session session(argc, argv);
   const comm::Communicator world = comm::Communicator::world();
   start_logging(world.rank());
   try {
-    if (const char* tasks = std::getenv("SLURM_NTASKS"); tasks && std::getenv("SLURM_STEP_ID") && world.size() == 1 &&
-                                                         std::atoi(tasks) > 1 && std::getenv("SLURM_PROCID"))
-      fail("Slurm started {} tasks, but each sees an MPI world of 1: start with srun --mpi=pmix", tasks);
-    return run(command, arguments, world.rank() == 0);
+    return run(command, arguments, &world);
   } catch (const std::exception& caught) {  // of this rank alone: the others cannot know
     std::fprintf(stderr, "moesaic %s: rank %d: %s\n", command.name, world.rank(), caught.what());
     std::fflush(stderr);
@@ -99,7 +108,7 @@ int main(int argc, char** argv) {
   if (command->uses_mpi) return run_under_mpi(*command, arguments, argc, argv);
   start_logging(0);
   try {
-    return run(*command, arguments, true);
+    return run(*command, arguments, nullptr);
   } catch (const std::exception& caught) {
     std::fprintf(stderr, "moesaic %s: %s\n", command->name, caught.what());
     return kFailed;

@@ -38,9 +38,10 @@ void refuse_empty_texts(const po::variables_map& map) {
 }
 
 bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
+  namespace fs = std::filesystem;
   std::error_code ignored;
-  return std::filesystem::equivalent(a, b, ignored) ||
-         std::filesystem::weakly_canonical(a, ignored) == std::filesystem::weakly_canonical(b, ignored);
+  const auto whole = [&](const fs::path& path) { return fs::weakly_canonical(fs::absolute(path, ignored), ignored); };
+  return fs::equivalent(a, b, ignored) || whole(a) == whole(b);
 }
 
 }  // namespace
@@ -55,6 +56,8 @@ po::variables_map parse(const std::string& command, const std::vector<std::strin
     const auto style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
     po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), map);
     if (!map.contains("help")) refuse_empty_texts(map), po::notify(map);
+  } catch (const po::validation_error& error) {  // texts are judged by us
+    fail("{}, expected a number in digits; see moesaic {} --help", error.what(), command);
   } catch (const po::error& error) {
     fail("{}; see moesaic {} --help", error.what(), command);
   }

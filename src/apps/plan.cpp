@@ -95,6 +95,7 @@ int run_plan(const std::vector<std::string>& arguments) {
   plan::Workload workload;
   po::options_description options("plan");
   std::string numerics_word;
+  bool as_json = false;
   options.add_options()
       ("model", po::value(&store)->required(), "the store")
       ("ranks", ranged(&model.layout.ranks, "ranks", 1, 1 << 20)->required(), "MPI ranks of the job")
@@ -105,7 +106,7 @@ int run_plan(const std::vector<std::string>& arguments) {
        "tokens a sequence may reach; 0: the model's longest")
       ("batch-rows", ranged(&workload.batch_rows, "batch-rows", std::int64_t{1}, std::int64_t{1} << 24)->default_value(512),
        "rows of a micro-batch")
-      ("json", "for programs");
+      ("json", po::bool_switch(&as_json), "for programs");
   options.add(layout_options(model.layout));
   const auto map = parse("plan", arguments, options);
   if (map.contains("help")) return kSuccess;
@@ -115,7 +116,6 @@ int run_plan(const std::vector<std::string>& arguments) {
   const ModelConfig config = io::StoreReader::read_index(store, io::Verify::kOff).config();
   if (workload.context == 0) workload.context = config.sequence_len;
   const plan::PlanResult result = plan::choose_layout(config, model.layout, *numerics);
-  const bool as_json = map.contains("json");
   if (!result.choice) {
     if (!as_json) fail("{}", result.refusal.message());
     json nearest = json::array();

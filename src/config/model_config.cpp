@@ -23,6 +23,30 @@ void read(const json& object, const char* key, T& field, const std::string& sour
   field = found->get<T>();
 }
 
+/// Every field with the name that the store gives it.
+template <class Config, class Visit>
+void for_each_field(Config& c, Visit&& visit) {
+  visit("vocab_size", c.vocab_size);
+  visit("sequence_len", c.sequence_len);
+  visit("emb_size", c.emb_size);
+  visit("num_layers", c.num_layers);
+  visit("num_q_heads", c.num_q_heads);
+  visit("num_kv_heads", c.num_kv_heads);
+  visit("key_size", c.key_size);
+  visit("ffn_size", c.ffn_size);
+  visit("num_experts", c.num_experts);
+  visit("num_selected_experts", c.num_selected_experts);
+  visit("pad_token", c.pad_token);
+  visit("bos_token", c.bos_token);
+  visit("eos_token", c.eos_token);
+  visit("embedding_multiplier", c.embedding_multiplier);
+  visit("output_multiplier", c.output_multiplier);
+  visit("attn_output_multiplier", c.attn_output_multiplier);
+  visit("attn_logit_cap", c.attn_logit_cap);
+  visit("rms_norm_eps", c.rms_norm_eps);
+  visit("rope_base", c.rope_base);
+}
+
 }  // namespace
 
 std::int64_t ffn_size(std::int64_t emb_size, double widening_factor) {
@@ -112,55 +136,21 @@ ModelConfig read_xai_config(const std::filesystem::path& file) {
   return c;
 }
 
-json to_json(const ModelConfig& c) {
-  return {{"vocab_size", c.vocab_size},
-          {"sequence_len", c.sequence_len},
-          {"emb_size", c.emb_size},
-          {"num_layers", c.num_layers},
-          {"num_q_heads", c.num_q_heads},
-          {"num_kv_heads", c.num_kv_heads},
-          {"key_size", c.key_size},
-          {"ffn_size", c.ffn_size},
-          {"num_experts", c.num_experts},
-          {"num_selected_experts", c.num_selected_experts},
-          {"pad_token", c.pad_token},
-          {"bos_token", c.bos_token},
-          {"eos_token", c.eos_token},
-          {"embedding_multiplier", c.embedding_multiplier},
-          {"output_multiplier", c.output_multiplier},
-          {"attn_output_multiplier", c.attn_output_multiplier},
-          {"attn_logit_cap", c.attn_logit_cap},
-          {"rms_norm_eps", c.rms_norm_eps},
-          {"rope_base", c.rope_base}};
+json to_json(const ModelConfig& config) {
+  json object;
+  for_each_field(config, [&](const char* key, const auto& field) { object[key] = field; });
+  return object;
 }
 
 ModelConfig model_config_from_json(const json& object, const std::string& source) {
   if (!object.is_object()) fail("{}: the configuration is not a JSON object", source);
-  ModelConfig c;
-  const json expected = to_json(c);
-  for (const auto& [key, value] : expected.items())
+  ModelConfig config;
+  for_each_field(config, [&](const char* key, auto& field) {
     if (!object.contains(key)) fail("{}: the configuration has no '{}'", source, key);
-  read(object, "vocab_size", c.vocab_size, source);
-  read(object, "sequence_len", c.sequence_len, source);
-  read(object, "emb_size", c.emb_size, source);
-  read(object, "num_layers", c.num_layers, source);
-  read(object, "num_q_heads", c.num_q_heads, source);
-  read(object, "num_kv_heads", c.num_kv_heads, source);
-  read(object, "key_size", c.key_size, source);
-  read(object, "ffn_size", c.ffn_size, source);
-  read(object, "num_experts", c.num_experts, source);
-  read(object, "num_selected_experts", c.num_selected_experts, source);
-  read(object, "pad_token", c.pad_token, source);
-  read(object, "bos_token", c.bos_token, source);
-  read(object, "eos_token", c.eos_token, source);
-  read(object, "embedding_multiplier", c.embedding_multiplier, source);
-  read(object, "output_multiplier", c.output_multiplier, source);
-  read(object, "attn_output_multiplier", c.attn_output_multiplier, source);
-  read(object, "attn_logit_cap", c.attn_logit_cap, source);
-  read(object, "rms_norm_eps", c.rms_norm_eps, source);
-  read(object, "rope_base", c.rope_base, source);
-  check(c, source);
-  return c;
+    read(object, key, field, source);
+  });
+  check(config, source);
+  return config;
 }
 
 }  // namespace moesaic

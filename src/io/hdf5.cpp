@@ -8,7 +8,7 @@
 namespace moesaic::io {
 namespace {
 
-/// HDF5's own reason: the innermost entry of its error stack.
+/// HDF5's own reason: the innermost entry of its error stack, of which the system's message when it has one.
 std::string hdf5_reason() {
   std::string reason;
   const auto take_first = [](unsigned n, const H5E_error2_t* entry, void* out) -> herr_t {
@@ -16,6 +16,11 @@ std::string hdf5_reason() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &reason);
+  constexpr std::string_view kSystem = "error message = '";
+  if (const auto begin = reason.find(kSystem); begin != std::string::npos) {
+    reason.erase(0, begin + kSystem.size());
+    reason.resize(std::min(reason.find('\''), reason.size()));
+  }
   return reason.empty() ? "no reason given" : reason;
 }
 
@@ -24,15 +29,6 @@ template <class Result>
 Result checked(Result result, const char* call, const std::string& path, const std::string& what) {
   if (result < 0) fail("{}: {}: {} failed: {}", path, what, call, hdf5_reason());
   return result;
-}
-
-/// Before the first call of HDF5. Its exit handler would flush once more a file that a full disk has kept from being closed,
-/// and crash; our files are closed where they are used. It prints its error stack by default; ours goes into an Error.
-void prepare_hdf5() {
-  static const bool once = [] {
-    return H5dont_atexit() >= 0 && H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
-  }();
-  (void)once;
 }
 
 Hdf5Handle property_list(hid_t kind, const std::string& path) {
@@ -54,6 +50,13 @@ Hdf5Handle file_access(const std::string& path, std::int64_t alignment_bytes) {
 std::vector<hsize_t> to_hsize(const std::vector<std::int64_t>& shape) { return {shape.begin(), shape.end()}; }
 
 }  // namespace
+
+void prepare_hdf5() {
+  static const bool once = [] {
+    return H5dont_atexit() >= 0 && H5open() >= 0 && H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
+  }();
+  (void)once;
+}
 
 Hdf5Handle::Hdf5Handle(Hdf5Handle&& other) noexcept
     : id_(std::exchange(other.id_, H5I_INVALID_HID)), close_(other.close_) {}

@@ -77,6 +77,11 @@ struct Hdf5Layout {
   std::int64_t alignment_bytes = 1;     ///< of objects of at least this size
 };
 
+/// Call it before MPI_Init; the files call it too. HDF5's exit handler, which it hangs into MPI_Finalize when MPI is there
+/// already, would flush once more a file that a full disk has kept from being closed, and crash; our files are closed where
+/// they are used. HDF5 prints its error stack by default; ours goes into an Error.
+void prepare_hdf5();
+
 /// An HDF5 file used by one process. Every failing call is an Error with the file's name and HDF5's own reason.
 class Hdf5File {
  public:

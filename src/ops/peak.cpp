@@ -9,9 +9,12 @@ namespace moesaic::ops {
 const PeakLoops& peak_loops(Isa isa) {
   if (!supported(isa)) fail("instruction path {} does not run on this processor", name(isa));
   switch (isa) {
-    case Isa::kPortable: return cpu::kPortablePeak;
-    case Isa::kAvx2: return cpu::kAvx2Peak;
-    case Isa::kAvx512: return cpu::kAvx512Peak;
+    case Isa::kPortable:
+      return cpu::kPortablePeak;
+    case Isa::kAvx2:
+      return cpu::kAvx2Peak;
+    case Isa::kAvx512:
+      return cpu::kAvx512Peak;
   }
   fail("unknown instruction path");
 }

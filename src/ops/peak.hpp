@@ -3,16 +3,16 @@
 #include <cstddef>
 #include <cstdint>
 
-/// Loops that come as near as code can to what a processor gives: the limits that benchmarks compare with. One table an
-/// instruction path (kernels/cpu/peak_*.cpp). No inline code here: see kernels/cpu/path.hpp.
+/// Loops that come as near as code can to what a processor gives: the limits that benchmarks compare with.
+/// One table an instruction path (kernels/cpu/peak_*.cpp). No inline code here: see kernels/cpu/path.hpp.
 namespace moesaic::ops {
 
 enum class Isa : std::uint8_t;
 
 /// Multiplies ones from registers and adds the products up in independent accumulators.
 struct MultiplyAddLoop {
-  /// Returns the sum of all products, which is the number of multiply-adds: iterations * per_iteration. Exact up to
-  /// kMostIterations.
+  /// Returns the sum of all products, which is the number of multiply-adds: iterations * per_iteration. Exact
+  /// up to kMostIterations.
   std::int64_t (*run)(std::int64_t iterations);
   std::int64_t per_iteration;
 };

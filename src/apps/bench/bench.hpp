@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+/// `moesaic bench`: each benchmark measures the machine's own limits in the same run, checks what it times,
+/// and ends with kFailed when a result is wrong.
+namespace moesaic::apps::bench {
+
+int run_machine(const std::vector<std::string>& arguments);
+int run_kernels(const std::vector<std::string>& arguments);
+int run_model(const std::vector<std::string>& arguments);
+int run_load(const std::vector<std::string>& arguments);
+
+}  // namespace moesaic::apps::bench

@@ -1,0 +1,140 @@
+#include "apps/bench/limits.hpp"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <numeric>
+
+#include "base/range.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Rates (amount / second / 1e9) of something that the threads of all ranks do not share: every thread calls
+/// run(thread, pass), which gives an amount, and times itself. The first pass is left out.
+template <class Run>
+Statistics sample_alone(const comm::Communicator& world, int num_threads, int num_passes, Run&& run) {
+  std::vector<double> rates(static_cast<std::size_t>(num_passes)), sums(rates.size());
+  world.barrier();
+#pragma omp parallel num_threads(num_threads)
+  for (int pass = -1; pass < num_passes; ++pass) {
+#pragma omp barrier
+    const auto start = Clock::now();
+    const double amount = run(omp_get_thread_num(), std::max(pass, 0));
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (pass < 0) continue;
+#pragma omp atomic
+    rates[static_cast<std::size_t>(pass)] += amount / seconds / 1e9;
+  }
+  MOESAIC_MPI(MPI_Allreduce(rates.data(), sums.data(), num_passes, MPI_DOUBLE, MPI_SUM, world.handle()));
+  return statistics(sums);
+}
+
+/// The same of something that they share: all begin a pass together, and it lasts until the last one has
+/// ended.
+template <class Run>
+Statistics sample_shared(const comm::Communicator& world, int num_threads, int num_passes, Run&& run) {
+  std::vector<double> amounts(static_cast<std::size_t>(num_passes)), seconds(amounts.size());
+  Clock::time_point start;
+#pragma omp parallel num_threads(num_threads)
+  for (int pass = -1; pass < num_passes; ++pass) {
+#pragma omp barrier
+#pragma omp master
+    {
+      world.barrier();
+      start = Clock::now();
+    }
+#pragma omp barrier
+    const double amount = run(omp_get_thread_num(), std::max(pass, 0));
+    const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+    const auto p = static_cast<std::size_t>(std::max(pass, 0));
+#pragma omp critical
+    if (pass >= 0) {
+      amounts[p] += amount;
+      seconds[p] = std::max(seconds[p], elapsed);
+    }
+  }
+  MOESAIC_MPI(MPI_Allreduce(MPI_IN_PLACE, amounts.data(), num_passes, MPI_DOUBLE, MPI_SUM, world.handle()));
+  MOESAIC_MPI(MPI_Allreduce(MPI_IN_PLACE, seconds.data(), num_passes, MPI_DOUBLE, MPI_MAX, world.handle()));
+  for (std::size_t p = 0; p < amounts.size(); ++p) amounts[p] /= seconds[p] * 1e9;
+  return statistics(amounts);
+}
+
+/// The thread's part of memory, in whole units.
+Range part_bytes(std::int64_t size_bytes, int num_threads, int thread) {
+  const Range units = even_part(size_bytes / ops::kReadUnit_bytes, num_threads, thread);
+  return {units.begin * ops::kReadUnit_bytes, units.end * ops::kReadUnit_bytes};
+}
+
+const ops::MultiplyAddLoop& loop_of(const ops::PeakLoops& loops, Factors factors) {
+  return factors == Factors::kF32 ? loops.f32 : factors == Factors::kBf16 ? loops.bf16 : loops.int8;
+}
+
+}  // namespace
+
+Factors factors_of(Numerics numerics) {
+  if (numerics == Numerics::kF32) return Factors::kF32;
+  return name(numerics).ends_with("a8") ? Factors::kInt8 : Factors::kBf16;
+}
+
+Limit multiply_add_peak(const comm::Communicator& world, const ops::PeakLoops& loops, Factors factors,
+                        int num_threads) {
+  constexpr std::int64_t kIterations = std::int64_t{1} << 17;  // about a millisecond
+  constexpr int kPasses = 51;
+  static_assert(kIterations <= ops::kMostIterations);
+  const ops::MultiplyAddLoop& loop = loop_of(loops, factors);
+  const std::int64_t expected = kIterations * loop.per_iteration;
+  std::atomic<bool> right = true;
+  Limit limit;
+  limit.rate = sample_alone(world, num_threads, kPasses, [&](int, int) {
+    if (loop.run(kIterations) != expected) right = false;
+    return static_cast<double>(expected);
+  });
+  limit.right = world.min(right) > 0;
+  return limit;
+}
+
+ReadMemory::ReadMemory(std::int64_t size_bytes, int num_threads)
+    : buffer_(static_cast<std::size_t>(size_bytes / ops::kReadUnit_bytes * ops::kReadUnit_bytes)) {
+  std::uint64_t sum = 0;
+#pragma omp parallel num_threads(num_threads) reduction(+ : sum)
+  {
+    const Range part = part_bytes(size_bytes, num_threads, omp_get_thread_num());
+    auto* words = reinterpret_cast<std::uint64_t*>(buffer_.data());
+    for (auto i = static_cast<std::uint64_t>(part.begin / 8); i < static_cast<std::uint64_t>(part.end / 8); ++i)
+      sum += words[i] = i * 0x9e3779b97f4a7c15u;
+  }
+  sum_ = sum;
+}
+
+Limit read_bandwidth(const comm::Communicator& world, const ops::PeakLoops& loops, std::span<const std::byte> memory,
+                     int num_threads, std::optional<std::uint64_t> sum) {
+  constexpr int kWindows = 4, kRounds = 4;  // a pass reads one window of each thread's part
+  const auto size_bytes = static_cast<std::int64_t>(memory.size());
+  Limit best;
+  bool right = true;
+  for (std::size_t variant = 0; variant < std::size(ops::kReadStreams); ++variant) {
+    std::vector<std::uint64_t> found(static_cast<std::size_t>(kWindows * kRounds * num_threads));  // (passes, threads)
+    const Statistics rate = sample_shared(world, num_threads, kWindows * kRounds, [&](int thread, int pass) {
+      const Range part = part_bytes(size_bytes, num_threads, thread);
+      const Range window = part_bytes(part.size(), kWindows, pass % kWindows);
+      found[static_cast<std::size_t>(pass * num_threads + thread)] =
+          loops.read[variant](memory.data() + part.begin + window.begin, window.size());
+      return static_cast<double>(window.size());
+    });
+    for (int round = 0; round < kRounds; ++round) {
+      const auto first = found.begin() + round * kWindows * num_threads;
+      const std::uint64_t total = std::accumulate(first, first + kWindows * num_threads, std::uint64_t{0});
+      if (!sum) sum = total;
+      right &= total == *sum;
+    }
+    if (rate.median > best.rate.median) best = {rate, ops::kReadStreams[variant], true};
+  }
+  best.right = world.min(right) > 0;
+  return best;
+}
+
+}  // namespace moesaic::apps::bench

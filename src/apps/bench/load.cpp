@@ -1,0 +1,175 @@
+#include <atomic>
+
+#include "apps/bench/bench.hpp"
+#include "apps/bench/limits.hpp"
+#include "apps/bench/table.hpp"
+#include "apps/command.hpp"
+#include "base/log.hpp"
+#include "comm/agree.hpp"
+#include "device/machine.hpp"
+#include "io/file.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+/// Bytes of one rank, or of all.
+struct LoadBytes {
+  double read = 0;    ///< of tensors
+  double needed = 0;  ///< of the store: what the rank owns, once
+  double owned = 0;   ///< weights in memory
+};
+
+double needed_bytes(const ops::PackedMatrix& w, std::int64_t scale_groups) {
+  const std::int64_t groups = scale_groups == 1 ? 1 : w.shape.num_leaves;
+  return static_cast<double>(w.shape.num_leaves * w.shape.leaf_size * w.shape.num_columns * 1 +
+                             groups * w.shape.num_columns * static_cast<std::int64_t>(sizeof(float)));
+}
+
+/// What the store has for the weights of a rank; int8 with fp32 scales, everything else fp32.
+double needed_bytes(const ModelWeights& weights, const io::StoreIndex& index) {
+  constexpr auto kFloat = static_cast<double>(sizeof(float));
+  const double width = static_cast<double>(index.config().emb_size);
+  double bytes = static_cast<double>(weights.embedding.shape.num_columns) * width * kFloat;
+  if (weights.final_norm) bytes += width * kFloat;
+  for (const LayerWeights& w : weights.layers) {
+    bytes += needed_bytes(w.qkv, 1) + needed_bytes(w.attn_out, index.groups().attn_out);
+    bytes += width * kFloat * static_cast<double>(4 + index.config().num_experts);  // norms, router
+    for (const moe::ExpertWeights& expert : w.experts)
+      bytes += needed_bytes(expert.gate, 1) + needed_bytes(expert.up, 1) +
+               needed_bytes(expert.down, index.groups().moe_down);
+  }
+  return bytes;
+}
+
+/// Collective: the store becomes a stage that could run, and goes again. Of this rank.
+LoadBytes load(const comm::Communicator& world, const ModelOptions& options) {
+  const OpenedModel opened = open_model(world, options);
+  ModelWeights weights;
+  comm::together(world, [&] {
+    weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
+  });
+  const LoadBytes bytes{static_cast<double>(opened.reader->bytes_read()), needed_bytes(weights, opened.reader->index()),
+                        static_cast<double>(weights.memory.size_bytes())};
+  const Stage stage(world, opened.grid, opened.kernels, std::move(weights));
+  return bytes;
+}
+
+/// Reads `size_bytes` of a file with all threads, in pieces as the loader has them, and forgets them. Ranks
+/// begin at different places.
+void read_plainly(const comm::Communicator& world, const std::string& path, double size_bytes) {
+  constexpr std::int64_t kChunk_bytes = 4 << 20;
+  const io::File file = io::File::open_for_reading(path);
+  const std::int64_t bytes = std::min(static_cast<std::int64_t>(size_bytes), file.size_bytes());
+  const std::int64_t begin = (file.size_bytes() - bytes) / std::max(1, world.size() - 1) * world.rank();
+  std::atomic<bool> failed = false;
+#pragma omp parallel
+  {
+    AlignedBuffer scratch(static_cast<std::size_t>(std::min(kChunk_bytes, bytes)));
+#pragma omp for schedule(dynamic)
+    for (std::int64_t at = 0; at < bytes; at += kChunk_bytes) try {
+        file.read_at(begin + at, {scratch.data(), static_cast<std::size_t>(std::min(kChunk_bytes, bytes - at))});
+      } catch (const Error&) {
+        failed = true;
+      }
+  }
+  if (failed) throw std::runtime_error(path + ": cannot be read");
+}
+
+/// One way of getting at the bytes, and how long it took each time.
+struct LoadTest {
+  std::string name;
+  std::optional<io::Verify> verify;  ///< none: plain reading
+  std::vector<double> seconds;
+};
+
+constexpr Column kColumns[] = {{"test", "test"},
+                               {"layout", "layout"},
+                               {"n_threads", "threads a rank"},
+                               {"avg_s", "mean s", 3},
+                               {"stddev_s", "sd s", 3},
+                               {"gbps", "GB/s", 2},
+                               {"percent_of_limit", "% of read()", 1},
+                               {"read_over_needed", "bytes read / needed", 4},
+                               {"peak_over_owned", "peak memory / owned", 3},
+                               {"right", "result"}};
+
+Record record_of(const LoadTest& test, const LoadBytes& bytes, double peak_over_owned, const Statistics& plain_s) {
+  const Statistics s = statistics(test.seconds);
+  const bool loads = test.verify.has_value();
+  return {{"test", test.name},
+          {"avg_s", s.mean},
+          {"stddev_s", s.deviation},
+          {"samples_s", test.seconds},
+          {"bytes", bytes.needed},
+          {"gbps", bytes.needed / s.mean / 1e9},
+          {"share_of_limit", plain_s.mean / s.mean},
+          {"percent_of_limit", 100 * plain_s.mean / s.mean},
+          {"read_over_needed", loads ? Record(bytes.read / bytes.needed) : Record(nullptr)},
+          {"owned_bytes", bytes.owned},
+          {"peak_over_owned", loads ? Record(peak_over_owned) : Record(nullptr)},
+          {"right", true}};  // a piece that fails its check ends the run
+}
+
+/// Collective: all tests by turns. The first round is left out: it brings the file into the page cache.
+void measure(const comm::Communicator& world, ModelOptions model, double own_bytes, std::int64_t repetitions,
+             std::vector<LoadTest>& tests) {
+  for (std::int64_t r = 0; r <= repetitions; ++r)
+    for (LoadTest& test : tests) {
+      const double seconds = timed_together(world, [&] {
+        if (!test.verify) return read_plainly(world, model.store, own_bytes);
+        model.verify = *test.verify;
+        (void)load(world, model);
+      });
+      if (r > 0) test.seconds.push_back(seconds);
+    }
+}
+
+}  // namespace
+
+int run_load(const std::vector<std::string>& arguments) {
+  ModelOptions model;
+  OutputFormat format = OutputFormat::kMarkdown;
+  std::int64_t repetitions = 3;
+  po::options_description more("load (without --verify: full, fast and off by turns)"), options;
+  more.add_options()("repetitions,r",
+                     ranged(&repetitions, "repetitions", std::int64_t{1}, std::int64_t{1} << 20)->default_value(3),
+                     "of each test, after one that is left out");
+  options.add(more).add(model_options(model)).add(output_options(format));
+  const auto map = parse("bench load", arguments, options);
+  if (map.contains("help")) return kSuccess;
+
+  std::vector<LoadTest> tests = {{"read()", std::nullopt, {}}};
+  for (const io::Verify verify : {io::Verify::kFull, io::Verify::kFast, io::Verify::kOff})
+    if (map["verify"].defaulted() || model.verify == verify)
+      tests.push_back({fmt::format("--verify {}", io::name(verify)), verify, {}});
+
+  const comm::Communicator world = comm::Communicator::world();
+  model.layout.ranks = world.size();
+  std::string layout;
+  int num_threads = 0;
+  ops::Isa isa{};
+  {
+    const OpenedModel opened = open_model(world, model);
+    layout = opened.choice.layout.text();
+    num_threads = opened.num_threads;
+    isa = opened.kernels.isa;
+  }
+  const LoadBytes own = load(world, model);
+  const double peak_over_owned = world.max(static_cast<double>(device::peak_memory_bytes()) / own.owned);
+  const LoadBytes all{world.sum(own.read), world.sum(own.needed), world.sum(own.owned)};
+  measure(world, model, own.needed, repetitions, tests);
+
+  Table table(format, this_machine(world, isa), {std::begin(kColumns), std::end(kColumns)});
+  if (world.rank() != 0) return kSuccess;
+  for (const LoadTest& test : tests) {
+    Record record = record_of(test, all, peak_over_owned, statistics(tests[0].seconds));
+    record["layout"] = layout;
+    record["n_threads"] = num_threads;
+    record["model_filename"] = model.store;
+    table.add(std::move(record));
+  }
+  table.print();
+  return kSuccess;
+}
+
+}  // namespace moesaic::apps::bench

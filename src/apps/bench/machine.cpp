@@ -1,0 +1,121 @@
+#include <cstring>
+
+#include "apps/bench/bench.hpp"
+#include "apps/bench/limits.hpp"
+#include "apps/bench/table.hpp"
+#include "apps/command.hpp"
+#include "device/machine.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+struct MachineOptions {
+  std::string isa, threads;
+  std::int64_t memory_mib = kReadMemory_bytes >> 20;
+  OutputFormat format = OutputFormat::kMarkdown;
+};
+
+Record record_of(const std::string& test, int num_threads, const Limit& limit, const char* unit) {
+  return {{"test", test},        {"n_threads", num_threads},  {"rate", limit.rate.median},
+          {"unit", unit},        {"least", limit.rate.least}, {"most", limit.rate.most},
+          {"right", limit.right}};
+}
+
+/// All ranks at the same time.
+void measure_node(const comm::Communicator& world, const MachineOptions& options, const ops::PeakLoops& loops,
+                  int num_threads, std::vector<Record>& records) {
+  {
+    const ReadMemory memory(options.memory_mib << 20, num_threads);
+    const Limit limit = read_bandwidth(world, loops, memory.bytes(), num_threads, memory.sum());
+    records.push_back(record_of("memory read", num_threads, limit, "GB/s"));
+    records.back()["num_streams"] = limit.num_streams;
+    records.back()["size_mib"] = options.memory_mib;
+  }
+  for (const Factors factors : {Factors::kF32, Factors::kBf16, Factors::kInt8})
+    records.push_back(record_of(fmt::format("{} multiply-add", name(factors)), num_threads,
+                                multiply_add_peak(world, loops, factors, num_threads), "GMAC/s"));
+}
+
+/// Every rank sends peer_bytes to every other, and nothing to itself. GB/s that leave a rank.
+Limit measure_alltoallv(const comm::Communicator& world, int peer_bytes) {
+  const auto ranks = static_cast<std::size_t>(world.size());
+  std::vector<int> counts(ranks, peer_bytes), offsets(ranks);
+  counts[static_cast<std::size_t>(world.rank())] = 0;
+  for (std::size_t rank = 0; rank < ranks; ++rank) offsets[rank] = static_cast<int>(rank) * peer_bytes;
+  std::vector<std::uint8_t> send(ranks * static_cast<std::size_t>(peer_bytes),
+                                 static_cast<std::uint8_t>(world.rank() + 1));
+  std::vector<std::uint8_t> recv(send.size());
+  const auto exchange = [&] {
+    MOESAIC_MPI(MPI_Alltoallv(send.data(), counts.data(), offsets.data(), MPI_BYTE, recv.data(), counts.data(),
+                              offsets.data(), MPI_BYTE, world.handle()));
+  };
+  constexpr int kSamples = 9;
+  constexpr double kSample_bytes = 64 << 20;  // long enough to be timed
+  const double bytes = static_cast<double>(peer_bytes) * static_cast<double>(ranks - 1);
+  const int calls = std::max(1, static_cast<int>(kSample_bytes / bytes));
+  exchange();
+  std::vector<double> rates;
+  for (int i = 0; i < kSamples; ++i)
+    rates.push_back(bytes * calls / 1e9 / timed_together(world, [&] {
+                      for (int call = 0; call < calls; ++call) exchange();
+                    }));
+  bool right = true;
+  for (std::size_t i = 0; i < recv.size(); ++i) {
+    const std::size_t from = i / static_cast<std::size_t>(peer_bytes);
+    right &= from == static_cast<std::size_t>(world.rank()) || recv[i] == static_cast<std::uint8_t>(from + 1);
+  }
+  return {statistics(rates), 0, world.min(right) > 0};
+}
+
+}  // namespace
+
+int run_machine(const std::vector<std::string>& arguments) {
+  MachineOptions machine;
+  po::options_description options("machine");
+  auto add = options.add_options();
+  add("threads", po::value(&machine.threads), "threads of each rank, a list; default: 1 to all that the rank may have");
+  add("isa", po::value(&machine.isa)->default_value("auto"), ops::kIsaOptions);
+  add("memory",
+      ranged(&machine.memory_mib, "memory", std::int64_t{1}, std::int64_t{1} << 20)->default_value(machine.memory_mib),
+      "MiB that each rank reads; far more than the caches hold");
+  options.add(output_options(machine.format));
+  if (parse("bench machine", arguments, options).contains("help")) return kSuccess;
+
+  const comm::Communicator world = comm::Communicator::world();
+  const ops::Isa isa = ops::isa_from_option(machine.isa);
+  std::vector<std::int64_t> thread_counts;
+  if (!machine.threads.empty()) {
+    thread_counts = parse_list(machine.threads, "threads", 1, 4096);
+  } else {
+    const int most = device::threads_per_rank(0, world.split_node().size());
+    for (int n = 1; n <= most; ++n) thread_counts.push_back(n);
+  }
+
+  std::vector<Record> records;
+  for (const std::int64_t num_threads : thread_counts)
+    measure_node(world, machine, ops::peak_loops(isa), static_cast<int>(num_threads), records);
+  if (world.size() > 1)
+    for (const int peer_kib : {16, 64, 256, 1024, 4096, 16384}) {
+      const Limit limit = measure_alltoallv(world, peer_kib << 10);
+      records.push_back(record_of(fmt::format("MPI_Alltoallv, {} KiB a peer", peer_kib), 1, limit, "GB/s a rank"));
+      records.back()["peer_bytes"] = peer_kib << 10;
+    }
+
+  Table table(machine.format, this_machine(world, isa),
+              {{"test", "test"},
+               {"n_threads", "threads a rank"},
+               {"rate", "median", 1},
+               {"least", "least", 1},
+               {"most", "most", 1},
+               {"unit", "unit"},
+               {"right", "result"}});
+  bool right = true;
+  for (Record& record : records) {
+    right &= record["right"].get<bool>();
+    table.add(std::move(record));
+  }
+  if (world.rank() == 0) table.print();
+  return right ? kSuccess : kFailed;
+}
+
+}  // namespace moesaic::apps::bench

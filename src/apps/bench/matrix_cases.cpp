@@ -1,0 +1,149 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "apps/bench/compare.hpp"
+#include "apps/bench/kernel_case.hpp"
+#include "apps/bench/random.hpp"
+#include "base/aligned_buffer.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+/// Rows of the activations that differ; the portable path need not compute more.
+constexpr std::int64_t kDistinctRows = 48;
+
+/// Random matrices of one shape that fill a given amount of memory.
+class MatrixSet {
+ public:
+  MatrixSet(const ops::MatrixShape& shape, std::int64_t memory_bytes)
+      : shape_(shape), stride_((shape.total_bytes() + 63) / 64 * 64) {
+    num_matrices_ = std::max<std::int64_t>(2, memory_bytes / static_cast<std::int64_t>(stride_));
+    memory_ = AlignedBuffer(static_cast<std::size_t>(num_matrices_) * stride_);
+    // Every matrix is another window of one list of random bytes.
+    const auto elems = static_cast<std::size_t>(shape.leaf_size * shape.num_columns);
+    std::vector<std::uint64_t> words(elems / 8 + static_cast<std::size_t>(num_matrices_) + 1);
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = random_word(i);
+#pragma omp parallel for schedule(static)
+    for (std::int64_t m = 0; m < num_matrices_; ++m)
+      fill(memory_.data() + static_cast<std::size_t>(m) * stride_,
+           reinterpret_cast<const std::byte*>(words.data() + m));
+  }
+
+  ops::PackedMatrix operator[](std::size_t call) const {
+    return {shape_, memory_.data() + call % static_cast<std::size_t>(num_matrices_) * stride_};
+  }
+  const ops::MatrixShape& shape() const { return shape_; }
+
+ private:
+  void fill(std::byte* into, const std::byte* source) const {
+    ops::clear_padding(shape_, into);
+    ops::pack(shape_, {0, 0, shape_.leaf_size, 0, shape_.num_columns}, source, into);
+    const float scale = 1.0f / (74.0f * std::sqrt(static_cast<float>(shape_.leaf_size)));  // 74: of uniform bytes
+    auto* scales = reinterpret_cast<float*>(into + shape_.panels_bytes());
+    for (std::int64_t c = 0; c < shape_.padded_columns(); ++c)
+      scales[c] = scale * (0.8f + 0.01f * static_cast<float>(c % 41));
+  }
+
+  ops::MatrixShape shape_;
+  std::size_t stride_;
+  std::int64_t num_matrices_;
+  AlignedBuffer memory_;
+};
+
+/// Inputs (num_rows, width); row r is row r % kDistinctRows.
+AlignedBuffer inputs(const ops::Kernels& kernels, std::int64_t num_rows, std::int64_t width) {
+  const auto values = random_floats(static_cast<std::size_t>(kDistinctRows * width), 7);
+  const std::size_t row_bytes = GemmInput{kernels.numerics, width}.row_bytes();
+  AlignedBuffer rows(static_cast<std::size_t>(num_rows) * row_bytes);
+  for (std::int64_t row = 0; row < num_rows; ++row)
+    kernels.to_input(values.data() + row % kDistinctRows * width, 1, width, 1,
+                     rows.data() + static_cast<std::size_t>(row) * row_bytes);
+  return rows;
+}
+
+/// One product, gated or not, for any number of rows.
+struct Product {
+  bool gated;
+  std::shared_ptr<const MatrixSet> weights;
+  AlignedBuffer x;         // Input (most rows, inputs)
+  AlignedBuffer y;         // fp32 or, when gated, Input of one leaf (most rows, columns)
+  AlignedBuffer expected;  // the portable path's first kDistinctRows rows with the first matrices
+
+  Product(bool is_gated, std::shared_ptr<const MatrixSet> set, const ops::Kernels& kernels, std::int64_t most_rows)
+      : gated(is_gated),
+        weights(std::move(set)),
+        x(inputs(kernels, most_rows, weights->shape().leaf_size)),
+        y(static_cast<std::size_t>(most_rows) * result_bytes(kernels)),
+        expected(static_cast<std::size_t>(kDistinctRows) * result_bytes(kernels)) {
+    multiply(ops::kernels(ops::Isa::kPortable, kernels.numerics), std::min(most_rows, kDistinctRows), 0,
+             expected.data());
+  }
+
+  /// Of a row.
+  std::size_t result_bytes(const ops::Kernels& kernels) const {
+    const std::int64_t columns = weights->shape().num_columns;
+    return GemmInput{gated ? kernels.numerics : Numerics::kF32, columns}.row_bytes();
+  }
+
+  void multiply(const ops::Kernels& kernels, std::int64_t num_rows, std::size_t call, std::byte* into) const {
+    if (gated)
+      kernels.gated_gelu(x.data(), num_rows, (*weights)[2 * call], (*weights)[2 * call + 1], 1, into);
+    else
+      kernels.gemm(x.data(), num_rows, (*weights)[call], reinterpret_cast<float*>(into), weights->shape().num_columns);
+  }
+
+  std::optional<std::string> check(const ops::Kernels& kernels, std::int64_t num_rows) {
+    std::memset(y.data(), 0xa5, y.size_bytes());
+    multiply(kernels, num_rows, 0, y.data());
+    const bool rounded = gated && !GemmInput{kernels.numerics}.quantised();  // a quantised row: words of 4 bytes
+    const std::size_t elem_bytes = rounded ? size_bytes(activation_type(kernels.numerics)) : sizeof(float);
+    const auto columns = static_cast<std::int64_t>(result_bytes(kernels) / elem_bytes);
+    return first_wrong({expected.data(), columns, elem_bytes}, kDistinctRows, {y.data(), columns, elem_bytes},
+                       num_rows);
+  }
+};
+
+void add_cases(const ops::Kernels& kernels, const KernelWorkload& workload, bool gated,
+               const std::shared_ptr<const MatrixSet>& weights, std::vector<KernelCase>& cases) {
+  const std::int64_t most_rows = *std::max_element(workload.row_counts.begin(), workload.row_counts.end());
+  const auto product = std::make_shared<Product>(gated, weights, kernels, most_rows);
+  const ops::MatrixShape& shape = weights->shape();
+  const double matrices = gated ? 2 : 1;
+  for (const std::int64_t num_rows : workload.row_counts) {
+    KernelCase test;
+    test.op = gated ? "gated_gelu" : "gemm";
+    test.num_rows = num_rows;
+    test.num_inputs = shape.leaf_size;
+    test.num_columns = shape.num_columns;
+    test.multiply_adds = matrices * static_cast<double>(num_rows * shape.leaf_size * shape.num_columns);
+    test.read_bytes = matrices * static_cast<double>(shape.total_bytes());
+    test.run = [=, &kernels](std::size_t call) { product->multiply(kernels, num_rows, call, product->y.data()); };
+    test.check = [=, &kernels] { return product->check(kernels, num_rows); };
+    cases.push_back(std::move(test));
+  }
+}
+
+}  // namespace
+
+std::vector<KernelCase> matrix_cases(const ops::Kernels& kernels, const KernelWorkload& workload) {
+  const std::int64_t width = workload.config.emb_size, slice = workload.config.ffn_size / kNumLeaves;
+  const auto up =
+      std::make_shared<const MatrixSet>(ops::MatrixShape{DType::kInt8, 1, width, slice}, workload.memory_bytes);
+  const auto down =
+      std::make_shared<const MatrixSet>(ops::MatrixShape{DType::kInt8, 1, slice, width}, workload.memory_bytes);
+  std::vector<KernelCase> cases;
+  add_cases(kernels, workload, true, up, cases);
+  add_cases(kernels, workload, false, up, cases);
+  add_cases(kernels, workload, false, down, cases);
+  return cases;
+}
+
+std::vector<float> random_floats(std::size_t n, std::uint64_t seed) {
+  std::vector<float> values(n);
+  for (std::size_t i = 0; i < n; ++i)
+    values[i] = static_cast<float>(random_word(i ^ (seed << 40)) >> 40) * 0x1p-23f - 1.0f;
+  return values;
+}
+
+}  // namespace moesaic::apps::bench

@@ -1,0 +1,108 @@
+#include "apps/bench/bench.hpp"
+#include "apps/bench/model_bench.hpp"
+#include "apps/command.hpp"
+#include "comm/agree.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+/// What the command line says; lists as texts.
+struct ModelCommand {
+  ModelBenchOptions bench;
+  std::string prompts, generated, batches, both;
+  OutputFormat format = OutputFormat::kMarkdown;
+};
+
+/// Prompts, then generation, then both together; every batch size in turn.
+std::vector<ModelTest> tests_of(const ModelCommand& options) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 24;
+  std::vector<ModelTest> tests;
+  for (const std::int64_t batch : parse_list(options.batches, "batch", 1, 1 << 16)) {
+    for (const std::int64_t n : parse_list(options.prompts, "n-prompt", 0, kMost))
+      if (n > 0) tests.push_back({batch, n, 0});
+    for (const std::int64_t n : parse_list(options.generated, "n-gen", 0, kMost))
+      if (n > 0) tests.push_back({batch, 0, n});
+    if (options.both.empty()) continue;
+    const auto pair = parse_list(options.both, "pg", 1, kMost);
+    if (pair.size() != 2) fail("--pg is '{}', expected two integers: PROMPT,GENERATED", options.both);
+    tests.push_back({batch, pair[0], pair[1]});
+  }
+  if (tests.empty())
+    fail("nothing to run: --n-prompt {} and --n-gen {}, and no --pg", options.prompts, options.generated);
+  return tests;
+}
+
+void check_context(const std::vector<ModelTest>& tests, const ModelConfig& config) {
+  for (const ModelTest& test : tests)
+    if (const std::int64_t context = test.num_prompt + test.num_generated; context > config.sequence_len)
+      fail("{}: {} tokens, the model's context is {}", test.name(), context, config.sequence_len);
+}
+
+constexpr Column kColumns[] = {{"layout", "layout"},
+                               {"n_threads", "threads a rank"},
+                               {"numerics", "numerics"},
+                               {"batch", "batch"},
+                               {"test", "test"},
+                               {"ts", "t/s"},
+                               {"gmacs", "GMAC/s", 1},
+                               {"peak_gmacs", "peak GMAC/s", 1},
+                               {"weight_gbps", "weights GB/s", 1},
+                               {"read_gbps", "read GB/s", 1},
+                               {"percent_of_limit", "% of limit", 1},
+                               {"right", "result"}};
+
+po::options_description test_options(ModelCommand& command) {
+  po::options_description options("model (names and meaning as in llama-bench; -m is --model, -t is --threads)");
+  auto add = options.add_options();
+  add("n-prompt,p", po::value(&command.prompts)->default_value("512"), "tokens of a prompt, a list; 0: no such test");
+  add("n-gen,n", po::value(&command.generated)->default_value("128"),
+      "tokens decoded one by one, a list; 0: no such test");
+  add("pg", po::value(&command.both), "PROMPT,GENERATED: both in one test (also -pg)");
+  add("batch,b", po::value(&command.batches)->default_value("1"), "sequences that pass together, a list");
+  ModelBenchOptions& bench = command.bench;
+  add("repetitions,r",
+      ranged(&bench.repetitions, "repetitions", std::int64_t{1}, std::int64_t{1} << 20)
+          ->default_value(bench.repetitions),
+      "of each test, after one that is left out");
+  add("memory",
+      ranged(&bench.memory_mib, "memory", std::int64_t{1}, std::int64_t{1} << 20)->default_value(bench.memory_mib),
+      "MiB that each rank reads to measure the read bandwidth; far more than the caches hold");
+  return options;
+}
+
+}  // namespace
+
+int run_model(const std::vector<std::string>& arguments) {
+  ModelCommand command;
+  po::options_description options;
+  options.add(test_options(command))
+      .add(model_options(command.bench.model))
+      .add(run_options(command.bench.prefill_chunk));
+  options.add(output_options(command.format));
+  if (parse("bench model", arguments, options).contains("help")) return kSuccess;
+  const std::vector<ModelTest> tests = tests_of(command);
+
+  const comm::Communicator world = comm::Communicator::world();
+  command.bench.model.layout.ranks = world.size();
+  const OpenedModel opened = open_model(world, command.bench.model);
+  check_context(tests, opened.grid.config());
+  ModelWeights weights;
+  comm::together(world, [&] {
+    weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
+  });
+  ModelBench model(world, command.bench, opened, std::move(weights));
+
+  const bool as_portable = model.as_portable();
+  model.measure_limits();
+  for (const ModelTest& test : tests) model.measure(test);
+  model.measure_limits();
+
+  Table table(command.format, this_machine(world, opened.kernels.isa), {std::begin(kColumns), std::end(kColumns)});
+  if (world.rank() == 0) {
+    model.add_records(table);
+    table.print();
+  }
+  return world.min(as_portable && model.right()) > 0 ? kSuccess : kFailed;
+}
+
+}  // namespace moesaic::apps::bench

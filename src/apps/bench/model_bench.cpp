@@ -1,0 +1,155 @@
+#include "apps/bench/model_bench.hpp"
+
+#include <algorithm>
+#include <ctime>
+
+#include "base/log.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+struct Repetition {
+  double seconds;  // on rank 0, else 0
+  std::string hash;
+};
+
+/// Collective; every rank gets rank 0's hash.
+Repetition pass(const comm::Communicator& world, Stage& stage, const ModelTest& test, std::int64_t prefill_chunk) {
+  ModelDriver driver(stage.grid(), test, prefill_chunk);
+  world.barrier();
+  run(world, stage, world.rank() == 0 ? &driver : nullptr);
+  std::string hash = driver.hash().hex();
+  world.broadcast(hash, 0);
+  return {driver.seconds(), hash};
+}
+
+/// The same weights by reference: a stage of another instruction path costs no second copy.
+ModelWeights shared_with(const ModelWeights& weights) {
+  return {weights.layers, weights.embedding, weights.final_norm, AlignedBuffer()};
+}
+
+std::string now() {
+  const std::time_t time = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&time, &utc);
+  char text[32] = {};
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+}  // namespace
+
+ModelBench::ModelBench(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
+                       ModelWeights weights)
+    : world_(world),
+      options_(options),
+      opened_(opened),
+      weights_(std::move(weights)),
+      stage_(world, opened.grid, opened.kernels, shared_with(weights_)),
+      loops_(ops::peak_loops(opened.kernels.isa)) {}
+
+bool ModelBench::as_portable() {
+  if (opened_.kernels.isa == ops::Isa::kPortable) return true;
+  constexpr double kMultiplyAdds = 20e9;  // seconds of the portable path
+  constexpr std::int64_t kLeastTokens = 3, kMostTokens = 40, kGenerated = 2;
+  const ModelConfig& c = opened_.grid.config();
+  const double a_token = static_cast<double>(c.num_layers * 3 * c.num_selected_experts * c.emb_size * c.ffn_size);
+  const auto affordable = static_cast<std::int64_t>(std::min(kMultiplyAdds / a_token, 1e6));
+  const ModelTest test{1, std::min(std::clamp(affordable, kLeastTokens, kMostTokens), c.sequence_len - kGenerated),
+                       kGenerated};
+  Stage portable(world_, opened_.grid, ops::kernels(ops::Isa::kPortable, opened_.kernels.numerics),
+                 shared_with(weights_));
+  const std::string expected = pass(world_, portable, test, options_.prefill_chunk).hash;
+  const std::string found = pass(world_, stage_, test, options_.prefill_chunk).hash;
+  if (found != expected) spdlog::error("{}: logits hash {}, the portable path's is {}", test.name(), found, expected);
+  return found == expected;
+}
+
+void ModelBench::measure_limits() {
+  const ReadMemory memory(options_.memory_mib << 20, opened_.num_threads);
+  const Limit peak = multiply_add_peak(world_, loops_, factors_of(opened_.kernels.numerics), opened_.num_threads);
+  const Limit read = read_bandwidth(world_, loops_, memory.bytes(), opened_.num_threads, memory.sum());
+  limits_right_ &= peak.right && read.right;
+  peak_gmacs_ = std::max(peak_gmacs_, peak.rate.median);
+  read_gbps_ = std::max(read_gbps_, read.rate.median);
+  measure_own_memory();
+}
+
+void ModelBench::measure_own_memory() {
+  const double least_owned = world_.min(static_cast<double>(weights_.memory.size_bytes()));
+  if (least_owned * world_.size() < static_cast<double>(kReadMemory_bytes)) return;  // caches would help
+  const std::span<const std::byte> own(weights_.memory.data(), weights_.memory.size_bytes());
+  const Limit weights = read_bandwidth(world_, loops_, own, opened_.num_threads);
+  weights_read_gbps_ = std::max(weights_read_gbps_, weights.rate.median);
+  read_gbps_ = std::max(read_gbps_, weights_read_gbps_);
+}
+
+void ModelBench::measure(const ModelTest& test) {
+  Result result{test, {}, {}, {}, true};
+  WorkCounter counter(opened_.grid, plan::WorldRank{world_.rank()});
+  stage_.watch(&counter);
+  result.hash = pass(world_, stage_, test, options_.prefill_chunk).hash;
+  stage_.watch(nullptr);
+  result.work = counter.work(world_, weights_);
+  for (std::int64_t r = 0; r < options_.repetitions; ++r) {
+    const Repetition repetition = pass(world_, stage_, test, options_.prefill_chunk);
+    result.seconds.push_back(repetition.seconds);
+    if (repetition.hash == result.hash) continue;
+    result.right = false;
+    spdlog::error("{}: logits hash {} in repetition {}, {} before", test.name(), repetition.hash, r + 1, result.hash);
+  }
+  spdlog::info("{}, {} sequence{}: done", test.name(), test.num_sequences, test.num_sequences == 1 ? "" : "s");
+  results_.push_back(std::move(result));
+}
+
+bool ModelBench::right() const {
+  return limits_right_ &&
+         std::all_of(results_.begin(), results_.end(), [](const Result& result) { return result.right; });
+}
+
+void ModelBench::add_records(Table& table) const {
+  for (const Result& result : results_) table.add(record_of(result));
+}
+
+Record ModelBench::record_of(const Result& result) const {
+  const auto& [test, hash, work, seconds, right] = result;
+  std::vector<double> rates, times_ns;
+  for (const double s : seconds) {
+    rates.push_back(static_cast<double>(test.num_tokens()) / s);
+    times_ns.push_back(s * 1e9);
+  }
+  const Statistics ts = statistics(rates), ns = statistics(times_ns);
+  const double mean_s = ns.mean / 1e9, share = work.least_seconds(peak_gmacs_, read_gbps_) / mean_s;
+  return {{"model_filename", options_.model.store},
+          {"model_size", opened_.reader->index().weight_bytes()},
+          {"test", test.name()},
+          {"n_prompt", test.num_prompt},
+          {"n_gen", test.num_generated},
+          {"n_depth", 0},
+          {"batch", test.num_sequences},
+          {"n_threads", opened_.num_threads},
+          {"layout", opened_.choice.layout.text()},
+          {"numerics", name(opened_.kernels.numerics)},
+          {"prefill_chunk", options_.prefill_chunk},
+          {"test_time", now()},
+          {"avg_ns", ns.mean},
+          {"stddev_ns", ns.deviation},
+          {"avg_ts", ts.mean},
+          {"stddev_ts", ts.deviation},
+          {"samples_ns", times_ns},
+          {"samples_ts", rates},
+          {"share_of_limit", share},
+          {"percent_of_limit", 100 * share},
+          {"read_gbps", read_gbps_},
+          {"weights_read_gbps", weights_read_gbps_ > 0 ? Record(weights_read_gbps_) : Record(nullptr)},
+          {"peak_gmacs", peak_gmacs_},
+          {"gmacs", work.total_multiply_adds() / mean_s / 1e9},
+          {"weight_gbps", work.total_weight_bytes() / mean_s / 1e9},
+          {"weight_bytes", work.total_weight_bytes()},
+          {"multiply_adds", work.total_multiply_adds()},
+          {"logits_hash", hash},
+          {"ts", fmt::format("{:.2f} ± {:.2f}", ts.mean, ts.deviation)},
+          {"right", right}};
+}
+
+}  // namespace moesaic::apps::bench

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/bench/limits.hpp"
+#include "apps/bench/model_driver.hpp"
+#include "apps/bench/model_work.hpp"
+#include "apps/bench/table.hpp"
+
+namespace moesaic::apps::bench {
+
+/// How a model is measured.
+struct ModelBenchOptions {
+  ModelOptions model;
+  std::int64_t repetitions = 5;  ///< of each test, after one that is left out
+  std::int64_t prefill_chunk = 512;
+  std::int64_t memory_mib = kReadMemory_bytes >> 20;  ///< that each rank reads to measure the bandwidth
+};
+
+/// A model that is ready, and what it is measured against. All member functions but add_records() are
+/// collective.
+class ModelBench {
+ public:
+  ModelBench(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
+             ModelWeights weights);
+
+  /// Whether a short prompt and some tokens give the portable path's logits.
+  bool as_portable();
+
+  /// Read bandwidth and multiply-add peak; what counts is the larger of what is measured now and was before.
+  void measure_limits();
+
+  /// Times a test. The first pass, left out, counts the work.
+  void measure(const ModelTest& test);
+
+  /// Whether all results so far were.
+  bool right() const;
+
+  /// Rank 0.
+  void add_records(Table& table) const;
+
+ private:
+  struct Result {
+    ModelTest test;
+    std::string hash;
+    ModelWork work;
+    std::vector<double> seconds;  // of each repetition
+    bool right;
+  };
+  void measure_own_memory();
+  Record record_of(const Result& result) const;
+
+  const comm::Communicator& world_;
+  const ModelBenchOptions& options_;
+  const OpenedModel& opened_;
+  ModelWeights weights_;
+  Stage stage_;
+  const ops::PeakLoops& loops_;
+  double peak_gmacs_ = 0, read_gbps_ = 0, weights_read_gbps_ = 0;
+  bool limits_right_ = true;
+  std::vector<Result> results_;
+};
+
+}  // namespace moesaic::apps::bench

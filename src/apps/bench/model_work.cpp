@@ -1,0 +1,82 @@
+#include "apps/bench/model_work.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+namespace moesaic::apps::bench {
+namespace {
+
+/// Multiply-adds of one row in one layer.
+double layer_multiply_adds(const ModelConfig& c) {
+  const std::int64_t attention = c.emb_size * (c.attn_size() + 2 * c.kv_size()) + c.attn_size() * c.emb_size;
+  return static_cast<double>(attention + c.num_selected_experts * 3 * c.emb_size * c.ffn_size);
+}
+
+double bytes_of(const ops::PackedMatrix& w) { return static_cast<double>(w.shape.total_bytes()); }
+
+}  // namespace
+
+double ModelWork::total_multiply_adds() const {
+  return std::accumulate(multiply_adds.begin(), multiply_adds.end(), 0.0);
+}
+double ModelWork::total_weight_bytes() const { return std::accumulate(weight_bytes.begin(), weight_bytes.end(), 0.0); }
+
+double ModelWork::least_seconds(double peak_gmacs, double read_gbps) const {
+  double seconds = 0;
+  for (std::size_t i = 0; i < multiply_adds.size(); ++i)
+    seconds += std::max(multiply_adds[i] / peak_gmacs, weight_bytes[i] / read_gbps) / 1e9;
+  return seconds;
+}
+
+void WorkCounter::see_routing(std::int32_t layer, const TokenBatch& batch, Range, std::span<const std::int32_t> experts,
+                              std::span<const float>) {
+  const ModelConfig& c = grid_.config();
+  if (layer == grid_.layers(grid_.stage(rank_)).begin) {
+    const auto group = static_cast<std::size_t>(grid_.group(grid_.in_stage(rank_)));
+    batches_.push_back({batch.num_rows(), std::ssize(batch.logit_rows), batch.num_group_rows[group] > 0});
+    chosen_.resize(batches_.size() * static_cast<std::size_t>(c.num_layers * c.num_experts));
+  }
+  const std::size_t first =
+      ((batches_.size() - 1) * static_cast<std::size_t>(c.num_layers) + static_cast<std::size_t>(layer)) *
+      static_cast<std::size_t>(c.num_experts);
+  for (const std::int32_t expert : experts) chosen_[first + static_cast<std::size_t>(expert)] = 1;
+}
+
+double WorkCounter::weight_bytes(const ModelWeights& weights, const Batch& batch, const std::uint8_t* chosen) const {
+  const ModelConfig& c = grid_.config();
+  const int stage = grid_.stage(rank_);
+  const std::int64_t first_layer = grid_.layers(stage).begin;
+  const std::int64_t first_expert = grid_.experts(grid_.subset(grid_.in_stage(rank_))).begin;
+  double bytes = 0;
+  for (std::size_t l = 0; l < weights.layers.size(); ++l) {
+    const LayerWeights& w = weights.layers[l];
+    if (batch.group_has_rows) bytes += bytes_of(w.qkv) + bytes_of(w.attn_out);
+    const std::uint8_t* of_layer = chosen + (first_layer + static_cast<std::int64_t>(l)) * c.num_experts + first_expert;
+    for (std::size_t e = 0; e < w.experts.size(); ++e)
+      if (of_layer[e]) bytes += bytes_of(w.experts[e].gate) + bytes_of(w.experts[e].up) + bytes_of(w.experts[e].down);
+  }
+  if (stage == grid_.num_stages() - 1 && batch.num_logit_rows > 0) bytes += bytes_of(weights.embedding);
+  return bytes;
+}
+
+ModelWork WorkCounter::work(const comm::Communicator& world, const ModelWeights& weights) const {
+  const ModelConfig& c = grid_.config();
+  std::vector<std::uint8_t> chosen(chosen_.size());
+  MOESAIC_MPI(
+      MPI_Allreduce(chosen_.data(), chosen.data(), static_cast<int>(chosen.size()), MPI_BYTE, MPI_BOR, world.handle()));
+  std::vector<double> own;
+  ModelWork work;
+  for (std::size_t i = 0; i < batches_.size(); ++i) {
+    const Batch& batch = batches_[i];
+    own.push_back(
+        weight_bytes(weights, batch, chosen.data() + i * static_cast<std::size_t>(c.num_layers * c.num_experts)));
+    work.multiply_adds.push_back(static_cast<double>(batch.num_rows * c.num_layers) * layer_multiply_adds(c) +
+                                 static_cast<double>(batch.num_logit_rows * c.emb_size * c.vocab_size));
+  }
+  work.weight_bytes.resize(own.size());
+  MOESAIC_MPI(MPI_Allreduce(own.data(), work.weight_bytes.data(), static_cast<int>(own.size()), MPI_DOUBLE, MPI_SUM,
+                            world.handle()));
+  return work;
+}
+
+}  // namespace moesaic::apps::bench

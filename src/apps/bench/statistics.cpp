@@ -1,0 +1,25 @@
+#include "apps/bench/statistics.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.hpp"
+
+namespace moesaic::apps::bench {
+
+Statistics statistics(std::vector<double> samples) {
+  MOESAIC_CHECK(!samples.empty(), "{} samples", samples.size());
+  std::sort(samples.begin(), samples.end());
+  const std::size_t n = samples.size();
+  Statistics s;
+  s.least = samples.front();
+  s.most = samples.back();
+  s.median = (samples[(n - 1) / 2] + samples[n / 2]) / 2;
+  for (const double sample : samples) s.mean += sample / static_cast<double>(n);
+  double squares = 0;
+  for (const double sample : samples) squares += (sample - s.mean) * (sample - s.mean);
+  if (n > 1) s.deviation = std::sqrt(squares / static_cast<double>(n - 1));
+  return s;
+}
+
+}  // namespace moesaic::apps::bench
