@@ -75,23 +75,26 @@ class GroupAttention {
   }
 
   void run(const std::byte* q, std::int64_t q_stride, std::int64_t kv_head, std::int64_t page_offset,
-           std::byte* out, std::int64_t out_stride) {
+           std::byte* out) {
     for (std::int64_t query = 0; query < num_queries_; ++query)
-      path_.make_pairs(q + head_bytes(query, q_stride, kv_head), shape_.page.key_size, query_pairs(query), 1);
+      path_.make_pairs(q + head_index(query, q_stride, kv_head) * path_.act_bytes, shape_.page.key_size,
+                       query_pairs(query), 1);
     for (std::int64_t block = 0; block <= last_block_; ++block)
       add_block(block, keys_of(shape_, rows_[0], block, page_offset, kv_head));
     for (std::int64_t query = 0; query < num_queries_; ++query)
-      path_.finish_head(out_ + query * value_stride_, sums_[query], shape_.page.key_size,
-                        out + head_bytes(query, out_stride, kv_head));
+      path_.finish_head(
+          out_ + query * value_stride_, sums_[query], shape_.page.key_size,
+          out + head_index(query, shape_.num_q_heads() * shape_.page.key_size, kv_head) * path_.result_bytes);
   }
 
  private:
   static std::size_t round_up(std::size_t size_bytes) { return (size_bytes + 63) / 64 * 64; }
 
-  std::size_t head_bytes(std::int64_t query, std::int64_t stride, std::int64_t kv_head) const {
+  /// Where a query's head begins in rows of `stride` elements.
+  std::size_t head_index(std::int64_t query, std::int64_t stride, std::int64_t kv_head) const {
     const std::int64_t row = query / shape_.q_per_kv,
                        head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
-    return static_cast<std::size_t>(row * stride + head * shape_.page.key_size) * path_.act_bytes;
+    return static_cast<std::size_t>(row * stride + head * shape_.page.key_size);
   }
   std::byte* query_pairs(std::int64_t query) const {
     return q_ + static_cast<std::size_t>(query * num_pairs_) * path_.pair_bytes;
@@ -112,8 +115,9 @@ class GroupAttention {
       for (int i = 0; i < size; ++i) {
         const std::int64_t last = rows_[(begin + i) / shape_.q_per_kv].position - block * kKeys;
         const int visible = static_cast<int>(std::min<std::int64_t>(kKeys, last + 1));
-        sums_[begin + i] += path_.weights(scores_ + i * kKeys, visible, softmax_,
-                                          p_ + static_cast<std::size_t>(i * kKeys / 2) * path_.pair_bytes);
+        sums_[begin + i] +=
+            path_.weights_of_keys(scores_ + i * kKeys, visible, softmax_,
+                                  p_ + static_cast<std::size_t>(i * kKeys / 2) * path_.pair_bytes);
       }
       path_.values(size, p_, values, value_stride_, out_ + begin * value_stride_);
     }
@@ -128,6 +132,27 @@ class GroupAttention {
   std::byte *q_, *p_;
   float *out_, *sums_, *scores_;
 };
+
+/// out(rows, q heads, K): elements of path.result_bytes.
+void attention_results(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
+                       const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset,
+                       void* out) {
+  const std::vector<Range>& groups =
+      group_rows(rows, num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
+  const auto num_groups = static_cast<std::int64_t>(groups.size()), items = num_groups * shape.num_kv_heads;
+  const std::size_t q_row_bytes = static_cast<std::size_t>(q_stride) * path.act_bytes,
+                    out_row_bytes = static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size) *
+                                    path.result_bytes;
+  // Backwards: a sequence's later rows see more keys, and the largest items should come first.
+#pragma omp parallel for schedule(dynamic, 1) if (items > 1)
+  for (std::int64_t item = items - 1; item >= 0; --item) {
+    const Range& group = groups[static_cast<std::size_t>(item / shape.num_kv_heads)];
+    const auto first = static_cast<std::size_t>(group.begin);
+    GroupAttention(path, shape, rows + group.begin, group.size())
+        .run(static_cast<const std::byte*>(q) + first * q_row_bytes, q_stride, item % shape.num_kv_heads,
+             page_offset, static_cast<std::byte*>(out) + first * out_row_bytes);
+  }
+}
 
 }  // namespace
 
@@ -144,21 +169,16 @@ void write_kv(const Path& path, const float* k, const float* v, std::int64_t str
 }
 
 void attention(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
-               const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset, void* out,
-               std::int64_t out_stride) {
-  const std::vector<Range>& groups =
-      group_rows(rows, num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
-  const auto num_groups = static_cast<std::int64_t>(groups.size()), items = num_groups * shape.num_kv_heads;
-  // Backwards: a sequence's later rows see more keys, and the largest items should come first.
-#pragma omp parallel for schedule(dynamic, 1) if (items > 1)
-  for (std::int64_t item = items - 1; item >= 0; --item) {
-    const Range& group = groups[static_cast<std::size_t>(item / shape.num_kv_heads)];
-    const auto act_bytes = static_cast<std::int64_t>(path.act_bytes);
-    GroupAttention(path, shape, rows + group.begin, group.size())
-        .run(static_cast<const std::byte*>(q) + group.begin * q_stride * act_bytes, q_stride,
-             item % shape.num_kv_heads, page_offset,
-             static_cast<std::byte*>(out) + group.begin * out_stride * act_bytes, out_stride);
-  }
+               const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset,
+               std::int64_t num_leaves, void* out) {
+  if (!path.quantise) return attention_results(path, q, q_stride, num_rows, shape, rows, page_offset, out);
+  // A leaf may have parts of several heads.
+  const std::int64_t width = shape.num_q_heads() * shape.page.key_size;
+  thread_local AlignedBuffer buffer;
+  buffer.reserve(static_cast<std::size_t>(num_rows * width) * sizeof(float));
+  auto* unrounded = buffer.as<float>();
+  attention_results(path, q, q_stride, num_rows, shape, rows, page_offset, unrounded);
+  to_input(path, unrounded, num_rows, width, num_leaves, out);
 }
 
 }  // namespace moesaic::cpu

@@ -10,10 +10,12 @@ namespace moesaic::cpu {
 
 static_assert(kColumns == ops::kPanelColumns && kKeys == ops::kBlockKeys);
 
-void gemm(const Path& path, const void* x, std::int64_t x_stride, std::int64_t num_rows,
-          const ops::PackedMatrix& w, float* y, std::int64_t y_stride);
-void gated_gelu(const Path& path, const void* x, std::int64_t x_stride, std::int64_t num_rows,
-                const ops::PackedMatrix& gate, const ops::PackedMatrix& up, void* h, std::int64_t h_stride);
+void gemm(const Path& path, const void* x, std::int64_t num_rows, const ops::PackedMatrix& w, float* y,
+          std::int64_t y_stride);
+void gated_gelu(const Path& path, const void* x, std::int64_t num_rows, const ops::PackedMatrix& gate,
+                const ops::PackedMatrix& up, std::int64_t num_leaves, void* h);
+void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width,
+              std::int64_t num_leaves, void* y);
 
 void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t num_rows, std::int64_t width,
               float eps, float* y);
@@ -28,6 +30,6 @@ void write_kv(const Path& path, const float* k, const float* v, std::int64_t str
               const ops::AttentionShape& shape, const ops::RowContext* rows, std::int64_t page_offset);
 void attention(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
                const ops::AttentionShape& shape, const ops::RowContext* rows, std::int64_t page_offset,
-               void* out, std::int64_t out_stride);
+               std::int64_t num_leaves, void* out);
 
 }  // namespace moesaic::cpu

@@ -37,7 +37,15 @@ struct Bf16Act {
   MOESAIC_INLINE static Type round_normal(float x) { return round_normal_bf16(x); }
   MOESAIC_INLINE static float widen(Type x) { return widen_bf16(x); }
   MOESAIC_INLINE static float gelu(float x) { return ops::gelu_f32(x); }
-  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) { return ops::capped_weight_f32(dot, c); }
+  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) {
+    return ops::capped_weight_f32(dot, c);
+  }
+};
+/// What is quantised later: bf16's functions, but nothing is rounded yet.
+struct UnroundedAct {
+  using Type = float;
+  MOESAIC_INLINE static Type round(float x) { return x; }
+  MOESAIC_INLINE static float gelu(float x) { return ops::gelu_f32(x); }
 };
 struct F32Act {
   using Type = float;
@@ -45,7 +53,9 @@ struct F32Act {
   MOESAIC_INLINE static Type round_normal(float x) { return x; }
   MOESAIC_INLINE static float widen(Type x) { return x; }
   MOESAIC_INLINE static float gelu(float x) { return ops::gelu_exact(x); }
-  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) { return ops::capped_weight_exact(dot, c); }
+  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) {
+    return ops::capped_weight_exact(dot, c);
+  }
 };
 
 /// A pair of inputs in the form a path multiplies with.
@@ -88,12 +98,65 @@ void make_pairs(const void* x_act, int64_t num_inputs, void* out, int64_t stride
   if (num_inputs % 2 == 1) pairs[num_inputs / 2 * stride] = Pair::template of<Act>(x[num_inputs - 1], 0);
 }
 
-void scale_leaf(const float* scales, int rows, float* acc) {
+/// A pair of quantised inputs, widened.
+struct Int16Pair {
+  std::int16_t even, odd;
+};
+[[maybe_unused]] void make_int16_pairs(const void* x_int8, int64_t num_inputs, void* out, int64_t stride) {
+  const auto* x = static_cast<const std::int8_t*>(x_int8);
+  auto* pairs = static_cast<Int16Pair*>(out);
+  for (int64_t j = 0; j < num_inputs / 2; ++j) pairs[j * stride] = {x[2 * j], x[2 * j + 1]};
+  if (num_inputs % 2 == 1) pairs[num_inputs / 2 * stride] = {x[num_inputs - 1], 0};
+}
+
+[[maybe_unused]] void scale_leaf(const float* scales, const LeafScale*, std::size_t, int rows, float* acc) {
   for (int row = 0; row < rows; ++row)
     for (int c = 0; c < kColumns; ++c) acc[row * kColumns + c] *= scales[c];
 }
 
-void add_left(const float* left, int64_t n, float* acc) {
+/// From int32 sums. If the products were of weights + kShift, the shift is taken back first, modulo 2^32.
+template <int kShift>
+void scale_int8_leaf(const float* scales, const LeafScale* inputs, std::size_t input_stride_bytes, int rows,
+                     float* acc) {
+  const auto* input = reinterpret_cast<const char*>(inputs);
+  for (int row = 0; row < rows; ++row, input += input_stride_bytes, acc += kColumns) {
+    LeafScale x;
+    std::memcpy(&x, input, sizeof(x));
+    const std::uint32_t shifted = static_cast<std::uint32_t>(x.sum) * kShift;
+    std::uint32_t sums[kColumns];
+    std::memcpy(sums, acc, sizeof(sums));
+    for (int c = 0; c < kColumns; ++c)
+      acc[c] = (static_cast<float>(static_cast<std::int32_t>(sums[c] - shifted)) * x.scale) * scales[c];
+  }
+}
+
+/// Symmetric: x is about q * scale with |q| <= 127. Integers order the magnitudes, NaN above all.
+[[maybe_unused]] void quantise(const float* __restrict x, int64_t n, std::int8_t* __restrict q,
+                               LeafScale* __restrict scale) {
+  constexpr std::int32_t kTiny = 27 << 23, kInfinity = 255 << 23;  // 2^-100
+  constexpr float kRound = 0x1.8p23f;  // adding it leaves a rounded integer in the low bits
+  std::int32_t largest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const std::int32_t magnitude = MOESAIC_BITS(std::int32_t, x[i]) & 0x7fffffff;
+    largest = largest < magnitude ? magnitude : largest;
+  }
+  if (largest < kTiny || largest >= kInfinity) {
+    for (int64_t i = 0; i < n; ++i) q[i] = 0;
+    *scale = {largest < kTiny ? 0.0f : __builtin_nanf(""), 0};
+    return;
+  }
+  const float magnitude = MOESAIC_BITS(float, largest), factor = 127.0f / magnitude;
+  std::int32_t sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float rounded = x[i] * factor + kRound;
+    const std::int32_t value = MOESAIC_BITS(std::int32_t, rounded) - MOESAIC_BITS(std::int32_t, kRound);
+    q[i] = static_cast<std::int8_t>(value);
+    sum += value;
+  }
+  *scale = {magnitude / 127.0f, sum};
+}
+
+[[maybe_unused]] void add_left(const float* left, int64_t n, float* acc) {
   for (int64_t i = 0; i < n; ++i) acc[i] = left[i] + acc[i];
 }
 
@@ -151,7 +214,7 @@ void finish_head(const float* sums, float sum, int64_t n, void* out) {
     values[(slot / 2 * value_stride + j) * 2 + slot % 2] = round_bf16(v[j]);
 }
 
-void rms_norm(const float* x, const float* scale, int64_t width, float eps, float* y) {
+[[maybe_unused]] void rms_norm(const float* x, const float* scale, int64_t width, float eps, float* y) {
   float lanes[16] = {};
   int64_t i = 0;
   for (; i + 16 <= width; i += 16)
@@ -162,7 +225,7 @@ void rms_norm(const float* x, const float* scale, int64_t width, float eps, floa
   for (i = 0; i < width; ++i) y[i] = (x[i] * r) * scale[i];
 }
 
-void rope(float* x, int64_t key_size, const float* cosines, const float* sines) {
+[[maybe_unused]] void rope(float* x, int64_t key_size, const float* cosines, const float* sines) {
   const int64_t half = key_size / 2;
 #pragma omp simd
   for (int64_t j = 0; j < half; ++j) {
@@ -197,11 +260,30 @@ void router_rows(const float* x, int64_t width, const float* w, int64_t num_expe
   }
 }
 
-void router_logits(const float* x, int rows, int64_t width, const float* w, int64_t num_experts,
-                   float* logits) {
+[[maybe_unused]] void router_logits(const float* x, int rows, int64_t width, const float* w,
+                                    int64_t num_experts, float* logits) {
   if (rows == 4) return router_rows<4>(x, width, w, num_experts, logits);
   for (int row = 0; row < rows; ++row)
     router_rows<1>(x + row * width, width, w, num_experts, logits + row * num_experts);
+}
+
+/// The product with a matrix of activations: its lines lie otherwise, and it has no scales.
+constexpr Product with_activations(Product product, decltype(Product::expand) expand,
+                                   decltype(Product::direct) direct) {
+  product.expand = expand;
+  product.direct = direct;
+  product.scale_leaf = nullptr;
+  return product;
+}
+
+/// A w8a16 path that quantises the inputs of int8 matrices.
+[[maybe_unused]] constexpr Path with_int8_inputs(Path path, const Product& weights) {
+  path.weights = &weights;
+  path.result_bytes = sizeof(float);
+  path.quantise = quantise;
+  path.gated_gelu = gated_gelu<UnroundedAct>;
+  path.finish_head = finish_head<UnroundedAct>;
+  return path;
 }
 
 }  // namespace

@@ -16,9 +16,9 @@ namespace {
 using ops::MatrixShape;
 using ops::PackedMatrix;
 
-constexpr std::int64_t kChunkPairs = 128;         ///< 16 KiB of expanded bf16 lines
+constexpr std::int64_t kChunkSteps = 128;         ///< 16 KiB of expanded lines but in f32 mode
 constexpr std::int64_t kBlockTiles = 16;          ///< most row tiles of a block
-constexpr std::int64_t kSmallPack_pairs = 16384;  ///< below it, packing rows is not worth a parallel region
+constexpr std::int64_t kSmallPack_steps = 16384;  ///< below it, packing rows is not worth a parallel region
 constexpr std::int64_t kRunPanels = 8;            ///< most panels that a thread takes at a time
 constexpr int kMaxLevels = 4;  ///< sums waiting in a tree of 8 leaves, and one in the making
 
@@ -29,64 +29,92 @@ std::byte* scratch(std::size_t size_bytes) {
   return buffer.data();
 }
 
-/// The rows of a call as the tiles read them: tile after tile, in it pair after pair, its rows side by side.
+const Product& product_with(const Path& path, const MatrixShape& shape) {
+  return shape.type == DType::kInt8 ? *path.weights : *path.head;
+}
+
+/// The form of the rows that a matrix is multiplied with.
+GemmInput input_of(const Path& path, const Product& product, const MatrixShape& shape) {
+  const Numerics form = product.quantised                 ? Numerics::kW8A8
+                        : path.act_bytes == sizeof(float) ? Numerics::kF32
+                                                          : Numerics::kW8A16;
+  return {form, shape.num_leaves * shape.leaf_size, shape.num_leaves};
+}
+
+/// The rows of a call as the tiles read them: tile after tile, in it step after step, its rows side by side.
 class PackedRows {
  public:
-  PackedRows(const Path& path, const void* x, std::int64_t x_stride, std::int64_t num_rows,
-             const MatrixShape& shape)
-      : path_(path),
-        shape_(shape),
+  PackedRows(const Path& path, const void* x, std::int64_t num_rows, const MatrixShape& shape)
+      : product_(product_with(path, shape)),
+        input_(input_of(path, product_, shape)),
+        x_(static_cast<const std::byte*>(x)),
         num_rows_(num_rows),
-        num_pairs_(shape.num_leaves * shape.pairs_per_leaf()),
-        num_tiles_((num_rows + path.tile_rows - 1) / path.tile_rows) {
+        steps_per_leaf_((shape.leaf_size + product_.step_inputs - 1) / product_.step_inputs),
+        num_steps_(shape.num_leaves * steps_per_leaf_),
+        num_tiles_((num_rows + product_.tile_rows - 1) / product_.tile_rows) {
     thread_local AlignedBuffer buffer;
-    buffer.reserve(static_cast<std::size_t>(num_rows * num_pairs_) * path.pair_bytes);
+    buffer.reserve(static_cast<std::size_t>(num_rows * num_steps_) * product_.step_bytes);
     data_ = buffer.data();
-    const auto* from = static_cast<const std::byte*>(x);
-#pragma omp parallel for collapse(2) if (num_rows * num_pairs_ > kSmallPack_pairs)
+    const std::size_t leaf_bytes = static_cast<std::size_t>(shape.leaf_size) *
+                                   (product_.quantised ? sizeof(std::int8_t) : path.act_bytes);
+#pragma omp parallel for collapse(2) if (num_rows * num_steps_ > kSmallPack_steps)
     for (std::int64_t tile = 0; tile < num_tiles_; ++tile)
       for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
         for (std::int64_t row = rows(tile).begin; row < rows(tile).end; ++row)
-          path_.make_pairs(
-              from + static_cast<std::size_t>(row * x_stride + leaf * shape_.leaf_size) * path_.act_bytes,
-              shape_.leaf_size,
-              at(tile, leaf, 0) + static_cast<std::size_t>(row - rows(tile).begin) * path_.pair_bytes,
+          product_.make_steps(
+              x_ + static_cast<std::size_t>(row) * input_.row_bytes() +
+                  static_cast<std::size_t>(leaf) * leaf_bytes,
+              shape.leaf_size,
+              at(tile, leaf, 0) + static_cast<std::size_t>(row - rows(tile).begin) * product_.step_bytes,
               rows(tile).size());
   }
+
+  const Product& product() const { return product_; }
+  std::int64_t steps_per_leaf() const { return steps_per_leaf_; }
 
   std::int64_t num_rows() const { return num_rows_; }
   std::int64_t num_tiles() const { return num_tiles_; }
   Range rows(std::int64_t tile) const { return even_part(num_rows_, num_tiles_, tile); }
-  std::byte* at(std::int64_t tile, std::int64_t leaf, std::int64_t pair) const {
+  std::byte* at(std::int64_t tile, std::int64_t leaf, std::int64_t step) const {
     const Range r = rows(tile);
-    const std::int64_t pairs_before =
-        r.begin * num_pairs_ + (leaf * shape_.pairs_per_leaf() + pair) * r.size();
-    return data_ + static_cast<std::size_t>(pairs_before) * path_.pair_bytes;
+    const std::int64_t steps_before = r.begin * num_steps_ + (leaf * steps_per_leaf_ + step) * r.size();
+    return data_ + static_cast<std::size_t>(steps_before) * product_.step_bytes;
   }
 
+  /// From row to row row_bytes() apart; only quantised rows have them.
+  const LeafScale* leaf_scales(std::int64_t first_row, std::int64_t leaf) const {
+    if (!product_.quantised) return nullptr;
+    return reinterpret_cast<const LeafScale*>(x_ + static_cast<std::size_t>(first_row) * row_bytes() +
+                                              input_.scales_offset_bytes()) +
+           leaf;
+  }
+  std::size_t row_bytes() const { return input_.row_bytes(); }
+
  private:
-  const Path& path_;
-  const MatrixShape& shape_;
-  std::int64_t num_rows_, num_pairs_, num_tiles_;
+  const Product& product_;
+  GemmInput input_;
+  const std::byte* x_;
+  std::int64_t num_rows_, steps_per_leaf_, num_steps_, num_tiles_;
   std::byte* data_;
 };
 
 /// One panel times the rows of some tiles.
 class PanelProduct {
  public:
-  static std::size_t scratch_bytes(const Path& path, std::int64_t rows) {
-    return kChunkPairs * path.line_bytes +
+  static std::size_t scratch_bytes(const Product& product, std::int64_t rows) {
+    return kChunkSteps * product.line_bytes +
            kMaxLevels * static_cast<std::size_t>(rows * kColumns) * sizeof(float);
   }
 
   PanelProduct(const Path& path, const PackedRows& x, Range tiles, std::byte* scratch)
       : path_(path),
+        product_(x.product()),
         x_(x),
         tiles_(tiles),
         first_row_(x.rows(tiles.begin).begin),
         rows_(x.rows(tiles.end - 1).end - first_row_),
         lines_(scratch) {
-    auto* sums = reinterpret_cast<float*>(scratch + kChunkPairs * path.line_bytes);
+    auto* sums = reinterpret_cast<float*>(scratch + kChunkSteps * product_.line_bytes);
     for (int level = 0; level < kMaxLevels; ++level) levels_[level] = sums + level * num_sums();
   }
 
@@ -103,8 +131,9 @@ class PanelProduct {
       float* acc = levels_[kMaxLevels - 1];
       std::memset(acc, 0, static_cast<std::size_t>(num_sums()) * sizeof(float));
       add_leaf(w, panel, leaf, acc);
-      if (w.shape.type == DType::kInt8)
-        path_.scale_leaf(w.scales(leaf) + panel * kColumns, static_cast<int>(rows_), acc);
+      if (product_.scale_leaf)
+        product_.scale_leaf(w.scales(leaf) + panel * kColumns, x_.leaf_scales(first_row_, leaf),
+                            x_.row_bytes(), static_cast<int>(rows_), acc);
       for (level = 0; (leaf >> level & 1) != 0; ++level) path_.add_left(levels_[level], num_sums(), acc);
       std::swap(levels_[level], levels_[kMaxLevels - 1]);
     }
@@ -113,30 +142,29 @@ class PanelProduct {
 
  private:
   void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, float* acc) {
-    const bool int8 = w.shape.type == DType::kInt8;
-    const std::int64_t pairs = w.shape.pairs_per_leaf();
-    const std::size_t packed_bytes = 2 * kColumns * size_bytes(w.shape.type);
+    const std::int64_t steps = x_.steps_per_leaf();
+    const std::size_t elem_bytes = size_bytes(w.shape.type),
+                      chunk_bytes = kChunkSteps * static_cast<std::size_t>(product_.step_inputs) * kColumns *
+                                    elem_bytes;
     const std::byte* packed =
-        w.data + static_cast<std::size_t>((panel * w.shape.num_leaves + leaf) * pairs) * packed_bytes;
+        w.data + static_cast<std::size_t>(w.shape.element(leaf, 0, panel * kColumns)) * elem_bytes;
 
-    if (rows_ <= path_.direct_rows) {
-      const auto direct = int8 ? path_.direct_int8 : path_.direct_act;
-      return direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed, pairs, acc);
-    }
-    const auto expand = int8 ? path_.expand_int8 : path_.expand_act;
-    for (std::int64_t first = 0; first < pairs; first += kChunkPairs, packed += kChunkPairs * packed_bytes) {
-      const std::int64_t chunk = std::min(kChunkPairs, pairs - first);
-      expand(packed, chunk, lines_);
+    if (rows_ <= product_.direct_rows)
+      return product_.direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed, steps, acc);
+    for (std::int64_t first = 0; first < steps; first += kChunkSteps, packed += chunk_bytes) {
+      const std::int64_t chunk = std::min(kChunkSteps, steps - first);
+      product_.expand(packed, chunk, lines_);
       for (std::int64_t tile = tiles_.begin; tile < tiles_.end; ++tile) {
         const Range rows = x_.rows(tile);
-        path_.tile(static_cast<int>(rows.size()), x_.at(tile, leaf, first), lines_, chunk,
-                   acc + (rows.begin - first_row_) * kColumns,
-                   tile == tiles_.begin ? packed + kChunkPairs * packed_bytes : nullptr);  // the next chunk
+        product_.tile(static_cast<int>(rows.size()), x_.at(tile, leaf, first), lines_, chunk,
+                      acc + (rows.begin - first_row_) * kColumns,
+                      tile == tiles_.begin ? packed + chunk_bytes : nullptr);  // the next chunk
       }
     }
   }
 
   const Path& path_;
+  const Product& product_;
   const PackedRows& x_;
   Range tiles_;
   std::int64_t first_row_, rows_;
@@ -152,11 +180,12 @@ void for_each_run(const Path& path, const PackedRows& x, const MatrixShape& shap
   std::int64_t blocks = (tiles + kBlockTiles - 1) / kBlockTiles;
   blocks = std::clamp((4 * threads + panels - 1) / panels, blocks, std::max(blocks, tiles / 2));
   // Few rows stream memory: long runs are few restarts of the processor's prefetching.
-  const std::int64_t run =
-      x.num_rows() <= path.direct_rows ? std::clamp<std::int64_t>(panels / (4 * threads), 1, kRunPanels) : 1;
+  const std::int64_t run = x.num_rows() <= x.product().direct_rows
+                               ? std::clamp<std::int64_t>(panels / (4 * threads), 1, kRunPanels)
+                               : 1;
   const std::int64_t runs = (panels + run - 1) / run;
   const std::size_t needed =
-      PanelProduct::scratch_bytes(path, ((tiles + blocks - 1) / blocks) * path.tile_rows);
+      PanelProduct::scratch_bytes(x.product(), ((tiles + blocks - 1) / blocks) * x.product().tile_rows);
 #pragma omp parallel for schedule(dynamic, 1) if (threads > 1)
   for (std::int64_t item = 0; item < runs * blocks; ++item) {
     const std::int64_t first = item / blocks * run;
@@ -170,12 +199,41 @@ std::size_t columns(const MatrixShape& shape, std::int64_t panel) {
   return static_cast<std::size_t>(std::min<std::int64_t>(kColumns, shape.num_columns - panel * kColumns));
 }
 
+/// h(rows, columns): elements of path.result_bytes.
+void gated_gelu_results(const Path& path, const void* x, std::int64_t num_rows, const PackedMatrix& gate,
+                        const PackedMatrix& up, void* h) {
+  const PackedRows rows(path, x, num_rows, gate.shape);
+  const std::size_t h_row_bytes = static_cast<std::size_t>(gate.shape.num_columns) * path.result_bytes,
+                    panel_bytes = kColumns * path.result_bytes;
+  for_each_run(path, rows, gate.shape, [&](PanelProduct& product, Range panels) {
+    thread_local AlignedBuffer buffer;
+    const auto n = static_cast<std::size_t>(product.num_sums()),
+               gates_elems = n * static_cast<std::size_t>(panels.size());
+    buffer.reserve(gates_elems * sizeof(float) + n * path.result_bytes);
+    auto* gates = buffer.as<float>();
+    std::byte* results = buffer.data() + gates_elems * sizeof(float);
+    for (std::int64_t panel = panels.begin; panel < panels.end; ++panel)
+      std::memcpy(gates + (panel - panels.begin) * product.num_sums(), product(gate, panel),
+                  n * sizeof(float));
+
+    for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      path.gated_gelu(gates + (panel - panels.begin) * product.num_sums(), product(up, panel),
+                      product.num_sums(), results);
+      auto* to = static_cast<std::byte*>(h) + static_cast<std::size_t>(product.first_row()) * h_row_bytes +
+                 static_cast<std::size_t>(panel) * panel_bytes;
+      for (std::size_t row = 0; row < static_cast<std::size_t>(product.num_rows()); ++row)
+        std::memcpy(to + row * h_row_bytes, results + row * panel_bytes,
+                    columns(gate.shape, panel) * path.result_bytes);
+    }
+  });
+}
+
 }  // namespace
 
-void gemm(const Path& path, const void* x, std::int64_t x_stride, std::int64_t num_rows,
-          const PackedMatrix& w, float* y, std::int64_t y_stride) {
+void gemm(const Path& path, const void* x, std::int64_t num_rows, const PackedMatrix& w, float* y,
+          std::int64_t y_stride) {
   if (num_rows == 0) return;
-  const PackedRows rows(path, x, x_stride, num_rows, w.shape);
+  const PackedRows rows(path, x, num_rows, w.shape);
   for_each_run(path, rows, w.shape, [&](PanelProduct& product, Range panels) {
     for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
       const float* sums = product(w, panel);
@@ -186,32 +244,16 @@ void gemm(const Path& path, const void* x, std::int64_t x_stride, std::int64_t n
   });
 }
 
-void gated_gelu(const Path& path, const void* x, std::int64_t x_stride, std::int64_t num_rows,
-                const PackedMatrix& gate, const PackedMatrix& up, void* h, std::int64_t h_stride) {
+void gated_gelu(const Path& path, const void* x, std::int64_t num_rows, const PackedMatrix& gate,
+                const PackedMatrix& up, std::int64_t num_leaves, void* h) {
   if (num_rows == 0) return;
-  const PackedRows rows(path, x, x_stride, num_rows, gate.shape);
-  for_each_run(path, rows, gate.shape, [&](PanelProduct& product, Range panels) {
-    thread_local AlignedBuffer buffer;
-    const auto n = static_cast<std::size_t>(product.num_sums()),
-               gates_elems = n * static_cast<std::size_t>(panels.size());
-    buffer.reserve(gates_elems * sizeof(float) + n * path.act_bytes);
-    auto* gates = buffer.as<float>();
-    std::byte* rounded = buffer.data() + gates_elems * sizeof(float);
-    for (std::int64_t panel = panels.begin; panel < panels.end; ++panel)
-      std::memcpy(gates + (panel - panels.begin) * product.num_sums(), product(gate, panel),
-                  n * sizeof(float));
-
-    for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
-      path.gated_gelu(gates + (panel - panels.begin) * product.num_sums(), product(up, panel),
-                      product.num_sums(), rounded);
-      auto* to = static_cast<std::byte*>(h) +
-                 static_cast<std::size_t>(product.first_row() * h_stride + panel * kColumns) * path.act_bytes;
-      for (std::int64_t row = 0; row < product.num_rows(); ++row)
-        std::memcpy(to + static_cast<std::size_t>(row * h_stride) * path.act_bytes,
-                    rounded + static_cast<std::size_t>(row * kColumns) * path.act_bytes,
-                    columns(gate.shape, panel) * path.act_bytes);
-    }
-  });
+  if (!path.quantise) return gated_gelu_results(path, x, num_rows, gate, up, h);
+  // A leaf's scale is known when all of its columns are.
+  thread_local AlignedBuffer buffer;
+  buffer.reserve(static_cast<std::size_t>(num_rows * gate.shape.num_columns) * sizeof(float));
+  auto* unrounded = buffer.as<float>();
+  gated_gelu_results(path, x, num_rows, gate, up, unrounded);
+  to_input(path, unrounded, num_rows, gate.shape.num_columns, num_leaves, h);
 }
 
 }  // namespace moesaic::cpu

@@ -181,26 +181,33 @@ void values(int queries, const void* p, const void* page, int64_t value_stride, 
   kTiles[queries - 1](static_cast<const F32Pair*>(p), static_cast<const __m256i*>(page), value_stride, out);
 }
 
-}  // namespace
+constexpr Product kWeights = {.quantised = false,
+                              .step_inputs = 2,
+                              .step_bytes = sizeof(F32Pair),
+                              .line_bytes = 4 * kColumns,
+                              .tile_rows = kRows,
+                              .direct_rows = kDirectRows,
+                              .make_steps = make_pairs<Bf16Act, F32Pair>,
+                              .expand = expand<Int8Weights>,
+                              .tile = tile,
+                              .direct = direct<Int8Weights>,
+                              .scale_leaf = scale_leaf};
 
-const Path kAvx2Path = {.act_bytes = 2,
+constexpr Product kHead = with_activations(kWeights, expand<Bf16Weights>, direct<Bf16Weights>);
+
+constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(F32Pair),
-                        .line_bytes = 4 * kColumns,
-                        .tile_rows = kRows,
-                        .direct_rows = kDirectRows,
                         .tile_queries = kRows,
-                        .make_pairs = make_pairs<Bf16Act, F32Pair>,
-                        .expand_int8 = expand<Int8Weights>,
-                        .expand_act = expand<Bf16Weights>,
-                        .tile = tile,
-                        .direct_int8 = direct<Int8Weights>,
-                        .direct_act = direct<Bf16Weights>,
-                        .scale_leaf = scale_leaf,
+                        .weights = &kWeights,
+                        .head = &kHead,
+                        .result_bytes = 2,
+                        .quantise = nullptr,
                         .add_left = add_left,
                         .gated_gelu = gated_gelu<Bf16Act>,
+                        .make_pairs = make_pairs<Bf16Act, F32Pair>,
                         .write_kv = write_kv_bf16,
                         .scores = scores,
-                        .weights = weights<Bf16Act, F32Pair>,
+                        .weights_of_keys = weights<Bf16Act, F32Pair>,
                         .values = values,
                         .finish_head = finish_head<Bf16Act>,
                         .rms_norm = rms_norm,
@@ -208,5 +215,10 @@ const Path kAvx2Path = {.act_bytes = 2,
                         .from_activation = from_activation<Bf16Act>,
                         .rope = rope,
                         .router_logits = router_logits};
+
+}  // namespace
+
+const Path kAvx2Path = kPath;
+const Path kAvx2Int8Path = with_int8_inputs(kPath, kAvx2Int8);
 
 }  // namespace moesaic::cpu

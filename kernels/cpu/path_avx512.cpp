@@ -226,33 +226,45 @@ void values(int queries, const void* p, const void* page, int64_t value_stride, 
                       out);
 }
 
+constexpr Product kWeights = {.quantised = false,
+                              .step_inputs = 2,
+                              .step_bytes = sizeof(Bf16Pair),
+                              .line_bytes = 4 * kColumns,
+                              .tile_rows = kRows,
+                              .direct_rows = kDirectRows,
+                              .make_steps = make_pairs<Bf16Act, Bf16Pair>,
+                              .expand = expand<Int8Weights>,
+                              .tile = tile,
+                              .direct = direct<Int8Weights>,
+                              .scale_leaf = scale_leaf};
+
+constexpr Product kHead = with_activations(kWeights, expand<Bf16Weights>, direct<Bf16Weights>);
+
+constexpr Path kPath = {.act_bytes = 2,
+                        .pair_bytes = sizeof(Bf16Pair),
+                        .tile_queries = kQueries,
+                        .weights = &kWeights,
+                        .head = &kHead,
+                        .result_bytes = 2,
+                        .quantise = nullptr,
+                        .add_left = add_left,
+                        .gated_gelu = gated_gelu<Bf16Act>,
+                        .make_pairs = make_pairs<Bf16Act, Bf16Pair>,
+                        .write_kv = write_kv_bf16,
+                        .scores = scores,
+                        .weights_of_keys = weights<Bf16Act, Bf16Pair>,
+                        .values = values,
+                        .finish_head = finish_head<Bf16Act>,
+                        .rms_norm = rms_norm,
+                        .to_activation = to_activation<Bf16Act>,
+                        .from_activation = from_activation<Bf16Act>,
+                        .rope = rope,
+                        .router_logits = router_logits};
+
 }  // namespace
 
-const Path kAvx512Path = {.act_bytes = 2,
-                          .pair_bytes = sizeof(Bf16Pair),
-                          .line_bytes = 4 * kColumns,
-                          .tile_rows = kRows,
-                          .direct_rows = kDirectRows,
-                          .tile_queries = kQueries,
-                          .make_pairs = make_pairs<Bf16Act, Bf16Pair>,
-                          .expand_int8 = expand<Int8Weights>,
-                          .expand_act = expand<Bf16Weights>,
-                          .tile = tile,
-                          .direct_int8 = direct<Int8Weights>,
-                          .direct_act = direct<Bf16Weights>,
-                          .scale_leaf = scale_leaf,
-                          .add_left = add_left,
-                          .gated_gelu = gated_gelu<Bf16Act>,
-                          .write_kv = write_kv_bf16,
-                          .scores = scores,
-                          .weights = weights<Bf16Act, Bf16Pair>,
-                          .values = values,
-                          .finish_head = finish_head<Bf16Act>,
-                          .rms_norm = rms_norm,
-                          .to_activation = to_activation<Bf16Act>,
-                          .from_activation = from_activation<Bf16Act>,
-                          .rope = rope,
-                          .router_logits = router_logits};
+const Path kAvx512Path = kPath;
+const Path kAvx512Int8Path = with_int8_inputs(kPath, kAvx512Int8);
 
 void vdpbf16ps(const std::uint16_t* a, const std::uint16_t* b, float* acc) {
   __m512 sum = _mm512_loadu_ps(acc);

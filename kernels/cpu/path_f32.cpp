@@ -70,26 +70,35 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
   }
 }
 
+constexpr Product kWeights = {.quantised = false,
+                              .step_inputs = 2,
+                              .step_bytes = sizeof(F32Pair),
+                              .line_bytes = 8 * kColumns,
+                              .tile_rows = 4,
+                              .direct_rows = 0,
+                              .make_steps = make_pairs<F32Act, F32Pair>,
+                              .expand = expand<std::int8_t>,
+                              .tile = tile,
+                              .direct = nullptr,
+                              .scale_leaf = scale_leaf};
+
+constexpr Product kHead = with_activations(kWeights, expand<float>, nullptr);
+
 }  // namespace
 
 const Path kF32Path = {.act_bytes = 4,
                        .pair_bytes = sizeof(F32Pair),
-                       .line_bytes = 8 * kColumns,
-                       .tile_rows = 4,
-                       .direct_rows = 0,
                        .tile_queries = 4,
-                       .make_pairs = make_pairs<F32Act, F32Pair>,
-                       .expand_int8 = expand<std::int8_t>,
-                       .expand_act = expand<float>,
-                       .tile = tile,
-                       .direct_int8 = nullptr,
-                       .direct_act = nullptr,
-                       .scale_leaf = scale_leaf,
+                       .weights = &kWeights,
+                       .head = &kHead,
+                       .result_bytes = 4,
+                       .quantise = nullptr,
                        .add_left = add_left,
                        .gated_gelu = gated_gelu<F32Act>,
+                       .make_pairs = make_pairs<F32Act, F32Pair>,
                        .write_kv = write_kv,
                        .scores = scores,
-                       .weights = weights<F32Act, F32Pair>,
+                       .weights_of_keys = weights<F32Act, F32Pair>,
                        .values = values,
                        .finish_head = finish_head<F32Act>,
                        .rms_norm = rms_norm,

@@ -71,32 +71,44 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
   }
 }
 
+constexpr Product kWeights = {.quantised = false,
+                              .step_inputs = 2,
+                              .step_bytes = sizeof(F32Pair),
+                              .line_bytes = 4 * kColumns,
+                              .tile_rows = 4,
+                              .direct_rows = 0,
+                              .make_steps = make_pairs<Bf16Act, F32Pair>,
+                              .expand = expand_int8,
+                              .tile = tile,
+                              .direct = nullptr,
+                              .scale_leaf = scale_leaf};
+
+constexpr Product kHead = with_activations(kWeights, expand_bf16, nullptr);
+
+constexpr Path kPath = {.act_bytes = 2,
+                        .pair_bytes = sizeof(F32Pair),
+                        .tile_queries = 4,
+                        .weights = &kWeights,
+                        .head = &kHead,
+                        .result_bytes = 2,
+                        .quantise = nullptr,
+                        .add_left = add_left,
+                        .gated_gelu = gated_gelu<Bf16Act>,
+                        .make_pairs = make_pairs<Bf16Act, F32Pair>,
+                        .write_kv = write_kv_bf16,
+                        .scores = scores,
+                        .weights_of_keys = weights<Bf16Act, F32Pair>,
+                        .values = values,
+                        .finish_head = finish_head<Bf16Act>,
+                        .rms_norm = rms_norm,
+                        .to_activation = to_activation<Bf16Act>,
+                        .from_activation = from_activation<Bf16Act>,
+                        .rope = rope,
+                        .router_logits = router_logits};
+
 }  // namespace
 
-const Path kPortablePath = {.act_bytes = 2,
-                            .pair_bytes = sizeof(F32Pair),
-                            .line_bytes = 4 * kColumns,
-                            .tile_rows = 4,
-                            .direct_rows = 0,
-                            .tile_queries = 4,
-                            .make_pairs = make_pairs<Bf16Act, F32Pair>,
-                            .expand_int8 = expand_int8,
-                            .expand_act = expand_bf16,
-                            .tile = tile,
-                            .direct_int8 = nullptr,
-                            .direct_act = nullptr,
-                            .scale_leaf = scale_leaf,
-                            .add_left = add_left,
-                            .gated_gelu = gated_gelu<Bf16Act>,
-                            .write_kv = write_kv_bf16,
-                            .scores = scores,
-                            .weights = weights<Bf16Act, F32Pair>,
-                            .values = values,
-                            .finish_head = finish_head<Bf16Act>,
-                            .rms_norm = rms_norm,
-                            .to_activation = to_activation<Bf16Act>,
-                            .from_activation = from_activation<Bf16Act>,
-                            .rope = rope,
-                            .router_logits = router_logits};
+const Path kPortablePath = kPath;
+const Path kPortableInt8Path = with_int8_inputs(kPath, kPortableInt8);
 
 }  // namespace moesaic::cpu

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "drivers.hpp"
 
@@ -30,6 +31,22 @@ void to_activation(const Path& path, const float* x, std::int64_t n, void* y) {
     path.to_activation(x + first, count,
                        static_cast<std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes);
   });
+}
+
+void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width,
+              std::int64_t num_leaves, void* y) {
+  if (!path.quantise) return to_activation(path, x, num_rows * width, y);
+  const GemmInput input{Numerics::kW8A8, width, num_leaves};
+  const std::int64_t leaf_size = width / num_leaves;
+#pragma omp parallel for collapse(2) if (num_rows * width > kSmall_elems)
+  for (std::int64_t row = 0; row < num_rows; ++row)
+    for (std::int64_t leaf = 0; leaf < num_leaves; ++leaf) {
+      auto* to = static_cast<std::int8_t*>(y) + static_cast<std::size_t>(row) * input.row_bytes();
+      auto* scales = reinterpret_cast<LeafScale*>(to + input.scales_offset_bytes());
+      path.quantise(x + row * width + leaf * leaf_size, leaf_size, to + leaf * leaf_size, scales + leaf);
+      if (leaf == 0)
+        std::memset(to + width, 0, input.scales_offset_bytes() - static_cast<std::size_t>(width));
+    }
 }
 
 void from_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x) {

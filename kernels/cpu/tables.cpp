@@ -19,6 +19,7 @@ constexpr ops::Kernels kernels_of(ops::Isa isa, Numerics numerics) {
           .numerics = numerics,
           .gemm = Bind<path, gemm>::call,
           .gated_gelu = Bind<path, gated_gelu>::call,
+          .to_input = Bind<path, to_input>::call,
           .rms_norm = Bind<path, rms_norm>::call,
           .to_activation = Bind<path, to_activation>::call,
           .from_activation = Bind<path, from_activation>::call,
@@ -31,6 +32,9 @@ constexpr ops::Kernels kernels_of(ops::Isa isa, Numerics numerics) {
 constexpr ops::Kernels kW8A16[] = {kernels_of<kPortablePath>(ops::Isa::kPortable, Numerics::kW8A16),
                                    kernels_of<kAvx2Path>(ops::Isa::kAvx2, Numerics::kW8A16),
                                    kernels_of<kAvx512Path>(ops::Isa::kAvx512, Numerics::kW8A16)};
+constexpr ops::Kernels kW8A8[] = {kernels_of<kPortableInt8Path>(ops::Isa::kPortable, Numerics::kW8A8),
+                                  kernels_of<kAvx2Int8Path>(ops::Isa::kAvx2, Numerics::kW8A8),
+                                  kernels_of<kAvx512Int8Path>(ops::Isa::kAvx512, Numerics::kW8A8)};
 /// f32 mode has one implementation for all.
 constexpr ops::Kernels kF32[] = {kernels_of<kF32Path>(ops::Isa::kPortable, Numerics::kF32),
                                  kernels_of<kF32Path>(ops::Isa::kAvx2, Numerics::kF32),
@@ -39,7 +43,8 @@ constexpr ops::Kernels kF32[] = {kernels_of<kF32Path>(ops::Isa::kPortable, Numer
 }  // namespace
 
 const ops::Kernels& table(ops::Isa isa, Numerics numerics) {
-  return (numerics == Numerics::kF32 ? kF32 : kW8A16)[static_cast<std::size_t>(isa)];
+  const ops::Kernels* const modes[] = {kF32, kW8A16, kW8A8};
+  return modes[static_cast<std::size_t>(numerics)][static_cast<std::size_t>(isa)];
 }
 
 }  // namespace moesaic::cpu

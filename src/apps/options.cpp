@@ -91,11 +91,11 @@ po::options_description model_options(ModelOptions& options) {
   po::options_description description("model");
   description.add_options()
       ("model", po::value(&options.store)->required(), "the store (moesaic convert makes one)")
-      ("numerics", choice("numerics", "f32 or w8a16", "w8a16", [&](const std::string& word) {
+      ("numerics", choice("numerics", kNumericsOptions, "w8a16", [&](const std::string& word) {
          const auto numerics = numerics_from(word);
          if (numerics) options.numerics = *numerics;
          return numerics.has_value();
-       }), "f32: exact reference; w8a16: bf16 activations")
+       }), "f32: exact reference; w8a16: bf16 activations; w8a8: inputs of int8 weights as int8, faster and coarser")
       ("isa", po::value(&options.isa)->default_value("auto"), isa_help.c_str())
       ("threads", ranged(&options.num_threads, "threads", 0, 4096)->default_value(0),
        "threads of each rank; 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK or the rank's share of the node")
@@ -117,13 +117,14 @@ po::options_description run_options(std::int64_t& prefill_chunk) {
 }
 
 po::options_description sampling_options(SamplingOptions& options) {
-  constexpr float kLargest = 1e6f, kSmallest = 1e-6f;
+  static constexpr float kLargest = 1e6f, kSmallest = 1e-6f;
   po::options_description description("sampling, applied in this order");
   description.add_options()
       ("repetition-penalty", ranged(&options.repetition_penalty, "repetition-penalty", kSmallest, kLargest)->default_value(1),
        "positive logits / r, negative * r, for tokens already seen")
       ("temperature", po::value(&options.temperature)->default_value(0)->notifier([](float value) {
-         if (value != 0) require_range("temperature", value, kSmallest, kLargest);
+         if (value != 0 && !(value >= kSmallest && value <= kLargest))
+           fail("--temperature is {}, expected 0, or {} to {}", value, kSmallest, kLargest);
        }), "0: always the likeliest token; else 1e-6 to 1e6")
       ("top-k", ranged(&options.top_k, "top-k", 0, std::numeric_limits<int>::max())->default_value(0),
        "keep the k likeliest tokens; 0: all")

@@ -99,7 +99,7 @@ int run_plan(const std::vector<std::string>& arguments) {
   options.add_options()
       ("model", po::value(&store)->required(), "the store")
       ("ranks", ranged(&model.layout.ranks, "ranks", 1, 1 << 20)->required(), "MPI ranks of the job")
-      ("numerics", po::value(&numerics_word)->default_value("w8a16"), "f32 or w8a16")
+      ("numerics", po::value(&numerics_word)->default_value("w8a16"), kNumericsOptions)
       ("sequences", ranged(&workload.num_sequences, "sequences", std::int64_t{1}, std::int64_t{1} << 24)->default_value(1),
        "sequences at a time")
       ("context", ranged(&workload.context, "context", std::int64_t{0}, std::int64_t{1} << 24)->default_value(0),
@@ -111,7 +111,7 @@ int run_plan(const std::vector<std::string>& arguments) {
   const auto map = parse("plan", arguments, options);
   if (map.contains("help")) return kSuccess;
   const auto numerics = numerics_from(numerics_word);
-  if (!numerics) fail("--numerics is '{}', expected f32 or w8a16", numerics_word);
+  if (!numerics) fail("--numerics is '{}', expected {}", numerics_word, kNumericsOptions);
 
   const ModelConfig config = io::StoreReader::read_index(store, io::Verify::kOff).config();
   if (workload.context == 0) workload.context = config.sequence_len;

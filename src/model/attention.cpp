@@ -27,15 +27,16 @@ void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRo
   {
     const TraceZone zone(Zone::kAttention);
     project_and_cache(w, layer, rows, gathered);
-    heads_.reserve(static_cast<std::size_t>(num_rows * heads_width) * context_.act_bytes());
-    k.attention(q_.data(), heads_width, num_rows, shape_, rows.contexts.data(), cache_.page_offset(layer), heads_.data(),
-                heads_width);
+    const std::int64_t num_leaves = w.attn_out.shape.num_leaves;
+    heads_.reserve(static_cast<std::size_t>(num_rows) * GemmInput{k.numerics, heads_width, num_leaves}.row_bytes());
+    k.attention(q_.data(), heads_width, num_rows, shape_, rows.contexts.data(), cache_.page_offset(layer), num_leaves,
+                heads_.data());
     if (context_.grid.layout().tp == 1) {
-      k.gemm(heads_.data(), heads_width, num_rows, w.attn_out, a, width);
+      k.gemm(heads_.data(), num_rows, w.attn_out, a, width);
       return;
     }
     partial_.reserve(static_cast<std::size_t>(num_rows * width) * sizeof(float));
-    k.gemm(heads_.data(), heads_width, num_rows, w.attn_out, partial_.as<float>(), width);
+    k.gemm(heads_.data(), num_rows, w.attn_out, partial_.as<float>(), width);
   }
   reduce_scatter(rows, a);
 }
@@ -52,7 +53,7 @@ void Attention::count_rows(const BatchRows& rows) {
 const std::byte* Attention::gather_rows(const BatchRows& rows, const std::byte* n) {
   if (context_.grid.layout().tp == 1) return n;
   const TraceZone zone(Zone::kGatherRows);
-  const std::size_t row_bytes = static_cast<std::size_t>(context_.config().emb_size) * context_.act_bytes();
+  const std::size_t row_bytes = context_.input_row_bytes();
   gathered_.reserve(static_cast<std::size_t>(rows.group.size()) * row_bytes);
   exchange_.all_gather(n, gathered_.data(), num_rows_by_shard_, row_bytes);
   return gathered_.data();
@@ -66,7 +67,7 @@ void Attention::project_and_cache(const LayerWeights& w, std::int64_t layer, con
   const std::int64_t stride = q_width + 2 * kv_width;
   qkv_.reserve(static_cast<std::size_t>(num_rows * stride) * sizeof(float));
   float* qkv = qkv_.as<float>();
-  k.gemm(gathered, context_.config().emb_size, num_rows, w.qkv, qkv, stride);
+  k.gemm(gathered, num_rows, w.qkv, qkv, stride);
   // q and k heads lie side by side and turn together.
   k.rope(qkv, stride, num_rows, shape_.num_q_heads() + shape_.num_kv_heads, key_size, rows.contexts.data(),
          rope_.cosines.data(), rope_.sines.data());

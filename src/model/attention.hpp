@@ -14,7 +14,7 @@ class Attention {
  public:
   Attention(StageContext& context, const RopeTable& rope, KvCache& cache);
 
-  /// n: Act (T, D), normalised; a: fp32 (T, D), complete output projection. layer: index in the stage.
+  /// n: Input (T, D), normalised; a: fp32 (T, D), complete output projection. layer: index in the stage.
   void forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const std::byte* n, float* a);
 
  private:
@@ -28,10 +28,10 @@ class Attention {
   KvCache& cache_;
   comm::RowExchange exchange_;
   ops::AttentionShape shape_;
-  AlignedBuffer gathered_;  // Act (S, D)
+  AlignedBuffer gathered_;  // Input (S, D)
   AlignedBuffer qkv_;       // fp32 (S, (h+2g)K)
   AlignedBuffer q_;         // Act (S, hK)
-  AlignedBuffer heads_;     // Act (S, hK)
+  AlignedBuffer heads_;     // Input (S, hK)
   AlignedBuffer partial_;   // fp32 (S, D): this shard's subtree of the output projection
   AlignedBuffer subtrees_;  // fp32 (shards, T, D)
   std::vector<std::int32_t> num_rows_by_shard_, num_own_from_each_;

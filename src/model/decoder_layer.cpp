@@ -18,7 +18,7 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
   const auto elems = static_cast<std::size_t>(size);
   const auto model_layer = static_cast<std::int32_t>(context_.grid.layers(context_.stage).begin + layer);
   normed_.reserve(elems * sizeof(float));
-  rounded_.reserve(elems * context_.act_bytes());
+  input_.reserve(static_cast<std::size_t>(rows.num_own()) * context_.input_row_bytes());
   block_.reserve(elems * sizeof(float));
   float* const n = normed_.as<float>();
   float* const block = block_.as<float>();
@@ -27,7 +27,7 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
     const TraceZone zone(Zone::kNorm);
     context_.kernels.rms_norm(in, scale, rows.num_own(), width, config.rms_norm_eps, n);
   };
-  const auto round = [&] { context_.kernels.to_activation(n, size, rounded_.data()); };
+  const auto round = [&] { context_.kernels.to_input(n, rows.num_own(), width, 1, input_.data()); };
   const auto add_residual = [&] {
 #pragma omp parallel for if (size > 65536)
     for (std::int64_t i = 0; i < size; ++i) x[i] += n[i];
@@ -39,7 +39,7 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
   norm(x, w.norm_attn_in);
   round();
   see(Operation::kAttnNorm, n);
-  attention_.forward(w, layer, rows, rounded_.data(), block);
+  attention_.forward(w, layer, rows, input_.data(), block);
   see(Operation::kAttn, block);
   norm(block, w.norm_attn_out);
   add_residual();
@@ -50,7 +50,7 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
   see(Operation::kMoeNorm, n);
   timed(Zone::kRouter, [&] { router_.route(n, rows.num_own(), w.router, routing_); });
   if (context_.probe) context_.probe->see_routing(model_layer, rows.batch, rows.own, routing_.experts, routing_.gates);
-  timed(Zone::kDispatch, [&] { dispatcher_->dispatch(rounded_.data(), rows.map, routing_, expert_batch_); });
+  timed(Zone::kDispatch, [&] { dispatcher_->dispatch(input_.data(), rows.map, routing_, expert_batch_); });
   timed(Zone::kExperts, [&] { experts_.run(w.experts, expert_batch_); });
   timed(Zone::kCombine, [&] { dispatcher_->combine(rows.map, routing_, expert_batch_, block); });
   see(Operation::kMoe, block);

@@ -26,7 +26,7 @@ class DecoderLayer {
   moe::Routing routing_;
   moe::ExpertBatch expert_batch_;
   AlignedBuffer normed_;   // fp32 (T, D)
-  AlignedBuffer rounded_;  // Act (T, D)
+  AlignedBuffer input_;    // Input (T, D)
   AlignedBuffer block_;    // fp32 (T, D): output of attention or of the experts
 };
 

@@ -66,7 +66,7 @@ void Embedding::embed(const BatchRows& rows, float* x) {
 void Embedding::logits(const std::byte* n, std::int64_t num_rows, float* logits) const {
   const std::int64_t columns = table_.shape.num_columns;
   if (columns == 0) return;
-  context_.kernels.gemm(n, context_.config().emb_size, num_rows, table_, logits, columns);
+  context_.kernels.gemm(n, num_rows, table_, logits, columns);
   const std::int64_t size = num_rows * columns;
   const float multiplier = context_.config().output_multiplier;
 #pragma omp parallel for if (size > 65536)

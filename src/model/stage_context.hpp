@@ -21,6 +21,8 @@ struct StageContext {
 
   const ModelConfig& config() const { return grid.config(); }
   std::size_t act_bytes() const { return size_bytes(activation_type(kernels.numerics)); }
+  /// A normalised row as it travels to attention shards and experts.
+  std::size_t input_row_bytes() const { return GemmInput{kernels.numerics, config().emb_size}.row_bytes(); }
   bool is_first() const { return stage == 0; }
   bool is_last() const { return stage == grid.num_stages() - 1; }
 };

@@ -1,5 +1,6 @@
 #include "model/weights.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <exception>
@@ -240,6 +241,10 @@ class Loader {
 }  // namespace
 
 ModelWeights load_weights(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank, Numerics numerics) {
+  const ModelConfig& c = grid.config();
+  const std::int64_t longest = std::max({c.emb_size, c.attn_size() / kNumLeaves, c.ffn_size / kNumLeaves});
+  if (numerics == Numerics::kW8A8 && longest > kMostQuantisedInputs)
+    fail("--numerics w8a8: sums of {} inputs may not fit in 32 bits, at most {} do; use w8a16", longest, kMostQuantisedInputs);
   return Loader(store, grid, rank, numerics).load();
 }
 

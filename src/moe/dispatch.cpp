@@ -31,8 +31,9 @@ class AlltoallvDispatcher final : public Dispatcher {
         me_(me),
         exchange_(stage),
         kernels_(kernels),
-        act_bytes_(static_cast<std::size_t>(grid.config().emb_size) * size_bytes(activation_type(kernels.numerics))),
-        term_bytes_(grid.layout().etp == 1 ? act_bytes_ : static_cast<std::size_t>(grid.config().emb_size) * sizeof(float)) {}
+        row_bytes_(GemmInput{kernels.numerics, grid.config().emb_size}.row_bytes()),
+        term_bytes_(static_cast<std::size_t>(grid.config().emb_size) *
+                    (grid.layout().etp == 1 ? size_bytes(activation_type(kernels.numerics)) : sizeof(float))) {}
 
   void dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch) override {
     gather_routing(rows, routing);
@@ -41,14 +42,14 @@ class AlltoallvDispatcher final : public Dispatcher {
 
     const std::byte* received = n;  // alone in the stage, a rank sends itself all of its rows
     if (grid_.ranks_per_stage() > 1) {
-      send_.reserve(plan.send_rows.size() * act_bytes_);
-      recv_.reserve(sum(plan.num_recv_rows) * act_bytes_);
-      gather_rows(n, plan.send_rows, act_bytes_, send_.data());
-      exchange_.all_to_all(send_.data(), plan.num_send_rows, recv_.data(), plan.num_recv_rows, act_bytes_);
+      send_.reserve(plan.send_rows.size() * row_bytes_);
+      recv_.reserve(sum(plan.num_recv_rows) * row_bytes_);
+      gather_rows(n, plan.send_rows, row_bytes_, send_.data());
+      exchange_.all_to_all(send_.data(), plan.num_send_rows, recv_.data(), plan.num_recv_rows, row_bytes_);
       received = recv_.data();
     }
-    batch.rows.reserve(plan.expert_rows.size() * act_bytes_);
-    gather_rows(received, plan.expert_rows, act_bytes_, batch.rows.data());
+    batch.rows.reserve(plan.expert_rows.size() * row_bytes_);
+    gather_rows(received, plan.expert_rows, row_bytes_, batch.rows.data());
   }
 
   void combine(const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch, float* m) override {
@@ -84,7 +85,7 @@ class AlltoallvDispatcher final : public Dispatcher {
   plan::StageRank me_;
   comm::RowExchange exchange_;
   const ops::Kernels& kernels_;
-  std::size_t act_bytes_, term_bytes_;
+  std::size_t row_bytes_, term_bytes_;
   AlignedBuffer send_, recv_;
   std::vector<std::int32_t> stage_experts_, num_rows_;
 };

@@ -15,7 +15,7 @@ class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
 
-  /// n: Act (own rows, D). Fills batch.plan and batch.rows.
+  /// n: Input (own rows, D). Fills batch.plan and batch.rows.
   virtual void dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch) = 0;
 
   /// m(own rows, D) fp32 = sum over the row's experts, in the fixed tree, of gate * (complete expert output, rounded to

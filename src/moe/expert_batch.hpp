@@ -11,7 +11,7 @@ namespace moesaic::moe {
 /// The rows that a rank's experts work on, grouped by local expert, and what they make of them.
 struct ExpertBatch {
   plan::DispatchPlan plan;
-  AlignedBuffer rows;     ///< Act (terms, D): inputs
+  AlignedBuffer rows;     ///< Input (terms, D)
   AlignedBuffer outputs;  ///< (terms, D): each expert's complete output (Act) when it is not sliced, else this slice's
                           ///< subtree of the leaf sums (fp32)
 

@@ -25,7 +25,7 @@ class Experts {
  private:
   const plan::Grid& grid_;
   const ops::Kernels& kernels_;
-  AlignedBuffer hidden_;  // Act (rows of an expert, slice)
+  AlignedBuffer hidden_;  // Input (rows of an expert, slice)
   AlignedBuffer sums_;    // fp32 (rows of an expert, D)
 };
 

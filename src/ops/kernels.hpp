@@ -5,14 +5,15 @@
 #include <string>
 #include <string_view>
 
+#include "config/gemm_input.hpp"
 #include "config/kv_page.hpp"
-#include "config/numerics.hpp"
 #include "ops/packed_matrix.hpp"
 
 /// The one list of signatures of the CPU kernels. Every instruction path (kernels/cpu) fills in one `Kernels` for each
 /// numeric mode; all paths of a mode give the same bits, for any number of rows in a call and any number of threads.
 /// The arithmetic (orders, rounding points) is defined in docs/numerics.md. Rows are contiguous unless a stride is given;
-/// `Act` in a comment stands for the activation type of the mode (float or Bf16), passed as void*.
+/// `Act` in a comment stands for the activation type of the mode (float or Bf16), `Input` for a row of inputs of int8 weights
+/// (GemmInput: Act, or int8 with scales); both are passed as void*.
 namespace moesaic::ops {
 
 enum class Isa : std::uint8_t { kPortable, kAvx2, kAvx512 };
@@ -47,13 +48,16 @@ struct Kernels {
   Numerics numerics = Numerics::kF32;
 
   /// y(rows, columns) = leaf tree over l of scale(l, column) * sum over inputs of leaf l of x(row, input) * W(input, column).
-  /// x: Act, row stride x_stride elements. W: int8, or the activation type (the head). y: row stride y_stride elements.
-  void (*gemm)(const void* x, std::int64_t x_stride, std::int64_t num_rows, const PackedMatrix& w, float* y,
-               std::int64_t y_stride);
+  /// W: int8, x: Input, with W's leaves; or W: Act (the head), x: Act. y: row stride y_stride elements.
+  void (*gemm)(const void* x, std::int64_t num_rows, const PackedMatrix& w, float* y, std::int64_t y_stride);
 
-  /// h(rows, columns) Act = round(gelu(x.gate) * (x.up)); gate and up: int8, one leaf each, same shape.
-  void (*gated_gelu)(const void* x, std::int64_t x_stride, std::int64_t num_rows, const PackedMatrix& gate,
-                     const PackedMatrix& up, void* h, std::int64_t h_stride);
+  /// h(rows, columns) Input, with num_leaves leaves = gelu(x.gate) * (x.up); x: Input; gate and up: int8, one leaf each, same
+  /// shape.
+  void (*gated_gelu)(const void* x, std::int64_t num_rows, const PackedMatrix& gate, const PackedMatrix& up,
+                     std::int64_t num_leaves, void* h);
+
+  /// y(rows, width) Input, with num_leaves leaves = x, rounded or quantised; a copy in f32 mode.
+  void (*to_input)(const float* x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves, void* y);
 
   /// y(rows, width) = x * (1 / sqrt(mean(x^2) + eps)) * scale(width), fp32.
   void (*rms_norm)(const float* x, const float* scale, std::int64_t num_rows, std::int64_t width, float eps,
@@ -78,10 +82,10 @@ struct Kernels {
   void (*write_kv)(const float* k, const float* v, std::int64_t stride, std::int64_t num_rows,
                    const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset);
 
-  /// out(rows, q heads, K) Act = softmax(capped scores of q with the keys at positions 0 ... row's) . values.
-  /// q: Act (rows, q heads, K), row stride q_stride elements. Every key must have been written before.
+  /// out(rows, q heads, K) Input, with num_leaves leaves = softmax(capped scores of q with the keys at positions 0 ... row's) .
+  /// values. q: Act (rows, q heads, K), row stride q_stride elements. Every key must have been written before.
   void (*attention)(const void* q, std::int64_t q_stride, std::int64_t num_rows, const AttentionShape& shape,
-                    const RowContext* rows, std::int64_t page_offset, void* out, std::int64_t out_stride);
+                    const RowContext* rows, std::int64_t page_offset, std::int64_t num_leaves, void* out);
 };
 
 /// Whether this processor (and, for AVX-512, a check of vdpbf16ps against its definition on 1,000 cases) can run a path.

@@ -8,6 +8,9 @@ namespace moesaic::plan {
 namespace {
 
 std::int64_t activation_bytes(Numerics numerics) { return static_cast<std::int64_t>(size_bytes(activation_type(numerics))); }
+std::int64_t input_bytes(Numerics numerics, std::int64_t width, std::int64_t leaves = 1) {
+  return static_cast<std::int64_t>(GemmInput{numerics, width, leaves}.row_bytes());
+}
 
 /// int8 matrix of one layer with its fp32 scales: `leaves` leaves share the input axis.
 std::int64_t matrix_bytes(std::int64_t inputs, std::int64_t outputs, std::int64_t leaves) {
@@ -36,18 +39,19 @@ double none_chosen(std::int64_t n, std::int64_t k, std::int64_t active) {
 }
 
 /// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same probability.
-double layer_traffic(const Grid& grid, StageRank from, StageRank to, double act_bytes) {
+double layer_traffic(const Grid& grid, StageRank from, StageRank to, Numerics numerics) {
   const ModelConfig& c = grid.config();
   const double width = static_cast<double>(c.emb_size);
   const double owned = 1.0 / grid.ranks_per_stage();
+  const double row_bytes = static_cast<double>(input_bytes(numerics, c.emb_size));
   double bytes = 0;
   if (grid.group(from) == grid.group(to))
-    bytes += owned * width * (act_bytes + static_cast<double>(sizeof(float)));  // gather, reduce-scatter
+    bytes += owned * (row_bytes + width * static_cast<double>(sizeof(float)));  // gather, reduce-scatter
   const auto num_experts = [&](StageRank rank) { return grid.experts(grid.subset(rank)).size(); };
   const double reached = 1 - none_chosen(c.num_experts, num_experts(to), c.num_selected_experts);
-  bytes += owned * reached * width * act_bytes;  // dispatch
+  bytes += owned * reached * row_bytes;  // dispatch
   const double terms = static_cast<double>(c.num_selected_experts * num_experts(from)) / static_cast<double>(c.num_experts);
-  const double term_bytes = grid.layout().etp == 1 ? act_bytes : static_cast<double>(sizeof(float));
+  const double term_bytes = static_cast<double>(grid.layout().etp == 1 ? size_bytes(activation_type(numerics)) : sizeof(float));
   bytes += owned * terms * width * term_bytes;  // combine
   bytes += owned * static_cast<double>(c.num_selected_experts * static_cast<std::int64_t>(sizeof(std::int32_t)));
   return bytes;
@@ -83,8 +87,14 @@ Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const W
   const std::int64_t terms = (workload.batch_rows * c.num_selected_experts + grid.layout().ep - 1) / grid.layout().ep;
   const std::int64_t slice =
       c.ffn_size / kNumLeaves * grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))].size();
-  const std::int64_t attention = group * (c.emb_size * (act + kFloat) + heads * c.key_size * ((c.q_per_kv() + 2) * kFloat + 2 * c.q_per_kv() * act));
-  const std::int64_t experts = terms * (c.emb_size * (2 * act + 2 * kFloat) + slice * act) +
+  // Quantised results are fp32 before they are that.
+  const std::int64_t unrounded = GemmInput{numerics}.quantised() ? kFloat : 0;
+  const std::int64_t input = input_bytes(numerics, c.emb_size), q_width = heads * c.q_per_kv() * c.key_size;
+  const std::int64_t heads_out = input_bytes(numerics, q_width, kNumLeaves) + q_width * unrounded;
+  const std::int64_t hidden = input_bytes(numerics, slice, kNumLeaves) + slice * unrounded;
+  const std::int64_t attention = group * (input + c.emb_size * kFloat + (q_width + 2 * heads * c.key_size) * kFloat +
+                                          q_width * act + heads_out);
+  const std::int64_t experts = terms * (2 * input + c.emb_size * 2 * kFloat + hidden) +
                                own * c.num_selected_experts * grid.layout().etp * c.emb_size * kFloat;
   f.buffer_bytes = attention + experts + own * c.emb_size * 4 * kFloat + c.sequence_len * c.key_size * kFloat;
   if (last) f.buffer_bytes += workload.num_sequences * grid.vocabulary(local).size() * kFloat;
@@ -105,7 +115,7 @@ std::vector<Link> links(const Grid& grid, Numerics numerics) {
         double bytes = 0;
         const double vocabulary_share = static_cast<double>(grid.vocabulary(from).size()) / static_cast<double>(c.vocab_size);
         if (i != j) {
-          bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, from, to, act);
+          bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, from, to, numerics);
           if (stage == 0) bytes += vocabulary_share / stage_ranks * width * act;
           if (stage == grid.num_stages() - 1) bytes += width * act / stage_ranks;
         }

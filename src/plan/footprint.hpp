@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "config/numerics.hpp"
+#include "config/gemm_input.hpp"
 #include "plan/grid.hpp"
 
 namespace moesaic::plan {

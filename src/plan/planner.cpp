@@ -137,7 +137,7 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics 
   const double active = static_cast<double>(config.num_selected_experts);
   const double busiest = std::max(active / layout.ep, std::min(active, 1 + (active - 1) / layout.ep));
   const double read_ms = (attention_bytes + busiest * expert_bytes) / kRead_bytes_per_ms;
-  const double row_bytes = width * static_cast<double>(size_bytes(activation_type(numerics)));
+  const double row_bytes = static_cast<double>(GemmInput{numerics, config.emb_size}.row_bytes());
   const double attention_ms =
       layout.tp == 1 ? 0 : 2 * (layout.tp - 1) * kMessage_ms + (row_bytes + 4 * width) / kWire_bytes_per_ms;
   const int stage = grid.ranks_per_stage();

@@ -17,6 +17,8 @@ struct Case {
   std::vector<RowContext> rows;
   static constexpr std::int64_t kPageOffset = 128;
 
+  /// The results: heads side by side, in parts that need not be heads.
+  GemmInput form() const { return {numerics, q_stride(), q_stride() % 8 == 0 ? 4 : 2}; }
   std::int64_t k_stride() const { return shape.num_kv_heads * shape.page.key_size; }
   std::int64_t q_stride() const { return shape.num_q_heads() * shape.page.key_size; }
 };
@@ -73,27 +75,30 @@ class AttentionTest : public KernelTest {
     GetParam().kernels().write_kv(c.k.data() + first * c.k_stride(), c.v.data() + first * c.k_stride(),
                                   c.k_stride(), count, c.shape, c.rows.data() + first, Case::kPageOffset);
   }
-  void attend(const Case& c, std::int64_t first, std::int64_t count, Activations& out) {
+  void attend(const Case& c, std::int64_t first, std::int64_t count, Inputs& out) {
     GetParam().kernels().attention(c.q.at(first * c.q_stride()), c.q_stride(), count, c.shape,
-                                   c.rows.data() + first, Case::kPageOffset, out.at(first * c.q_stride()),
-                                   c.q_stride());
+                                   c.rows.data() + first, Case::kPageOffset, c.form().num_leaves,
+                                   out.row(first));
   }
 
-  Activations expected(const Case& c) {
-    Activations out(c.numerics, static_cast<std::size_t>(c.q_stride()) * c.rows.size());
+  Inputs expected(const Case& c) {
+    Inputs out(c.form(), static_cast<std::int64_t>(c.rows.size()));
     std::int64_t first = 0;
     for (const std::int64_t length : c.lengths) {
-      for (std::int64_t position = 0; position < length; ++position)
+      for (std::int64_t position = 0; position < length; ++position) {
+        std::vector<float> heads;
         for (std::int64_t head = 0; head < c.shape.num_q_heads(); ++head)
-          one_head(c, first, position, head, out);
+          one_head(c, first, position, head, heads);
+        out.set(first + position, heads);
+      }
       first += length;
     }
     return out;
   }
 
-  /// The definition for one query; `first`: its sequence's first row.
+  /// The definition for one query, added to `out`; `first`: its sequence's first row.
   void one_head(const Case& c, std::int64_t first, std::int64_t position, std::int64_t head,
-                Activations& out) {
+                std::vector<float>& out) {
     const std::int64_t K = c.shape.page.key_size, at = (first + position) * c.q_stride() + head * K;
     const std::int64_t kv = head / c.shape.q_per_kv * K;
     const auto key = [&](const std::vector<float>& from, std::int64_t t, std::int64_t j) {
@@ -109,7 +114,8 @@ class AttentionTest : public KernelTest {
             [&](std::int64_t j) { return key(c.k, t, j); });
         const float s = qk * c.shape.multiplier;
         const float fast = exp_f32((-2.0f * c.shape.cap) / (exp_f32(s * (2.0f / c.shape.cap)) + 1.0f));
-        const float weight = c.numerics == Numerics::kF32 ? capped_weight_exact(qk, {c.shape.multiplier, c.shape.cap}) : fast;
+        const float weight =
+            c.numerics == Numerics::kF32 ? capped_weight_exact(qk, {c.shape.multiplier, c.shape.cap}) : fast;
         p[static_cast<std::size_t>(t - block * 64)] = rounded(c.numerics, weight);
       }
       sum = sum + lane_sum(p);
@@ -120,7 +126,7 @@ class AttentionTest : public KernelTest {
         total[static_cast<std::size_t>(j)] = total[static_cast<std::size_t>(j)] + pv;
       }
     }
-    for (std::int64_t j = 0; j < K; ++j) out.set(at + j, total[static_cast<std::size_t>(j)] / sum + 0.0f);
+    for (std::int64_t j = 0; j < K; ++j) out.push_back(total[static_cast<std::size_t>(j)] / sum + 0.0f);
   }
 };
 
@@ -132,7 +138,7 @@ TEST_P(AttentionTest, Shapes) {
     Case c = make(sizes.key_size, sizes.kv_heads, sizes.q_per_kv, {150, 1, 64, 7});
     const auto rows = static_cast<std::int64_t>(c.rows.size());
     write(c, 0, rows);
-    Activations out(c.numerics, static_cast<std::size_t>(rows * c.q_stride()));
+    Inputs out(c.form(), rows);
     attend(c, 0, rows, out);
     EXPECT_TRUE(out.same_bytes(expected(c))) << "K " << sizes.key_size << ", " << sizes.kv_heads
                                              << " kv heads, " << sizes.q_per_kv << " q heads each";
@@ -147,7 +153,7 @@ TEST_P(AttentionTest, Chunks) {
       omp_set_num_threads(threads);
       random.seed(42);
       Case c = make(32, 3, 3, {200});
-      Activations out(c.numerics, static_cast<std::size_t>(200 * c.q_stride()));
+      Inputs out(c.form(), 200);
       for (std::int64_t first = 0; first < 200; first += chunk) {
         write(c, first, std::min(chunk, 200 - first));
         attend(c, first, std::min(chunk, 200 - first), out);
@@ -155,7 +161,7 @@ TEST_P(AttentionTest, Chunks) {
       if (threads == 1 && chunk == 1) {
         EXPECT_TRUE(out.same_bytes(expected(c)));
       }
-      static std::vector<std::pair<Numerics, Activations>> seen;
+      static std::vector<std::pair<Numerics, Inputs>> seen;
       const auto same =
           std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == c.numerics; });
       if (same == seen.end())
@@ -168,7 +174,7 @@ TEST_P(AttentionTest, Chunks) {
 TEST_P(AttentionTest, RowsOfOneSequenceInAnyOrder) {
   Case c = make(32, 1, 2, {100, 100});
   write(c, 0, 200);
-  Activations out(c.numerics, static_cast<std::size_t>(200 * c.q_stride())), shuffled = out;
+  Inputs out(c.form(), 200), shuffled = out;
   attend(c, 0, 200, out);
   std::vector<std::int64_t> order(200);
   for (std::int64_t i = 0; i < 200; ++i) order[static_cast<std::size_t>(i)] = i;
@@ -182,9 +188,8 @@ TEST_P(AttentionTest, RowsOfOneSequenceInAnyOrder) {
   }
   attend(d, 0, 200, shuffled);
   for (std::int64_t i = 0; i < 200; ++i)
-    for (std::int64_t j = 0; j < c.q_stride(); ++j)
-      ASSERT_EQ(bits(shuffled[i * c.q_stride() + j]),
-                bits(out[order[static_cast<std::size_t>(i)] * c.q_stride() + j]));
+    ASSERT_EQ(std::memcmp(shuffled.row(i), out.row(order[static_cast<std::size_t>(i)]), c.form().row_bytes()),
+              0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, AttentionTest, testing::ValuesIn(modes()), mode_name);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -29,7 +30,8 @@ inline std::vector<Mode> modes() {
   flush_denormals();
   std::vector<Mode> list{{Isa::kPortable, Numerics::kF32}};
   for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512})
-    if (supported(isa)) list.push_back({isa, Numerics::kW8A16});
+    for (const Numerics numerics : {Numerics::kW8A16, Numerics::kW8A8})
+      if (supported(isa)) list.push_back({isa, numerics});
   return list;
 }
 inline std::string mode_name(const testing::TestParamInfo<Mode>& info) {
@@ -104,6 +106,75 @@ class Activations {
     return x;
   }
   Numerics numerics_;
+  std::vector<std::byte> data_;
+};
+
+/// Rows of GEMM inputs in memory, made from numbers by the definition.
+class Inputs {
+ public:
+  Inputs(const GemmInput& form, std::int64_t num_rows)
+      : form_(form), data_(form.row_bytes() * static_cast<std::size_t>(num_rows)) {}
+  void* data() { return data_.data(); }
+  const void* data() const { return data_.data(); }
+  const GemmInput& form() const { return form_; }
+  const void* row(std::int64_t row) const { return at(row); }
+  void* row(std::int64_t row) { return at(row); }
+  bool same_bytes(const Inputs& other) const { return data_ == other.data_; }
+
+  void set(std::int64_t row, const std::vector<float>& x) {
+    if (!form_.quantised()) {
+      Activations rounded_row(form_.numerics, x.size());
+      for (std::int64_t i = 0; i < form_.width; ++i) rounded_row.set(i, x[static_cast<std::size_t>(i)]);
+      std::memcpy(at(row), rounded_row.data(), form_.row_bytes());
+      return;
+    }
+    for (std::int64_t leaf = 0; leaf < form_.num_leaves; ++leaf) set_leaf(row, leaf, x);
+  }
+
+  /// An activation, or the integer of a quantised row.
+  float value(std::int64_t row, std::int64_t i) const {
+    if (form_.quantised()) return static_cast<float>(static_cast<std::int8_t>(at(row)[i]));
+    Activations one(form_.numerics, 1);
+    std::memcpy(one.data(), at(row) + static_cast<std::size_t>(i) * one.bytes(), one.bytes());
+    return one[0];
+  }
+  LeafScale scale(std::int64_t row, std::int64_t leaf) const {
+    LeafScale scale;
+    std::memcpy(&scale, at(row) + scale_offset(leaf), sizeof(scale));
+    return scale;
+  }
+
+ private:
+  std::byte* at(std::int64_t row) { return data_.data() + form_.row_bytes() * static_cast<std::size_t>(row); }
+  const std::byte* at(std::int64_t row) const {
+    return data_.data() + form_.row_bytes() * static_cast<std::size_t>(row);
+  }
+  std::size_t scale_offset(std::int64_t leaf) const {
+    return form_.scales_offset_bytes() + static_cast<std::size_t>(leaf) * sizeof(LeafScale);
+  }
+
+  void set_leaf(std::int64_t row, std::int64_t leaf, const std::vector<float>& x) {
+    const std::int64_t size = form_.width / form_.num_leaves, first = leaf * size;
+    float largest = 0;
+    bool finite = true;
+    for (std::int64_t i = first; i < first + size; ++i) {
+      const float magnitude = std::fabs(x[static_cast<std::size_t>(i)]);
+      finite = finite && std::isfinite(magnitude);
+      largest = std::max(largest, magnitude);
+    }
+    LeafScale scale{finite ? largest / 127.0f : NAN, 0};
+    const bool zeros = !finite || largest < 0x1p-100f;
+    if (finite && zeros) scale.scale = 0;
+    for (std::int64_t i = first; i < first + size; ++i) {
+      const float scaled = zeros ? 0.0f : x[static_cast<std::size_t>(i)] * (127.0f / largest);
+      const auto q = static_cast<std::int8_t>(std::nearbyint(scaled));
+      at(row)[i] = static_cast<std::byte>(q);
+      scale.sum += q;
+    }
+    std::memcpy(at(row) + scale_offset(leaf), &scale, sizeof(scale));
+  }
+
+  GemmInput form_;
   std::vector<std::byte> data_;
 };
 

@@ -29,6 +29,7 @@ TEST(IsaOption, UnsupportedPathsAreRefused) {
     if (supported(isa)) continue;
     EXPECT_THROW(isa_from_option(std::string(name(isa))), Error);
     EXPECT_THROW(kernels(isa, Numerics::kW8A16), Error);
+    EXPECT_THROW(kernels(isa, Numerics::kW8A8), Error);
   }
 }
 

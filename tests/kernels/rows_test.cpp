@@ -63,6 +63,37 @@ TEST_P(RowsTest, Activations) {
   }
 }
 
+TEST_P(RowsTest, Inputs) {
+  for (const std::int64_t leaves : {1, 4})
+    for (const std::int64_t leaf_size : {1, 7, 16, 531})
+      for (const std::int64_t rows : {0, 1, 3, 40}) {
+        const GemmInput form{GetParam().numerics, leaves * leaf_size, leaves};
+        ::moesaic::ops::test::Inputs y(form, rows + 1), expected = y;
+        std::memset(y.data(), 0x5a, form.row_bytes() * static_cast<std::size_t>(rows + 1));
+        std::memset(expected.row(rows), 0x5a, form.row_bytes());
+        auto x = normals(rows * form.width);
+        // Leaf by leaf: zeros, subnormals, the smallest and largest that have a scale, ties, not finite.
+        for (std::size_t leaf = 0; leaf < static_cast<std::size_t>(rows * leaves); ++leaf)
+          for (std::size_t i = leaf * static_cast<std::size_t>(leaf_size);
+               i < (leaf + 1) * static_cast<std::size_t>(leaf_size); ++i) {
+            const float tie = static_cast<float>(i % 254) - 126.5f;
+            const float kinds[] = {0.0f,
+                                   x[i] * 1e-39f,
+                                   std::copysign(0x1p-100f, x[i]),
+                                   x[i] * 1e38f,
+                                   i % 7 == 0 ? 127.0f : tie,
+                                   0x1.fffffep-101f,
+                                   i % 5 == 3 ? NAN : x[i],
+                                   i % 9 == 0 ? -INFINITY : x[i]};
+            if (leaf % 12 < std::size(kinds)) x[i] = kinds[leaf % 12];
+          }
+        GetParam().kernels().to_input(x.data(), rows, form.width, leaves, y.data());
+        for (std::int64_t row = 0; row < rows; ++row)
+          expected.set(row, {x.begin() + row * form.width, x.begin() + (row + 1) * form.width});
+        ASSERT_TRUE(y.same_bytes(expected)) << rows << " rows of " << leaves << " leaves of " << leaf_size;
+      }
+}
+
 TEST_P(RowsTest, RouterLogits) {
   for (const std::int64_t experts : {1, 4, 7, 8, 16, 19})
     for (const std::int64_t rows : {0, 1, 3, 4, 9}) {

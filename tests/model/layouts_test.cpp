@@ -102,7 +102,7 @@ TEST_P(Layouts, ASequenceAloneHasTheLogitsItHasInABatch) {
 
 INSTANTIATE_TEST_SUITE_P(Goldens, Layouts,
                          testing::Combine(testing::Values("tiny", "e16", "demo", "gqa", "wide"),
-                                          testing::Values(Numerics::kF32, Numerics::kW8A16)),
+                                          testing::Values(Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8)),
                          [](const auto& info) {
                            return std::get<0>(info.param) + "_" + std::string(name(std::get<1>(info.param)));
                          });

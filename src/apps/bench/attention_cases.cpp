@@ -61,7 +61,8 @@ struct Queries {
   std::int64_t context;
   Pages pages;
   AlignedBuffer q;    // Act (most rows, H K)
-  AlignedBuffer out;  // Act (most rows, H K)
+  GemmInput form;     // of a row of results, one leaf
+  AlignedBuffer out;  // Input (most rows, H K)
 
   Queries(const ops::Kernels& kernels, const KernelWorkload& workload, const ops::AttentionShape& heads,
           std::int64_t most_rows)
@@ -69,7 +70,8 @@ struct Queries {
         context(workload.context),
         pages(kernels, heads, workload.context, workload.memory_bytes),
         q(static_cast<std::size_t>(most_rows * width()) * act_bytes()),
-        out(q.size_bytes()) {
+        form{kernels.numerics, width()},
+        out(static_cast<std::size_t>(most_rows) * form.row_bytes()) {
     const auto values = random_floats(static_cast<std::size_t>(most_rows * width()), 9);
     kernels.to_activation(values.data(), most_rows * width(), q.data());
   }
@@ -85,7 +87,7 @@ struct Queries {
   }
   void attend(const ops::Kernels& kernels, std::int64_t num_rows, std::size_t call) {
     const auto contexts = rows(num_rows, call);
-    kernels.attention(q.data(), width(), num_rows, shape, contexts.data(), 0, out.data(), width());
+    kernels.attention(q.data(), width(), num_rows, shape, contexts.data(), 0, 1, out.data());
   }
 
   std::optional<std::string> check(const ops::Kernels& kernels, std::int64_t num_rows) {
@@ -93,13 +95,15 @@ struct Queries {
     attend(kernels, num_rows, 0);
     const std::int64_t checked = std::min(num_rows, kCheckedRows), first = num_rows - checked;
     const auto contexts = rows(num_rows, 0);
-    const std::size_t offset_bytes = static_cast<std::size_t>(first * width()) * act_bytes();
-    AlignedBuffer expected(static_cast<std::size_t>(checked * width()) * act_bytes());
+    const std::size_t q_offset_bytes = static_cast<std::size_t>(first * width()) * act_bytes(),
+                      offset_bytes = static_cast<std::size_t>(first) * form.row_bytes();
+    AlignedBuffer expected(static_cast<std::size_t>(checked) * form.row_bytes());
     ops::kernels(ops::Isa::kPortable, kernels.numerics)
-        .attention(q.data() + offset_bytes, width(), checked, shape, contexts.data() + first, 0, expected.data(),
-                   width());
-    return first_wrong({expected.data(), width(), act_bytes()}, checked,
-                       {out.data() + offset_bytes, width(), act_bytes()}, checked);
+        .attention(q.data() + q_offset_bytes, width(), checked, shape, contexts.data() + first, 0, 1, expected.data());
+    const std::size_t elem_bytes = form.quantised() ? sizeof(float) : act_bytes();  // a quantised row: words of 4 bytes
+    const auto columns = static_cast<std::int64_t>(form.row_bytes() / elem_bytes);
+    return first_wrong({expected.data(), columns, elem_bytes}, checked, {out.data() + offset_bytes, columns, elem_bytes},
+                       checked);
   }
 };
 

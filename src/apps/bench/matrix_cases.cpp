@@ -51,14 +51,14 @@ class MatrixSet {
   AlignedBuffer memory_;
 };
 
-/// Rounded activations (num_rows, width); row r is row r % kDistinctRows.
-AlignedBuffer activations(const ops::Kernels& kernels, std::int64_t num_rows, std::int64_t width) {
+/// Inputs (num_rows, width); row r is row r % kDistinctRows.
+AlignedBuffer inputs(const ops::Kernels& kernels, std::int64_t num_rows, std::int64_t width) {
   const auto values = random_floats(static_cast<std::size_t>(kDistinctRows * width), 7);
-  const std::size_t row_bytes = static_cast<std::size_t>(width) * size_bytes(activation_type(kernels.numerics));
+  const std::size_t row_bytes = GemmInput{kernels.numerics, width}.row_bytes();
   AlignedBuffer rows(static_cast<std::size_t>(num_rows) * row_bytes);
   for (std::int64_t row = 0; row < num_rows; ++row)
-    kernels.to_activation(values.data() + row % kDistinctRows * width, width,
-                          rows.data() + static_cast<std::size_t>(row) * row_bytes);
+    kernels.to_input(values.data() + row % kDistinctRows * width, 1, width, 1,
+                     rows.data() + static_cast<std::size_t>(row) * row_bytes);
   return rows;
 }
 
@@ -66,33 +66,39 @@ AlignedBuffer activations(const ops::Kernels& kernels, std::int64_t num_rows, st
 struct Product {
   bool gated;
   std::shared_ptr<const MatrixSet> weights;
-  AlignedBuffer x;         // Act (most rows, inputs)
-  AlignedBuffer y;         // fp32 or, when gated, Act (most rows, columns)
+  AlignedBuffer x;         // Input (most rows, inputs)
+  AlignedBuffer y;         // fp32 or, when gated, Input of one leaf (most rows, columns)
   AlignedBuffer expected;  // the portable path's first kDistinctRows rows with the first matrices
 
   Product(bool is_gated, std::shared_ptr<const MatrixSet> set, const ops::Kernels& kernels, std::int64_t most_rows)
       : gated(is_gated),
         weights(std::move(set)),
-        x(activations(kernels, most_rows, weights->shape().leaf_size)),
-        y(static_cast<std::size_t>(most_rows * weights->shape().num_columns) * sizeof(float)),
-        expected(static_cast<std::size_t>(kDistinctRows * weights->shape().num_columns) * sizeof(float)) {
+        x(inputs(kernels, most_rows, weights->shape().leaf_size)),
+        y(static_cast<std::size_t>(most_rows) * result_bytes(kernels)),
+        expected(static_cast<std::size_t>(kDistinctRows) * result_bytes(kernels)) {
     multiply(ops::kernels(ops::Isa::kPortable, kernels.numerics), std::min(most_rows, kDistinctRows), 0,
              expected.data());
   }
 
+  /// Of a row.
+  std::size_t result_bytes(const ops::Kernels& kernels) const {
+    const std::int64_t columns = weights->shape().num_columns;
+    return GemmInput{gated ? kernels.numerics : Numerics::kF32, columns}.row_bytes();
+  }
+
   void multiply(const ops::Kernels& kernels, std::int64_t num_rows, std::size_t call, std::byte* into) const {
-    const std::int64_t inputs = weights->shape().leaf_size, columns = weights->shape().num_columns;
     if (gated)
-      kernels.gated_gelu(x.data(), inputs, num_rows, (*weights)[2 * call], (*weights)[2 * call + 1], into, columns);
+      kernels.gated_gelu(x.data(), num_rows, (*weights)[2 * call], (*weights)[2 * call + 1], 1, into);
     else
-      kernels.gemm(x.data(), inputs, num_rows, (*weights)[call], reinterpret_cast<float*>(into), columns);
+      kernels.gemm(x.data(), num_rows, (*weights)[call], reinterpret_cast<float*>(into), weights->shape().num_columns);
   }
 
   std::optional<std::string> check(const ops::Kernels& kernels, std::int64_t num_rows) {
     std::memset(y.data(), 0xa5, y.size_bytes());
     multiply(kernels, num_rows, 0, y.data());
-    const std::size_t elem_bytes = gated ? size_bytes(activation_type(kernels.numerics)) : sizeof(float);
-    const std::int64_t columns = weights->shape().num_columns;
+    const bool rounded = gated && !GemmInput{kernels.numerics}.quantised();  // a quantised row: words of 4 bytes
+    const std::size_t elem_bytes = rounded ? size_bytes(activation_type(kernels.numerics)) : sizeof(float);
+    const auto columns = static_cast<std::int64_t>(result_bytes(kernels) / elem_bytes);
     return first_wrong({expected.data(), columns, elem_bytes}, kDistinctRows, {y.data(), columns, elem_bytes},
                        num_rows);
   }

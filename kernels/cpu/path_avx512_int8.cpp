@@ -1,0 +1,135 @@
+#include <immintrin.h>
+
+#include "elementwise.hpp"
+
+/// w8a8's products with AVX-512 VNNI: tiles of 12 rows x 32 columns, 24 accumulators; vpdpbusd does four
+/// inputs for 16 columns. It multiplies unsigned by signed bytes, so the weights are shifted by 128 (their
+/// sign bit is flipped) and scale_leaf takes 128 times the sum of the inputs back. Sums may wrap around
+/// before that, never after it.
+namespace moesaic::cpu {
+namespace {
+
+constexpr int kRows = 12;
+constexpr int kStep_bytes = 128;  ///< of packed lines
+
+/// acc += w . x for four inputs, w unsigned, x signed. As assembly, because gcc 12 copies the accumulator of
+/// the intrinsic to another register and back.
+MOESAIC_INLINE void dot(__m512i& acc, __m512i w, __m512i x) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x));
+}
+MOESAIC_INLINE __m512i broadcast(const std::uint32_t* step) {
+  return _mm512_set1_epi32(static_cast<int>(*step));
+}
+
+/// The 32 columns of a step.
+struct Line {
+  __m512i columns[2];
+};
+
+/// Two packed lines. Their groups of 4 + 4 columns are such that unpacking the halves by pairs gives 16
+/// neighbouring columns, each with its four inputs.
+MOESAIC_INLINE Line expanded(const std::byte* packed) {
+  const __m512i sign = _mm512_set1_epi8(-128);
+  const __m512i first = _mm512_xor_si512(_mm512_loadu_si512(packed), sign),
+                second = _mm512_xor_si512(_mm512_loadu_si512(packed + 64), sign);
+  return {{_mm512_unpacklo_epi16(first, second), _mm512_unpackhi_epi16(first, second)}};
+}
+
+void make_steps(const void* inputs, int64_t num_inputs, void* out, int64_t stride) {
+  const auto* x = static_cast<const char*>(inputs);
+  auto* steps = static_cast<std::uint32_t*>(out);
+  const int64_t whole = num_inputs / 4;
+  for (int64_t j = 0; j < whole; ++j) std::memcpy(steps + j * stride, x + 4 * j, 4);
+  if (num_inputs % 4 == 0) return;
+  steps[whole * stride] = 0;
+  std::memcpy(steps + whole * stride, x + 4 * whole, static_cast<std::size_t>(num_inputs % 4));
+}
+
+void expand(const void* packed, int64_t num_steps, void* lines) {
+  const auto* in = static_cast<const std::byte*>(packed);
+  auto* out = static_cast<__m512i*>(lines);
+  for (int64_t j = 0; j < num_steps; ++j, in += kStep_bytes, out += 2) {
+    const Line line = expanded(in);
+    _mm512_store_si512(out, line.columns[0]);
+    _mm512_store_si512(out + 1, line.columns[1]);
+  }
+}
+
+template <int R>
+MOESAIC_INLINE void load(const float* from, __m512i (&acc)[R][2]) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < 2; ++c) acc[r][c] = _mm512_loadu_si512(from + r * kColumns + c * 16);
+}
+template <int R>
+MOESAIC_INLINE void store(const __m512i (&acc)[R][2], float* to) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < 2; ++c) _mm512_storeu_si512(to + r * kColumns + c * 16, acc[r][c]);
+}
+template <int R>
+MOESAIC_INLINE void add_step(const std::uint32_t* x, const Line& w, __m512i (&acc)[R][2]) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    const __m512i b = broadcast(x + r);
+    dot(acc[r][0], w.columns[0], b);
+    dot(acc[r][1], w.columns[1], b);
+  }
+}
+
+template <int R>
+void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_steps, float* out,
+               const char* next) {
+  __m512i acc[R][2];
+  load(out, acc);
+  for (int64_t j = 0; j < num_steps; ++j, x += R, lines += 2) {
+    if (next) {
+      _mm_prefetch(next + j * kStep_bytes, _MM_HINT_T0);
+      _mm_prefetch(next + j * kStep_bytes + 64, _MM_HINT_T0);
+    }
+    add_step(x, {{_mm512_load_si512(lines), _mm512_load_si512(lines + 1)}}, acc);
+  }
+  store(acc, out);
+}
+
+/// Few rows: weights come from memory and are used at once, one stream in ascending order.
+template <int R>
+void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_steps, float* out) {
+  __m512i acc[R][2];
+  load(out, acc);
+  for (int64_t j = 0; j < num_steps; ++j, x += R, packed += kStep_bytes) add_step(x, expanded(packed), acc);
+  store(acc, out);
+}
+
+void tile(int rows, const void* x, const void* lines, int64_t num_steps, float* acc, const void* next) {
+  static constexpr void (*kTiles[kRows])(const std::uint32_t*, const __m512i*, int64_t, float*,
+                                         const char*) = {
+      tile_rows<1>, tile_rows<2>, tile_rows<3>, tile_rows<4>,  tile_rows<5>,  tile_rows<6>,
+      tile_rows<7>, tile_rows<8>, tile_rows<9>, tile_rows<10>, tile_rows<11>, tile_rows<12>};
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const __m512i*>(lines), num_steps, acc,
+                   static_cast<const char*>(next));
+}
+
+void direct(int rows, const void* x, const void* packed, int64_t num_steps, float* acc) {
+  static constexpr void (*kTiles[kRows])(const std::uint32_t*, const std::byte*, int64_t, float*) = {
+      direct_rows<1>, direct_rows<2>, direct_rows<3>, direct_rows<4>,  direct_rows<5>,  direct_rows<6>,
+      direct_rows<7>, direct_rows<8>, direct_rows<9>, direct_rows<10>, direct_rows<11>, direct_rows<12>};
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_steps,
+                   acc);
+}
+
+}  // namespace
+
+const Product kAvx512Int8 = {.quantised = true,
+                             .step_inputs = 4,
+                             .step_bytes = 4,
+                             .line_bytes = 4 * kColumns,
+                             .tile_rows = kRows,
+                             .direct_rows = kRows,
+                             .make_steps = make_steps,
+                             .expand = expand,
+                             .tile = tile,
+                             .direct = direct,
+                             .scale_leaf = scale_int8_leaf<128>};
+
+}  // namespace moesaic::cpu
