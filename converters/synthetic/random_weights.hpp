@@ -6,8 +6,8 @@
 
 namespace moesaic::converters {
 
-/// Random numbers of one tensor, a pure function of (seed, name, index): any thread may draw any part. Integers and exact
-/// float arithmetic only, so every machine draws the same.
+/// Random numbers of one tensor, a pure function of (seed, name, index): any thread may draw any part. Integers and
+/// exact float arithmetic only, so every machine draws the same.
 class RandomTensor {
  public:
   RandomTensor(std::uint64_t seed, std::string_view name);

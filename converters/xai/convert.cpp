@@ -93,7 +93,8 @@ class Source {
   PickledTensor tensor_;
 };
 
-void convert_weight(const XaiParameter& parameter, const Source& source, io::PieceWriter& writer, io::Progress& progress) {
+void convert_weight(const XaiParameter& parameter, const Source& source, io::PieceWriter& writer,
+                    io::Progress& progress) {
   const auto tensor_idx = writer.index().tensor_idx(parameter.weight);
   const auto& spec = writer.index().tensors()[tensor_idx].spec;
   const PickledArray& array = source.tensor().weight;
@@ -103,7 +104,8 @@ void convert_weight(const XaiParameter& parameter, const Source& source, io::Pie
   repack(parameter, spec, array.fortran_order, payload, [&](const Repacked& part) {
     io::StopSignals::check();
     if (spec.dtype == DType::kF32) {
-      const std::int64_t first_elem = spec.piece_offset_bytes(part.first_piece) / static_cast<std::int64_t>(sizeof(float));
+      const std::int64_t first_elem =
+          spec.piece_offset_bytes(part.first_piece) / static_cast<std::int64_t>(sizeof(float));
       check_finite(part.bytes, first_elem, source.what());
     }
     writer.write(tensor_idx, part.first_piece, part.bytes);
@@ -182,7 +184,8 @@ void convert_xai(const ConvertOptions& options, const comm::Communicator& comm) 
 
   std::vector<io::WrittenPiece> written;
   comm::together(comm, [&] {
-    written = convert_share(mine, folder, temporary_path, index, comm.size() == 1 ? "converting" : "converting (rank 0's share)");
+    written = convert_share(mine, folder, temporary_path, index,
+                            comm.size() == 1 ? "converting" : "converting (rank 0's share)");
   });
   const auto all = comm.gather(bytes_of(written), 0);
   comm::on_root(comm, [&] {

@@ -7,7 +7,6 @@
 namespace moesaic::converters {
 namespace {
 
-
 /// The twelve parameters of a layer, names sorted, as the tree has them.
 void add_layer(std::vector<XaiParameter>& list, const ModelConfig& c, io::ScaleGroups groups, std::int64_t layer) {
   const std::int64_t D = c.emb_size, HK = c.attn_size(), GK = c.kv_size(), G = c.num_kv_heads, E = c.num_experts,
@@ -17,13 +16,21 @@ void add_layer(std::vector<XaiParameter>& list, const ModelConfig& c, io::ScaleG
 
   const auto experts = [&](const char* name, std::int64_t rows, std::int64_t cols, std::int64_t column_parts,
                            std::int64_t num_groups, std::string_view weight, std::string_view scales) {
-    list.push_back({path + name, "", {E, rows, cols}, E, rows, cols, column_parts, {E, num_groups, cols}, store(weight),
+    list.push_back({path + name,
+                    "",
+                    {E, rows, cols},
+                    E,
+                    rows,
+                    cols,
+                    column_parts,
+                    {E, num_groups, cols},
+                    store(weight),
                     store(scales)});
   };
   const auto projection = [&](const char* name, std::int64_t rows, std::int64_t cols, std::int64_t column_parts,
                               std::int64_t num_groups, std::string_view weight, std::string_view scales) {
-    list.push_back({path + name, "", {rows, cols}, 1, rows, cols, column_parts, {num_groups, cols}, store(weight),
-                    store(scales)});
+    list.push_back(
+        {path + name, "", {rows, cols}, 1, rows, cols, column_parts, {num_groups, cols}, store(weight), store(scales)});
   };
   const auto norm = [&](const char* name, std::string_view weight) {
     list.push_back({path + name, "", {D}, 1, 1, D, 1, {}, store(weight), ""});

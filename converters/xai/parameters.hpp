@@ -10,7 +10,8 @@
 namespace moesaic::converters {
 
 /// A parameter of xAI's tree: `matrices` of (rows, cols), all of them [in, out], and where it goes in the store.
-/// Every matrix is cut into `column_parts` of cols/column_parts columns; the store has (matrices, parts, rows, cols/parts).
+/// Every matrix is cut into `column_parts` of cols/column_parts columns; the store has (matrices, parts, rows,
+/// cols/parts).
 struct XaiParameter {
   std::string path;                 ///< "transformer/decoder_layer_0/moe/linear/w"
   std::string file;                 ///< "tensor00002_000"
@@ -18,14 +19,14 @@ struct XaiParameter {
   std::int64_t matrices = 1, rows = 1, cols = 1;
   std::int64_t column_parts = 1;
   std::vector<std::int64_t> scales_shape;  ///< empty: float32 without scales
-  std::string weight;               ///< tensor of the store
-  std::string scales;               ///< tensor of the store, or empty
+  std::string weight;                      ///< tensor of the store
+  std::string scales;                      ///< tensor of the store, or empty
 
   std::int64_t weight_bytes() const { return matrices * rows * cols * (scales.empty() ? 4 : 1); }
 };
 
-/// The parameters in the order of the checkpoint's files: the tree flattened with its names sorted, so that layers come in
-/// string order (0, 1, 10, 11, ..., 2, 20, ...).
+/// The parameters in the order of the checkpoint's files: the tree flattened with its names sorted, so that layers come
+/// in string order (0, 1, 10, 11, ..., 2, 20, ...).
 std::vector<XaiParameter> xai_parameters(const ModelConfig& config, io::ScaleGroups groups);
 
 /// Layer numbers in that order.

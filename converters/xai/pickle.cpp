@@ -14,17 +14,49 @@ using namespace pickled;
 
 /// The opcodes of Python's pickletools that a pickler of protocol 2 to 5 writes for arrays.
 enum Opcode : std::uint8_t {
-  kProto = 0x80, kFrame = 0x95, kStop = '.',
-  kMark = '(', kPop = '0', kPopMark = '1', kDup = '2',
-  kNone = 'N', kNewTrue = 0x88, kNewFalse = 0x89,
-  kBinInt = 'J', kBinInt1 = 'K', kBinInt2 = 'M', kLong1 = 0x8a, kLong4 = 0x8b, kBinFloat = 'G',
-  kBinUnicode = 'X', kShortBinUnicode = 0x8c, kBinUnicode8 = 0x8d,
-  kBinBytes = 'B', kShortBinBytes = 'C', kBinBytes8 = 0x8e, kByteArray8 = 0x96,
-  kNextBuffer = 0x97, kReadonlyBuffer = 0x98,
-  kEmptyTuple = ')', kTuple1 = 0x85, kTuple2 = 0x86, kTuple3 = 0x87, kTuple = 't',
-  kEmptyDict = '}', kSetItem = 's', kSetItems = 'u',
-  kBinPut = 'q', kLongBinPut = 'r', kMemoize = 0x94, kBinGet = 'h', kLongBinGet = 'j',
-  kGlobal = 'c', kStackGlobal = 0x93, kReduce = 'R', kNewObj = 0x81, kBuild = 'b',
+  kProto = 0x80,
+  kFrame = 0x95,
+  kStop = '.',
+  kMark = '(',
+  kPop = '0',
+  kPopMark = '1',
+  kDup = '2',
+  kNone = 'N',
+  kNewTrue = 0x88,
+  kNewFalse = 0x89,
+  kBinInt = 'J',
+  kBinInt1 = 'K',
+  kBinInt2 = 'M',
+  kLong1 = 0x8a,
+  kLong4 = 0x8b,
+  kBinFloat = 'G',
+  kBinUnicode = 'X',
+  kShortBinUnicode = 0x8c,
+  kBinUnicode8 = 0x8d,
+  kBinBytes = 'B',
+  kShortBinBytes = 'C',
+  kBinBytes8 = 0x8e,
+  kByteArray8 = 0x96,
+  kNextBuffer = 0x97,
+  kReadonlyBuffer = 0x98,
+  kEmptyTuple = ')',
+  kTuple1 = 0x85,
+  kTuple2 = 0x86,
+  kTuple3 = 0x87,
+  kTuple = 't',
+  kEmptyDict = '}',
+  kSetItem = 's',
+  kSetItems = 'u',
+  kBinPut = 'q',
+  kLongBinPut = 'r',
+  kMemoize = 0x94,
+  kBinGet = 'h',
+  kLongBinGet = 'j',
+  kGlobal = 'c',
+  kStackGlobal = 0x93,
+  kReduce = 'R',
+  kNewObj = 0x81,
+  kBuild = 'b',
 };
 
 class Machine {
@@ -56,47 +88,82 @@ class Machine {
     switch (opcode) {
       case kFrame:
         if (const auto size = stream_.number<std::uint64_t>("FRAME"); size > stream_.left())
-          fail("{}: truncated: a frame at byte {} has {} bytes, {} are left", stream_.source(), stream_.position(), size,
-               stream_.left());
+          fail("{}: truncated: a frame at byte {} has {} bytes, {} are left", stream_.source(), stream_.position(),
+               size, stream_.left());
         return;
-      case kMark: return push(Mark{});
-      case kPop: pop(); return;
-      case kPopMark: pop_to_mark(); return;
-      case kDup: return push_known(top());
-      case kNone: return push(None{});
-      case kNewTrue: return push(true);
-      case kNewFalse: return push(false);
-      case kBinInt: return push(std::int64_t{stream_.number<std::int32_t>("BININT")});
-      case kBinInt1: return push(std::int64_t{stream_.number<std::uint8_t>("BININT1")});
-      case kBinInt2: return push(std::int64_t{stream_.number<std::uint16_t>("BININT2")});
-      case kLong1: return push_long(stream_.number<std::uint8_t>("LONG1"));
-      case kLong4: return push_long(stream_.number<std::uint32_t>("LONG4"));
-      case kBinFloat: return push(std::bit_cast<double>(__builtin_bswap64(stream_.number<std::uint64_t>("BINFLOAT"))));
-      case kShortBinUnicode: return push_text(stream_.number<std::uint8_t>("SHORT_BINUNICODE"));
-      case kBinUnicode: return push_text(stream_.number<std::uint32_t>("BINUNICODE"));
-      case kBinUnicode8: return push_text(stream_.number<std::uint64_t>("BINUNICODE8"));
-      case kShortBinBytes: return push_bytes(stream_.number<std::uint8_t>("SHORT_BINBYTES"));
-      case kBinBytes: return push_bytes(stream_.number<std::uint32_t>("BINBYTES"));
-      case kBinBytes8: return push_bytes(stream_.number<std::uint64_t>("BINBYTES8"));
-      case kByteArray8: return push_bytes(stream_.number<std::uint64_t>("BYTEARRAY8"));
+      case kMark:
+        return push(Mark{});
+      case kPop:
+        pop();
+        return;
+      case kPopMark:
+        pop_to_mark();
+        return;
+      case kDup:
+        return push_known(top());
+      case kNone:
+        return push(None{});
+      case kNewTrue:
+        return push(true);
+      case kNewFalse:
+        return push(false);
+      case kBinInt:
+        return push(std::int64_t{stream_.number<std::int32_t>("BININT")});
+      case kBinInt1:
+        return push(std::int64_t{stream_.number<std::uint8_t>("BININT1")});
+      case kBinInt2:
+        return push(std::int64_t{stream_.number<std::uint16_t>("BININT2")});
+      case kLong1:
+        return push_long(stream_.number<std::uint8_t>("LONG1"));
+      case kLong4:
+        return push_long(stream_.number<std::uint32_t>("LONG4"));
+      case kBinFloat:
+        return push(std::bit_cast<double>(__builtin_bswap64(stream_.number<std::uint64_t>("BINFLOAT"))));
+      case kShortBinUnicode:
+        return push_text(stream_.number<std::uint8_t>("SHORT_BINUNICODE"));
+      case kBinUnicode:
+        return push_text(stream_.number<std::uint32_t>("BINUNICODE"));
+      case kBinUnicode8:
+        return push_text(stream_.number<std::uint64_t>("BINUNICODE8"));
+      case kShortBinBytes:
+        return push_bytes(stream_.number<std::uint8_t>("SHORT_BINBYTES"));
+      case kBinBytes:
+        return push_bytes(stream_.number<std::uint32_t>("BINBYTES"));
+      case kBinBytes8:
+        return push_bytes(stream_.number<std::uint64_t>("BINBYTES8"));
+      case kByteArray8:
+        return push_bytes(stream_.number<std::uint64_t>("BYTEARRAY8"));
       case kNextBuffer:
-      case kReadonlyBuffer: objects_.malformed("its buffers are stored outside of the file (protocol 5, out-of-band)");
-      case kEmptyTuple: return push(Tuple{});
-      case kTuple1: return push_tuple(1);
-      case kTuple2: return push_tuple(2);
-      case kTuple3: return push_tuple(3);
-      case kTuple: return push(Tuple{pop_to_mark()});
-      case kEmptyDict: return push(Dict{});
+      case kReadonlyBuffer:
+        objects_.malformed("its buffers are stored outside of the file (protocol 5, out-of-band)");
+      case kEmptyTuple:
+        return push(Tuple{});
+      case kTuple1:
+        return push_tuple(1);
+      case kTuple2:
+        return push_tuple(2);
+      case kTuple3:
+        return push_tuple(3);
+      case kTuple:
+        return push(Tuple{pop_to_mark()});
+      case kEmptyDict:
+        return push(Dict{});
       case kSetItem: {
         const ValueIdx value = pop(), key = pop();
         return objects_.set_item(top(), key, value);
       }
-      case kSetItems: return set_items(pop_to_mark());
-      case kBinPut: return remember(stream_.number<std::uint8_t>("BINPUT"));
-      case kLongBinPut: return remember(stream_.number<std::uint32_t>("LONG_BINPUT"));
-      case kMemoize: return remember(static_cast<std::uint32_t>(memo_.size()));
-      case kBinGet: return recall(stream_.number<std::uint8_t>("BINGET"));
-      case kLongBinGet: return recall(stream_.number<std::uint32_t>("LONG_BINGET"));
+      case kSetItems:
+        return set_items(pop_to_mark());
+      case kBinPut:
+        return remember(stream_.number<std::uint8_t>("BINPUT"));
+      case kLongBinPut:
+        return remember(stream_.number<std::uint32_t>("LONG_BINPUT"));
+      case kMemoize:
+        return remember(static_cast<std::uint32_t>(memo_.size()));
+      case kBinGet:
+        return recall(stream_.number<std::uint8_t>("BINGET"));
+      case kLongBinGet:
+        return recall(stream_.number<std::uint32_t>("LONG_BINGET"));
       case kGlobal: {
         const auto module = stream_.line("GLOBAL"), name = stream_.line("GLOBAL");
         return push(objects_.find_global(module, name));
@@ -119,7 +186,8 @@ class Machine {
         const ValueIdx state = pop();
         return objects_.set_state(top(), state);
       }
-      default: refuse_opcode(opcode);
+      default:
+        refuse_opcode(opcode);
     }
   }
 
@@ -199,7 +267,8 @@ class Machine {
 
   void push_known(ValueIdx idx) {
     stack_.push_back(idx);
-    if (stack_.size() > kMostReferences) objects_.malformed(fmt::format("more than {} objects on its stack", kMostReferences));
+    if (stack_.size() > kMostReferences)
+      objects_.malformed(fmt::format("more than {} objects on its stack", kMostReferences));
   }
 
   /// A parameter needs about fifty. New objects have a bound of their own (pickle_objects.cpp).

@@ -71,8 +71,8 @@ ValueIdx Objects::add(Value value) {
 Global Objects::find_global(std::string_view module, std::string_view name) const {
   for (const auto& known : kKnownGlobals)
     if (known.module == module && known.name == name) return known.global;
-  fail("{}: refused: the pickle names '{}.{}', which a checkpoint has no use for; nothing was executed", stream_.source(),
-       printable(module), printable(name));
+  fail("{}: refused: the pickle names '{}.{}', which a checkpoint has no use for; nothing was executed",
+       stream_.source(), printable(module), printable(name));
 }
 
 ValueIdx Objects::call(ValueIdx callable, ValueIdx arguments_idx) {
@@ -84,15 +84,20 @@ ValueIdx Objects::call(ValueIdx callable, ValueIdx arguments_idx) {
       if (arguments.items.empty() || as<Global>(arguments.items[0], "_reconstruct's class") != Global::kNdarray)
         malformed("_reconstruct of something else than numpy.ndarray");
       return add(Array{});
-    case Global::kFromBuffer: return call_from_buffer(arguments);
-    case Global::kDtype: return call_dtype(arguments);
-    case Global::kEncode: return call_encode(arguments);
+    case Global::kFromBuffer:
+      return call_from_buffer(arguments);
+    case Global::kDtype:
+      return call_dtype(arguments);
+    case Global::kEncode:
+      return call_encode(arguments);
     case Global::kBytes:
       if (!arguments.items.empty()) malformed("bytes() with arguments");
       return add(Bytes{});
     case Global::kNdarray:
-    case Global::kBfloat16: break;
-    case Global::kQuantizedWeight: return create(callable, arguments_idx);
+    case Global::kBfloat16:
+      break;
+    case Global::kQuantizedWeight:
+      return create(callable, arguments_idx);
   }
   malformed("a type is called as a function");
 }
@@ -133,11 +138,14 @@ ValueIdx Objects::create(ValueIdx type, ValueIdx arguments) {
 
 void Objects::set_state(ValueIdx object, ValueIdx state) {
   Value& value = values_[object];
-  if (auto* array = std::get_if<Array>(&value)) set_array_state(*array, as<Tuple>(state, "the array's state"));
-  else if (auto* dtype = std::get_if<Dtype>(&value)) set_dtype_state(*dtype, as<Tuple>(state, "the dtype's state"));
+  if (auto* array = std::get_if<Array>(&value))
+    set_array_state(*array, as<Tuple>(state, "the array's state"));
+  else if (auto* dtype = std::get_if<Dtype>(&value))
+    set_dtype_state(*dtype, as<Tuple>(state, "the dtype's state"));
   else if (auto* weight = std::get_if<QuantizedWeight>(&value))
     set_quantized_state(*weight, as<Dict>(state, "QuantizedWeight8bit's state"));
-  else malformed("a state for an object that has none");
+  else
+    malformed("a state for an object that has none");
 }
 
 /// (version, shape, dtype, is_fortran, bytes)
@@ -161,9 +169,12 @@ void Objects::set_quantized_state(QuantizedWeight& object, const Dict& state) {
   for (const auto& [key, value] : state.items) {
     const std::string_view name = as<Text>(key, "an attribute's name").utf8;
     (void)as<Array>(value, "an attribute of QuantizedWeight8bit");
-    if (name == "weight") object.weight = value, has_weight = true;
-    else if (name == "scales") object.scales = value, has_scales = true;
-    else malformed(fmt::format("QuantizedWeight8bit has an attribute '{}'", printable(name)));
+    if (name == "weight")
+      object.weight = value, has_weight = true;
+    else if (name == "scales")
+      object.scales = value, has_scales = true;
+    else
+      malformed(fmt::format("QuantizedWeight8bit has an attribute '{}'", printable(name)));
   }
   if (!has_weight || !has_scales) malformed("QuantizedWeight8bit without weight and scales");
   object.complete = true;

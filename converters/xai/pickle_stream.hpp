@@ -22,7 +22,8 @@ class PickleStream {
 
   std::span<const std::byte> take(std::uint64_t size_bytes, const char* what) {
     if (size_bytes > left())
-      fail("{}: truncated or damaged: {} at byte {} has {} bytes, {} are left", source_, what, position_, size_bytes, left());
+      fail("{}: truncated or damaged: {} at byte {} has {} bytes, {} are left", source_, what, position_, size_bytes,
+           left());
     const auto part = bytes_.subspan(position_, static_cast<std::size_t>(size_bytes));
     position_ += part.size();
     return part;
@@ -40,7 +41,8 @@ class PickleStream {
   std::string_view line(const char* what) {
     const auto rest = text(bytes_.subspan(position_));
     const std::size_t end = rest.find('\n');
-    if (end == std::string_view::npos) fail("{}: truncated or damaged: {} at byte {} does not end", source_, what, position_);
+    if (end == std::string_view::npos)
+      fail("{}: truncated or damaged: {} at byte {} does not end", source_, what, position_);
     position_ += end + 1;
     return rest.substr(0, end);
   }

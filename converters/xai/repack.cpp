@@ -29,7 +29,8 @@ void gather(const std::byte* in, Strides strides, std::int64_t rows, std::int64_
   constexpr std::int64_t kElemBytes = sizeof(T);
   if (strides.col == 1) {
     for (std::int64_t r = 0; r < rows; ++r)
-      std::memcpy(out + r * cols * kElemBytes, in + r * strides.row * kElemBytes, static_cast<std::size_t>(cols * kElemBytes));
+      std::memcpy(out + r * cols * kElemBytes, in + r * strides.row * kElemBytes,
+                  static_cast<std::size_t>(cols * kElemBytes));
     return;
   }
   constexpr std::int64_t kTile = 64;
@@ -37,13 +38,16 @@ void gather(const std::byte* in, Strides strides, std::int64_t rows, std::int64_
     for (std::int64_t c0 = 0; c0 < cols; c0 += kTile)
       for (std::int64_t r = r0; r < std::min(rows, r0 + kTile); ++r)
         for (std::int64_t c = c0; c < std::min(cols, c0 + kTile); ++c)
-          std::memcpy(out + (r * cols + c) * kElemBytes, in + (r * strides.row + c * strides.col) * kElemBytes, sizeof(T));
+          std::memcpy(out + (r * cols + c) * kElemBytes, in + (r * strides.row + c * strides.col) * kElemBytes,
+                      sizeof(T));
 }
 
 void gather(std::int64_t elem_bytes, const std::byte* in, Strides strides, std::int64_t rows, std::int64_t cols,
             std::byte* out) {
-  if (elem_bytes == 1) gather<std::uint8_t>(in, strides, rows, cols, out);
-  else gather<std::uint32_t>(in, strides, rows, cols, out);
+  if (elem_bytes == 1)
+    gather<std::uint8_t>(in, strides, rows, cols, out);
+  else
+    gather<std::uint32_t>(in, strides, rows, cols, out);
 }
 
 }  // namespace
@@ -67,7 +71,8 @@ void repack(const XaiParameter& p, const io::TensorSpec& spec, bool fortran_orde
       const std::int64_t rows = std::min(slab_rows, p.rows - row);
       const auto slab_bytes = static_cast<std::size_t>(rows * row_bytes);
       const std::byte* in = payload.data() + (matrix * strides.matrix + row * strides.row) * elem_bytes;
-      const std::span<const std::byte> source = fortran_order ? std::span<const std::byte>() : std::span(in, slab_bytes);
+      const std::span<const std::byte> source =
+          fortran_order ? std::span<const std::byte>() : std::span(in, slab_bytes);
       const std::int64_t first_piece = matrix * pieces_per_matrix + row / piece_rows;
       if (as_it_is) {
         take({first_piece, source, source});
@@ -81,7 +86,8 @@ void repack(const XaiParameter& p, const io::TensorSpec& spec, bool fortran_orde
   }
 }
 
-std::vector<float> repack_scales(const PickledArray& scales, std::span<const std::byte> payload, const std::string& what) {
+std::vector<float> repack_scales(const PickledArray& scales, std::span<const std::byte> payload,
+                                 const std::string& what) {
   // Two or three axes: (groups, out) or (experts, groups, out).
   std::int64_t extents[3] = {1, 1, 1};
   std::copy(scales.shape.begin(), scales.shape.end(), extents + 3 - scales.shape.size());
@@ -120,7 +126,8 @@ void check_finite(std::span<const std::byte> values, std::int64_t first_elem, co
   if (sum == 0.0f) return;
   for (std::size_t i = 0; i < num_elems; ++i)
     if (!std::isfinite(value_at(i)))
-      fail("{}: element {} is {}, expected a finite number", what, first_elem + static_cast<std::int64_t>(i), value_at(i));
+      fail("{}: element {} is {}, expected a finite number", what, first_elem + static_cast<std::int64_t>(i),
+           value_at(i));
 }
 
 }  // namespace moesaic::converters

@@ -23,7 +23,8 @@ void repack(const XaiParameter& parameter, const io::TensorSpec& spec, bool fort
             std::span<const std::byte> payload, const std::function<void(const Repacked&)>& take);
 
 /// The scales as float32, row-major (bfloat16 values are exact). Error naming the position of a NaN or infinity.
-std::vector<float> repack_scales(const PickledArray& scales, std::span<const std::byte> payload, const std::string& what);
+std::vector<float> repack_scales(const PickledArray& scales, std::span<const std::byte> payload,
+                                 const std::string& what);
 
 /// Error naming the position of the first NaN or infinity among float32 values.
 void check_finite(std::span<const std::byte> values, std::int64_t first_elem, const std::string& what);

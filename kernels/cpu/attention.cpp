@@ -18,8 +18,8 @@ using ops::RowContext;
 
 constexpr std::int64_t kGroupQueries = 48;  ///< a kv head's queries that share a pass over its pages
 
-std::byte* keys_of(const AttentionShape& shape, const RowContext& row, std::int64_t block,
-                   std::int64_t page_offset, std::int64_t kv_head) {
+std::byte* keys_of(const AttentionShape& shape, const RowContext& row, std::int64_t block, std::int64_t page_offset,
+                   std::int64_t kv_head) {
   return row.blocks[block] + page_offset + kv_head * static_cast<std::int64_t>(shape.page.page_bytes());
 }
 std::byte* values_of(const AttentionShape& shape, std::byte* keys) {
@@ -32,8 +32,7 @@ std::vector<Range>& group_rows(const RowContext* rows, std::int64_t num_rows, st
   groups.clear();
   for (std::int64_t row = 0; row < num_rows; ++row) {
     const bool joins = !groups.empty() && groups.back().size() < most_rows &&
-                       rows[row].blocks == rows[row - 1].blocks &&
-                       rows[row].position > rows[row - 1].position;
+                       rows[row].blocks == rows[row - 1].blocks && rows[row].position > rows[row - 1].position;
     if (joins)
       ++groups.back().end;
     else
@@ -54,12 +53,10 @@ class GroupAttention {
         value_stride_(shape.page.value_stride()),
         softmax_(shape.multiplier, shape.cap),
         last_block_(rows[num_rows - 1].position / kKeys) {
-    const auto queries = static_cast<std::size_t>(num_queries_),
-               tile = static_cast<std::size_t>(path.tile_queries);
+    const auto queries = static_cast<std::size_t>(num_queries_), tile = static_cast<std::size_t>(path.tile_queries);
     const std::size_t q_bytes = round_up(queries * static_cast<std::size_t>(num_pairs_) * path.pair_bytes),
                       out_bytes = queries * static_cast<std::size_t>(value_stride_) * sizeof(float),
-                      sums_bytes = round_up(queries * sizeof(float)),
-                      scores_bytes = tile * kKeys * sizeof(float),
+                      sums_bytes = round_up(queries * sizeof(float)), scores_bytes = tile * kKeys * sizeof(float),
                       p_bytes = tile * kKeys / 2 * path.pair_bytes;
     thread_local AlignedBuffer buffer;
     buffer.reserve(q_bytes + out_bytes + sums_bytes + scores_bytes + p_bytes);
@@ -74,8 +71,7 @@ class GroupAttention {
     std::memset(sums_, 0, sums_bytes);
   }
 
-  void run(const std::byte* q, std::int64_t q_stride, std::int64_t kv_head, std::int64_t page_offset,
-           std::byte* out) {
+  void run(const std::byte* q, std::int64_t q_stride, std::int64_t kv_head, std::int64_t page_offset, std::byte* out) {
     for (std::int64_t query = 0; query < num_queries_; ++query)
       path_.make_pairs(q + head_index(query, q_stride, kv_head) * path_.act_bytes, shape_.page.key_size,
                        query_pairs(query), 1);
@@ -92,8 +88,7 @@ class GroupAttention {
 
   /// Where a query's head begins in rows of `stride` elements.
   std::size_t head_index(std::int64_t query, std::int64_t stride, std::int64_t kv_head) const {
-    const std::int64_t row = query / shape_.q_per_kv,
-                       head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
+    const std::int64_t row = query / shape_.q_per_kv, head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
     return static_cast<std::size_t>(row * stride + head * shape_.page.key_size);
   }
   std::byte* query_pairs(std::int64_t query) const {
@@ -115,9 +110,8 @@ class GroupAttention {
       for (int i = 0; i < size; ++i) {
         const std::int64_t last = rows_[(begin + i) / shape_.q_per_kv].position - block * kKeys;
         const int visible = static_cast<int>(std::min<std::int64_t>(kKeys, last + 1));
-        sums_[begin + i] +=
-            path_.weights_of_keys(scores_ + i * kKeys, visible, softmax_,
-                                  p_ + static_cast<std::size_t>(i * kKeys / 2) * path_.pair_bytes);
+        sums_[begin + i] += path_.weights_of_keys(scores_ + i * kKeys, visible, softmax_,
+                                                  p_ + static_cast<std::size_t>(i * kKeys / 2) * path_.pair_bytes);
       }
       path_.values(size, p_, values, value_stride_, out_ + begin * value_stride_);
     }
@@ -135,22 +129,21 @@ class GroupAttention {
 
 /// out(rows, q heads, K): elements of path.result_bytes.
 void attention_results(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
-                       const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset,
-                       void* out) {
+                       const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset, void* out) {
   const std::vector<Range>& groups =
       group_rows(rows, num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
   const auto num_groups = static_cast<std::int64_t>(groups.size()), items = num_groups * shape.num_kv_heads;
   const std::size_t q_row_bytes = static_cast<std::size_t>(q_stride) * path.act_bytes,
-                    out_row_bytes = static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size) *
-                                    path.result_bytes;
+                    out_row_bytes =
+                        static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size) * path.result_bytes;
   // Backwards: a sequence's later rows see more keys, and the largest items should come first.
 #pragma omp parallel for schedule(dynamic, 1) if (items > 1)
   for (std::int64_t item = items - 1; item >= 0; --item) {
     const Range& group = groups[static_cast<std::size_t>(item / shape.num_kv_heads)];
     const auto first = static_cast<std::size_t>(group.begin);
     GroupAttention(path, shape, rows + group.begin, group.size())
-        .run(static_cast<const std::byte*>(q) + first * q_row_bytes, q_stride, item % shape.num_kv_heads,
-             page_offset, static_cast<std::byte*>(out) + first * out_row_bytes);
+        .run(static_cast<const std::byte*>(q) + first * q_row_bytes, q_stride, item % shape.num_kv_heads, page_offset,
+             static_cast<std::byte*>(out) + first * out_row_bytes);
   }
 }
 
@@ -163,14 +156,14 @@ void write_kv(const Path& path, const float* k, const float* v, std::int64_t str
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
       const std::int64_t position = rows[row].position, at = row * stride + head * shape.page.key_size;
       std::byte* keys = keys_of(shape, rows[row], position / kKeys, page_offset, head);
-      path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(),
-                    static_cast<int>(position % kKeys), keys, values_of(shape, keys));
+      path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(), static_cast<int>(position % kKeys),
+                    keys, values_of(shape, keys));
     }
 }
 
 void attention(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
-               const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset,
-               std::int64_t num_leaves, void* out) {
+               const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset, std::int64_t num_leaves,
+               void* out) {
   if (!path.quantise) return attention_results(path, q, q_stride, num_rows, shape, rows, page_offset, out);
   // A leaf may have parts of several heads.
   const std::int64_t width = shape.num_q_heads() * shape.page.key_size;

@@ -14,15 +14,15 @@ void gemm(const Path& path, const void* x, std::int64_t num_rows, const ops::Pac
           std::int64_t y_stride);
 void gated_gelu(const Path& path, const void* x, std::int64_t num_rows, const ops::PackedMatrix& gate,
                 const ops::PackedMatrix& up, std::int64_t num_leaves, void* h);
-void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width,
-              std::int64_t num_leaves, void* y);
+void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves,
+              void* y);
 
 void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t num_rows, std::int64_t width,
               float eps, float* y);
 void to_activation(const Path& path, const float* x, std::int64_t n, void* y);
 void from_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x);
-void router_logits(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width,
-                   const float* w, std::int64_t num_experts, float* logits);
+void router_logits(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, const float* w,
+                   std::int64_t num_experts, float* logits);
 void rope(const Path& path, float* x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t num_heads,
           std::int64_t key_size, const ops::RowContext* rows, const float* cosines, const float* sines);
 

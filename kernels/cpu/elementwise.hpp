@@ -26,9 +26,7 @@ MOESAIC_INLINE std::uint16_t round_normal_bf16(float x) {
   const std::uint32_t u = MOESAIC_BITS(std::uint32_t, x);
   return static_cast<std::uint16_t>((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
-MOESAIC_INLINE float widen_bf16(std::uint16_t x) {
-  return MOESAIC_BITS(float, static_cast<std::uint32_t>(x) << 16);
-}
+MOESAIC_INLINE float widen_bf16(std::uint16_t x) { return MOESAIC_BITS(float, static_cast<std::uint32_t>(x) << 16); }
 
 /// An activation, written and read as float.
 struct Bf16Act {
@@ -37,9 +35,7 @@ struct Bf16Act {
   MOESAIC_INLINE static Type round_normal(float x) { return round_normal_bf16(x); }
   MOESAIC_INLINE static float widen(Type x) { return widen_bf16(x); }
   MOESAIC_INLINE static float gelu(float x) { return ops::gelu_f32(x); }
-  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) {
-    return ops::capped_weight_f32(dot, c);
-  }
+  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) { return ops::capped_weight_f32(dot, c); }
 };
 /// What is quantised later: bf16's functions, but nothing is rounded yet.
 struct UnroundedAct {
@@ -93,8 +89,7 @@ template <class Act, class Pair>
 void make_pairs(const void* x_act, int64_t num_inputs, void* out, int64_t stride) {
   const auto* x = static_cast<const typename Act::Type*>(x_act);
   auto* pairs = static_cast<Pair*>(out);
-  for (int64_t j = 0; j < num_inputs / 2; ++j)
-    pairs[j * stride] = Pair::template of<Act>(x[2 * j], x[2 * j + 1]);
+  for (int64_t j = 0; j < num_inputs / 2; ++j) pairs[j * stride] = Pair::template of<Act>(x[2 * j], x[2 * j + 1]);
   if (num_inputs % 2 == 1) pairs[num_inputs / 2 * stride] = Pair::template of<Act>(x[num_inputs - 1], 0);
 }
 
@@ -134,7 +129,7 @@ void scale_int8_leaf(const float* scales, const LeafScale* inputs, std::size_t i
 [[maybe_unused]] void quantise(const float* __restrict x, int64_t n, std::int8_t* __restrict q,
                                LeafScale* __restrict scale) {
   constexpr std::int32_t kTiny = 27 << 23, kInfinity = 255 << 23;  // 2^-100
-  constexpr float kRound = 0x1.8p23f;  // adding it leaves a rounded integer in the low bits
+  constexpr float kRound = 0x1.8p23f;                              // adding it leaves a rounded integer in the low bits
   std::int32_t largest = 0;
   for (int64_t i = 0; i < n; ++i) {
     const std::int32_t magnitude = MOESAIC_BITS(std::int32_t, x[i]) & 0x7fffffff;
@@ -205,13 +200,12 @@ void finish_head(const float* sums, float sum, int64_t n, void* out) {
 }
 
 /// bf16 pages; f32 ones are path_f32.cpp's.
-[[maybe_unused]] void write_kv_bf16(const float* k, const float* v, int64_t key_size, int64_t value_stride,
-                                    int slot, void* keys_page, void* values_page) {
+[[maybe_unused]] void write_kv_bf16(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot,
+                                    void* keys_page, void* values_page) {
   auto* keys = static_cast<std::uint16_t*>(keys_page);
   auto* values = static_cast<std::uint16_t*>(values_page);
   for (int64_t j = 0; j < key_size; ++j) keys[(j / 2 * kKeys + slot) * 2 + j % 2] = round_bf16(k[j]);
-  for (int64_t j = 0; j < key_size; ++j)
-    values[(slot / 2 * value_stride + j) * 2 + slot % 2] = round_bf16(v[j]);
+  for (int64_t j = 0; j < key_size; ++j) values[(slot / 2 * value_stride + j) * 2 + slot % 2] = round_bf16(v[j]);
 }
 
 [[maybe_unused]] void rms_norm(const float* x, const float* scale, int64_t width, float eps, float* y) {
@@ -260,8 +254,8 @@ void router_rows(const float* x, int64_t width, const float* w, int64_t num_expe
   }
 }
 
-[[maybe_unused]] void router_logits(const float* x, int rows, int64_t width, const float* w,
-                                    int64_t num_experts, float* logits) {
+[[maybe_unused]] void router_logits(const float* x, int rows, int64_t width, const float* w, int64_t num_experts,
+                                    float* logits) {
   if (rows == 4) return router_rows<4>(x, width, w, num_experts, logits);
   for (int row = 0; row < rows; ++row)
     router_rows<1>(x + row * width, width, w, num_experts, logits + row * num_experts);

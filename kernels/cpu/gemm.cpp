@@ -20,7 +20,7 @@ constexpr std::int64_t kChunkSteps = 128;         ///< 16 KiB of expanded lines 
 constexpr std::int64_t kBlockTiles = 16;          ///< most row tiles of a block
 constexpr std::int64_t kSmallPack_steps = 16384;  ///< below it, packing rows is not worth a parallel region
 constexpr std::int64_t kRunPanels = 8;            ///< most panels that a thread takes at a time
-constexpr int kMaxLevels = 4;  ///< sums waiting in a tree of 8 leaves, and one in the making
+constexpr int kMaxLevels = 4;                     ///< sums waiting in a tree of 8 leaves, and one in the making
 
 /// Scratch that each thread keeps from call to call.
 std::byte* scratch(std::size_t size_bytes) {
@@ -55,15 +55,14 @@ class PackedRows {
     thread_local AlignedBuffer buffer;
     buffer.reserve(static_cast<std::size_t>(num_rows * num_steps_) * product_.step_bytes);
     data_ = buffer.data();
-    const std::size_t leaf_bytes = static_cast<std::size_t>(shape.leaf_size) *
-                                   (product_.quantised ? sizeof(std::int8_t) : path.act_bytes);
+    const std::size_t leaf_bytes =
+        static_cast<std::size_t>(shape.leaf_size) * (product_.quantised ? sizeof(std::int8_t) : path.act_bytes);
 #pragma omp parallel for collapse(2) if (num_rows * num_steps_ > kSmallPack_steps)
     for (std::int64_t tile = 0; tile < num_tiles_; ++tile)
       for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
         for (std::int64_t row = rows(tile).begin; row < rows(tile).end; ++row)
           product_.make_steps(
-              x_ + static_cast<std::size_t>(row) * input_.row_bytes() +
-                  static_cast<std::size_t>(leaf) * leaf_bytes,
+              x_ + static_cast<std::size_t>(row) * input_.row_bytes() + static_cast<std::size_t>(leaf) * leaf_bytes,
               shape.leaf_size,
               at(tile, leaf, 0) + static_cast<std::size_t>(row - rows(tile).begin) * product_.step_bytes,
               rows(tile).size());
@@ -102,8 +101,7 @@ class PackedRows {
 class PanelProduct {
  public:
   static std::size_t scratch_bytes(const Product& product, std::int64_t rows) {
-    return kChunkSteps * product.line_bytes +
-           kMaxLevels * static_cast<std::size_t>(rows * kColumns) * sizeof(float);
+    return kChunkSteps * product.line_bytes + kMaxLevels * static_cast<std::size_t>(rows * kColumns) * sizeof(float);
   }
 
   PanelProduct(const Path& path, const PackedRows& x, Range tiles, std::byte* scratch)
@@ -132,8 +130,8 @@ class PanelProduct {
       std::memset(acc, 0, static_cast<std::size_t>(num_sums()) * sizeof(float));
       add_leaf(w, panel, leaf, acc);
       if (product_.scale_leaf)
-        product_.scale_leaf(w.scales(leaf) + panel * kColumns, x_.leaf_scales(first_row_, leaf),
-                            x_.row_bytes(), static_cast<int>(rows_), acc);
+        product_.scale_leaf(w.scales(leaf) + panel * kColumns, x_.leaf_scales(first_row_, leaf), x_.row_bytes(),
+                            static_cast<int>(rows_), acc);
       for (level = 0; (leaf >> level & 1) != 0; ++level) path_.add_left(levels_[level], num_sums(), acc);
       std::swap(levels_[level], levels_[kMaxLevels - 1]);
     }
@@ -144,8 +142,8 @@ class PanelProduct {
   void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, float* acc) {
     const std::int64_t steps = x_.steps_per_leaf();
     const std::size_t elem_bytes = size_bytes(w.shape.type),
-                      chunk_bytes = kChunkSteps * static_cast<std::size_t>(product_.step_inputs) * kColumns *
-                                    elem_bytes;
+                      chunk_bytes =
+                          kChunkSteps * static_cast<std::size_t>(product_.step_inputs) * kColumns * elem_bytes;
     const std::byte* packed =
         w.data + static_cast<std::size_t>(w.shape.element(leaf, 0, panel * kColumns)) * elem_bytes;
 
@@ -180,9 +178,8 @@ void for_each_run(const Path& path, const PackedRows& x, const MatrixShape& shap
   std::int64_t blocks = (tiles + kBlockTiles - 1) / kBlockTiles;
   blocks = std::clamp((4 * threads + panels - 1) / panels, blocks, std::max(blocks, tiles / 2));
   // Few rows stream memory: long runs are few restarts of the processor's prefetching.
-  const std::int64_t run = x.num_rows() <= x.product().direct_rows
-                               ? std::clamp<std::int64_t>(panels / (4 * threads), 1, kRunPanels)
-                               : 1;
+  const std::int64_t run =
+      x.num_rows() <= x.product().direct_rows ? std::clamp<std::int64_t>(panels / (4 * threads), 1, kRunPanels) : 1;
   const std::int64_t runs = (panels + run - 1) / run;
   const std::size_t needed =
       PanelProduct::scratch_bytes(x.product(), ((tiles + blocks - 1) / blocks) * x.product().tile_rows);
@@ -213,12 +210,11 @@ void gated_gelu_results(const Path& path, const void* x, std::int64_t num_rows, 
     auto* gates = buffer.as<float>();
     std::byte* results = buffer.data() + gates_elems * sizeof(float);
     for (std::int64_t panel = panels.begin; panel < panels.end; ++panel)
-      std::memcpy(gates + (panel - panels.begin) * product.num_sums(), product(gate, panel),
-                  n * sizeof(float));
+      std::memcpy(gates + (panel - panels.begin) * product.num_sums(), product(gate, panel), n * sizeof(float));
 
     for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
-      path.gated_gelu(gates + (panel - panels.begin) * product.num_sums(), product(up, panel),
-                      product.num_sums(), results);
+      path.gated_gelu(gates + (panel - panels.begin) * product.num_sums(), product(up, panel), product.num_sums(),
+                      results);
       auto* to = static_cast<std::byte*>(h) + static_cast<std::size_t>(product.first_row()) * h_row_bytes +
                  static_cast<std::size_t>(panel) * panel_bytes;
       for (std::size_t row = 0; row < static_cast<std::size_t>(product.num_rows()); ++row)

@@ -25,8 +25,8 @@ inline constexpr int kMaxTileRows = 12;
 /// so a step of four inputs takes two of them; the second one of a leaf's last step may not exist, what lies
 /// there instead (the next leaf, or the scales) may be read and is multiplied by zeros.
 struct Product {
-  bool quantised;   ///< rows are int8 with scales and sums int32 (GemmInput); else both are activations
-  int step_inputs;  ///< 2 or 4
+  bool quantised;          ///< rows are int8 with scales and sums int32 (GemmInput); else both are activations
+  int step_inputs;         ///< 2 or 4
   std::size_t step_bytes;  ///< of a row's inputs of one step
   std::size_t line_bytes;  ///< of an expanded line
   int tile_rows;           ///< the most rows a tile() takes
@@ -38,8 +38,7 @@ struct Product {
   void (*expand)(const void* packed, std::int64_t num_steps, void* lines);
   /// acc(rows, 32) += x . lines, floats or int32; x: steps (num_steps, rows). May prefetch what packed lines
   /// have a step from `next`, if not null.
-  void (*tile)(int rows, const void* x, const void* lines, std::int64_t num_steps, float* acc,
-               const void* next);
+  void (*tile)(int rows, const void* x, const void* lines, std::int64_t num_steps, float* acc, const void* next);
   /// The same from packed lines, which are expanded in registers; streams memory.
   void (*direct)(int rows, const void* x, const void* packed, std::int64_t num_steps, float* acc);
   /// acc(rows, 32) = acc * scales(32), or from int32 (float(acc) * the row's scale) * scales(32). Rows' leaf
@@ -91,8 +90,8 @@ struct Path {
   void (*from_activation)(const void* y, std::int64_t n, float factor, float* x);
   void (*rope)(float* x, std::int64_t key_size, const float* cosines, const float* sines);
   /// logits(rows, experts) for up to 4 rows.
-  void (*router_logits)(const float* x, int rows, std::int64_t width, const float* w,
-                        std::int64_t num_experts, float* logits);
+  void (*router_logits)(const float* x, int rows, std::int64_t width, const float* w, std::int64_t num_experts,
+                        float* logits);
 };
 
 extern const Path kF32Path, kPortablePath, kAvx2Path, kAvx512Path;

@@ -16,17 +16,14 @@ MOESAIC_INLINE __m256 odd_of(__m256i pairs) {
 MOESAIC_INLINE __m256 even_of(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
 /// acc += a * b. As assembly, because gcc 12 otherwise lets the factor's register take the sum and spills the
 /// others.
-MOESAIC_INLINE void fma(__m256& acc, __m256 a, __m256 b) {
-  asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
-}
+MOESAIC_INLINE void fma(__m256& acc, __m256 a, __m256 b) { asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b)); }
 MOESAIC_INLINE __m256i load(const __m256i* at) { return _mm256_loadu_si256(at); }
 
 /// acc(R, 8 C columns) += x . w over the pairs j: x[r * x_row + j * x_pair], w[j * w_pair + c].
 /// Prefetches 64 bytes of `next` a pair.
 template <int R, int C>
-MOESAIC_INLINE void multiply(const F32Pair* x, int64_t x_row, int64_t x_pair, const __m256i* w,
-                             int64_t w_pair, int64_t num_pairs, __m256 (&acc)[R][C],
-                             const char* next = nullptr) {
+MOESAIC_INLINE void multiply(const F32Pair* x, int64_t x_row, int64_t x_pair, const __m256i* w, int64_t w_pair,
+                             int64_t num_pairs, __m256 (&acc)[R][C], const char* next = nullptr) {
   for (int64_t j = 0; j < num_pairs; ++j, x += x_pair, w += w_pair) {
     if (next) _mm_prefetch(next + j * 64, _MM_HINT_T0);
     __m256 v[C];
@@ -122,8 +119,8 @@ void expand(const void* packed, int64_t num_lines, void* lines) {
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
       const Group group = Weights::load(in + g * Weights::kGroup_bytes);
-      const __m256i pairs = _mm256_or_si256(_mm256_castps_si256(group.odd),
-                                            _mm256_srli_epi32(_mm256_castps_si256(group.even), 16));
+      const __m256i pairs =
+          _mm256_or_si256(_mm256_castps_si256(group.odd), _mm256_srli_epi32(_mm256_castps_si256(group.even), 16));
       _mm_store_si128(out + g, _mm256_castsi256_si128(pairs));
       _mm_store_si128(out + 4 + g, _mm256_extracti128_si256(pairs, 1));
     }

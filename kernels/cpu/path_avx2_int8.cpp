@@ -10,15 +10,9 @@ namespace {
 
 constexpr int kRows = 6, kDirectRows = 3;
 
-MOESAIC_INLINE __m256i broadcast(const Int16Pair* x) {
-  return _mm256_set1_epi32(MOESAIC_BITS(std::int32_t, *x));
-}
-MOESAIC_INLINE void dot(__m256i& acc, __m256i w, __m256i x) {
-  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(w, x));
-}
-MOESAIC_INLINE __m256i load(const float* at) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
-}
+MOESAIC_INLINE __m256i broadcast(const Int16Pair* x) { return _mm256_set1_epi32(MOESAIC_BITS(std::int32_t, *x)); }
+MOESAIC_INLINE void dot(__m256i& acc, __m256i w, __m256i x) { acc = _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)); }
+MOESAIC_INLINE __m256i load(const float* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
 MOESAIC_INLINE void store(float* at, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), v); }
 
 /// A group of a packed line: 4 columns of the panel's first half and 4 of the second.

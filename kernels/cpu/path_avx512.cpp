@@ -12,12 +12,8 @@ constexpr int kRows = 12, kDirectRows = 8, kQueries = 6;
 
 /// acc += a.odd * b.odd, then += a.even * b.even. Written as assembly because gcc 12 copies the accumulator
 /// of the intrinsic to another register and back.
-MOESAIC_INLINE void dot(__m512& acc, __m512i a, __m512i b) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
-}
-MOESAIC_INLINE __m512i broadcast(const std::uint32_t* pair) {
-  return _mm512_set1_epi32(static_cast<int>(*pair));
-}
+MOESAIC_INLINE void dot(__m512& acc, __m512i a, __m512i b) { asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
+MOESAIC_INLINE __m512i broadcast(const std::uint32_t* pair) { return _mm512_set1_epi32(static_cast<int>(*pair)); }
 
 /// A line's 32 columns of pairs.
 struct Line {
@@ -28,16 +24,14 @@ struct Line {
 struct Expanded {
   const __m512i* at;
   int64_t stride;
-  MOESAIC_INLINE __m512i operator()(int64_t j, int c) const {
-    return _mm512_loadu_si512(at + j * stride + c);
-  }
+  MOESAIC_INLINE __m512i operator()(int64_t j, int c) const { return _mm512_loadu_si512(at + j * stride + c); }
 };
 
 /// acc(R, 16 C columns) += x . w over the pairs j: x[r * x_row + j * x_pair], w(j, c). Prefetches 64 bytes of
 /// `next` a pair.
 template <int R, int C>
-MOESAIC_INLINE void multiply(const std::uint32_t* x, int64_t x_row, int64_t x_pair, Expanded w,
-                             int64_t num_pairs, __m512 (&acc)[R][C], const char* next = nullptr) {
+MOESAIC_INLINE void multiply(const std::uint32_t* x, int64_t x_row, int64_t x_pair, Expanded w, int64_t num_pairs,
+                             __m512 (&acc)[R][C], const char* next = nullptr) {
   for (int64_t j = 0; j < num_pairs; ++j, x += x_pair) {
     if (next) _mm_prefetch(next + j * 64, _MM_HINT_T0);
     __m512i v[C];
@@ -132,8 +126,7 @@ void expand(const void* packed, int64_t num_lines, void* lines) {
 // ---- tiles
 
 template <int R>
-void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_pairs, float* out,
-               const char* next) {
+void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_pairs, float* out, const char* next) {
   __m512 acc[R][2];
   load(out, kColumns, acc);
   multiply<R, 2>(x, 1, R, {lines, 2}, num_pairs, acc, next);
@@ -167,8 +160,7 @@ void score_rows(const std::uint32_t* q, const __m512i* keys, int64_t num_pairs, 
 }
 
 template <int R, int C>
-MOESAIC_INLINE void value_columns(const std::uint32_t* p, const __m512i* values, int64_t value_stride,
-                                  float* out) {
+MOESAIC_INLINE void value_columns(const std::uint32_t* p, const __m512i* values, int64_t value_stride, float* out) {
   __m512 acc[R][C] = {};
   multiply<R, C>(p, kKeys / 2, 1, {values, value_stride / 16}, kKeys / 2, acc);
 #pragma GCC unroll 12
@@ -185,8 +177,7 @@ void value_rows(const std::uint32_t* p, const __m512i* values, int64_t value_str
   int64_t column = 0;
   for (; column + 64 <= value_stride; column += 64)
     value_columns<R, 4>(p, values + column / 16, value_stride, out + column);
-  for (; column < value_stride; column += 16)
-    value_columns<R, 1>(p, values + column / 16, value_stride, out + column);
+  for (; column < value_stride; column += 16) value_columns<R, 1>(p, values + column / 16, value_stride, out + column);
 }
 
 // ---- the choice of a tile
@@ -208,22 +199,19 @@ void direct(int rows, const void* x, const void* packed, int64_t num_pairs, floa
   static constexpr Direct kTiles[kDirectRows] = {
       direct_rows<1, Weights>, direct_rows<2, Weights>, direct_rows<3, Weights>, direct_rows<4, Weights>,
       direct_rows<5, Weights>, direct_rows<6, Weights>, direct_rows<7, Weights>, direct_rows<8, Weights>};
-  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs,
-                   acc);
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
 }
 
 void scores(int queries, const void* q, const void* keys, int64_t num_pairs, float* out) {
   static constexpr BlockTile kTiles[kQueries] = {score_rows<1>, score_rows<2>, score_rows<3>,
                                                  score_rows<4>, score_rows<5>, score_rows<6>};
-  kTiles[queries - 1](static_cast<const std::uint32_t*>(q), static_cast<const __m512i*>(keys), num_pairs,
-                      out);
+  kTiles[queries - 1](static_cast<const std::uint32_t*>(q), static_cast<const __m512i*>(keys), num_pairs, out);
 }
 
 void values(int queries, const void* p, const void* page, int64_t value_stride, float* out) {
   static constexpr BlockTile kTiles[kQueries] = {value_rows<1>, value_rows<2>, value_rows<3>,
                                                  value_rows<4>, value_rows<5>, value_rows<6>};
-  kTiles[queries - 1](static_cast<const std::uint32_t*>(p), static_cast<const __m512i*>(page), value_stride,
-                      out);
+  kTiles[queries - 1](static_cast<const std::uint32_t*>(p), static_cast<const __m512i*>(page), value_stride, out);
 }
 
 constexpr Product kWeights = {.quantised = false,

@@ -14,12 +14,8 @@ constexpr int kStep_bytes = 128;  ///< of packed lines
 
 /// acc += w . x for four inputs, w unsigned, x signed. As assembly, because gcc 12 copies the accumulator of
 /// the intrinsic to another register and back.
-MOESAIC_INLINE void dot(__m512i& acc, __m512i w, __m512i x) {
-  asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x));
-}
-MOESAIC_INLINE __m512i broadcast(const std::uint32_t* step) {
-  return _mm512_set1_epi32(static_cast<int>(*step));
-}
+MOESAIC_INLINE void dot(__m512i& acc, __m512i w, __m512i x) { asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x)); }
+MOESAIC_INLINE __m512i broadcast(const std::uint32_t* step) { return _mm512_set1_epi32(static_cast<int>(*step)); }
 
 /// The 32 columns of a step.
 struct Line {
@@ -78,8 +74,7 @@ MOESAIC_INLINE void add_step(const std::uint32_t* x, const Line& w, __m512i (&ac
 }
 
 template <int R>
-void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_steps, float* out,
-               const char* next) {
+void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_steps, float* out, const char* next) {
   __m512i acc[R][2];
   load(out, acc);
   for (int64_t j = 0; j < num_steps; ++j, x += R, lines += 2) {
@@ -102,8 +97,7 @@ void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_st
 }
 
 void tile(int rows, const void* x, const void* lines, int64_t num_steps, float* acc, const void* next) {
-  static constexpr void (*kTiles[kRows])(const std::uint32_t*, const __m512i*, int64_t, float*,
-                                         const char*) = {
+  static constexpr void (*kTiles[kRows])(const std::uint32_t*, const __m512i*, int64_t, float*, const char*) = {
       tile_rows<1>, tile_rows<2>, tile_rows<3>, tile_rows<4>,  tile_rows<5>,  tile_rows<6>,
       tile_rows<7>, tile_rows<8>, tile_rows<9>, tile_rows<10>, tile_rows<11>, tile_rows<12>};
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const __m512i*>(lines), num_steps, acc,
@@ -114,8 +108,7 @@ void direct(int rows, const void* x, const void* packed, int64_t num_steps, floa
   static constexpr void (*kTiles[kRows])(const std::uint32_t*, const std::byte*, int64_t, float*) = {
       direct_rows<1>, direct_rows<2>, direct_rows<3>, direct_rows<4>,  direct_rows<5>,  direct_rows<6>,
       direct_rows<7>, direct_rows<8>, direct_rows<9>, direct_rows<10>, direct_rows<11>, direct_rows<12>};
-  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_steps,
-                   acc);
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_steps, acc);
 }
 
 }  // namespace

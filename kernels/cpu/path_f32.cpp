@@ -36,8 +36,8 @@ void tile(int rows, const void* x_pairs, const void* lines, int64_t num_pairs, f
   }
 }
 
-void write_kv(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot,
-              void* keys_page, void* values_page) {
+void write_kv(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot, void* keys_page,
+              void* values_page) {
   for (int64_t j = 0; j < key_size; ++j) static_cast<float*>(keys_page)[j * kKeys + slot] = k[j];
   for (int64_t j = 0; j < key_size; ++j) static_cast<float*>(values_page)[slot * value_stride + j] = v[j];
 }

@@ -22,19 +22,17 @@ void for_each_part(std::int64_t n, const Body& body) {
 void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t num_rows, std::int64_t width,
               float eps, float* y) {
 #pragma omp parallel for if (num_rows * width > kSmall_elems)
-  for (std::int64_t row = 0; row < num_rows; ++row)
-    path.rms_norm(x + row * width, scale, width, eps, y + row * width);
+  for (std::int64_t row = 0; row < num_rows; ++row) path.rms_norm(x + row * width, scale, width, eps, y + row * width);
 }
 
 void to_activation(const Path& path, const float* x, std::int64_t n, void* y) {
   for_each_part(n, [&](std::int64_t first, std::int64_t count) {
-    path.to_activation(x + first, count,
-                       static_cast<std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes);
+    path.to_activation(x + first, count, static_cast<std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes);
   });
 }
 
-void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width,
-              std::int64_t num_leaves, void* y) {
+void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves,
+              void* y) {
   if (!path.quantise) return to_activation(path, x, num_rows * width, y);
   const GemmInput input{Numerics::kW8A8, width, num_leaves};
   const std::int64_t leaf_size = width / num_leaves;
@@ -44,20 +42,19 @@ void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int6
       auto* to = static_cast<std::int8_t*>(y) + static_cast<std::size_t>(row) * input.row_bytes();
       auto* scales = reinterpret_cast<LeafScale*>(to + input.scales_offset_bytes());
       path.quantise(x + row * width + leaf * leaf_size, leaf_size, to + leaf * leaf_size, scales + leaf);
-      if (leaf == 0)
-        std::memset(to + width, 0, input.scales_offset_bytes() - static_cast<std::size_t>(width));
+      if (leaf == 0) std::memset(to + width, 0, input.scales_offset_bytes() - static_cast<std::size_t>(width));
     }
 }
 
 void from_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x) {
   for_each_part(n, [&](std::int64_t first, std::int64_t count) {
-    path.from_activation(static_cast<const std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes,
-                         count, factor, x + first);
+    path.from_activation(static_cast<const std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes, count,
+                         factor, x + first);
   });
 }
 
-void router_logits(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width,
-                   const float* w, std::int64_t num_experts, float* logits) {
+void router_logits(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, const float* w,
+                   std::int64_t num_experts, float* logits) {
 #pragma omp parallel for if (num_rows * width > kSmall_elems)
   for (std::int64_t row = 0; row < num_rows; row += 4)
     path.router_logits(x + row * width, static_cast<int>(std::min<std::int64_t>(4, num_rows - row)), width, w,

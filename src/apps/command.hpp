@@ -20,9 +20,10 @@ struct Command {
 
 /// Parses a command's options; an unknown or repeated option, a missing or bad value is an Error that names it. With
 /// --help the description is printed and nullopt-like empty map with "help" set is returned.
-boost::program_options::variables_map parse(const std::string& command, const std::vector<std::string>& arguments,
-                                            const boost::program_options::options_description& options,
-                                            const boost::program_options::positional_options_description& positional = {});
+boost::program_options::variables_map parse(
+    const std::string& command, const std::vector<std::string>& arguments,
+    const boost::program_options::options_description& options,
+    const boost::program_options::positional_options_description& positional = {});
 
 int run_convert(const std::vector<std::string>& arguments);
 int run_inspect(const std::vector<std::string>& arguments);

@@ -74,12 +74,14 @@ int run_generate(const std::vector<std::string>& arguments) {
   options.add(model_options(model)).add(prompt_options(prompt)).add(sampling_options(generation.sampling));
   options.add(run_options(generation.prefill_chunk));
   po::options_description more("generation");
+  // clang-format off
   more.add_options()
       ("max-tokens", ranged(&generation.max_tokens, "max-tokens", std::int64_t{1}, std::int64_t{1} << 40)->default_value(64),
        "most tokens drawn for a prompt")
       ("stop", po::value(&generation.stop_strings), "text that ends a continuation and is not part of it; may be repeated")
       ("ignore-eos", po::bool_switch(&generation.ignore_eos), "go on after the end token")
       ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file");
+  // clang-format on
   options.add(more);
   const auto map = parse("generate", arguments, options);
   if (map.contains("help")) return kSuccess;

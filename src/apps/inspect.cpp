@@ -104,11 +104,13 @@ int run_inspect(const std::vector<std::string>& arguments) {
   namespace po = boost::program_options;
   InspectOptions inspect;
   po::options_description options("inspect FILE");
+  // clang-format off
   options.add_options()
       ("store", po::value(&inspect.store)->required(), "the store (also without the option's name)")
       ("tensors", po::bool_switch(&inspect.tensors), "list the tensors")
       ("verify", po::bool_switch(&inspect.verify), "read everything and name every wrong piece (then exit code 2)")
       ("json", po::bool_switch(&inspect.as_json), "JSON instead of text");
+  // clang-format on
   po::positional_options_description positional;
   positional.add("store", 1);
   if (parse("inspect", arguments, options, positional).contains("help")) return kSuccess;
@@ -124,7 +126,8 @@ int run_inspect(const std::vector<std::string>& arguments) {
   if (!inspect.verify) return kSuccess;
   fmt::print("\n");
   for (const auto& message : wrong) fmt::print("WRONG {}\n", message);
-  if (wrong.empty()) fmt::print("verified: every piece, the tokenizer and the HDF5 structure are as they were written\n");
+  if (wrong.empty())
+    fmt::print("verified: every piece, the tokenizer and the HDF5 structure are as they were written\n");
   return refuse(inspect.store, wrong);
 }
 

@@ -19,8 +19,8 @@ namespace {
 /// The result file, written row by row; rank 0 only.
 class LogitsFile {
  public:
-  LogitsFile(const std::string& path, const ModelConfig& config, const std::vector<std::vector<std::int32_t>>& sequences,
-             bool hidden, bool routing)
+  LogitsFile(const std::string& path, const ModelConfig& config,
+             const std::vector<std::vector<std::int32_t>>& sequences, bool hidden, bool routing)
       : place_(path), file_(io::Hdf5File::create(place_.temporary_path())) {
     const ModelConfig& c = config;
     for (std::size_t i = 0; i < sequences.size(); ++i) {
@@ -29,7 +29,8 @@ class LogitsFile {
       file_.create_dataset<std::int32_t>(group + "tokens", {num_tokens})
           .write_rows<std::int32_t>({0}, std::span<const std::int32_t>(sequences[i]));
       logits_.push_back(file_.create_dataset<float>(group + "logits", {num_tokens, c.vocab_size}));
-      if (hidden) hidden_.push_back(file_.create_dataset<float>(group + "hidden", {c.num_layers + 1, num_tokens, c.emb_size}));
+      if (hidden)
+        hidden_.push_back(file_.create_dataset<float>(group + "hidden", {c.num_layers + 1, num_tokens, c.emb_size}));
       if (!routing) continue;
       const std::vector<std::int64_t> shape = {c.num_layers, num_tokens, c.num_selected_experts};
       experts_.push_back(file_.create_dataset<std::int32_t>(group + "experts", shape));
@@ -45,8 +46,8 @@ class LogitsFile {
     return {[this](std::int32_t sequence, std::int32_t position, std::int32_t index, std::span<const float> hidden) {
               at(hidden_, sequence).write_rows<float>({index, position}, hidden);
             },
-            [this](std::int32_t sequence, std::int32_t position, std::int32_t layer, std::span<const std::int32_t> experts,
-                   std::span<const float> gates) {
+            [this](std::int32_t sequence, std::int32_t position, std::int32_t layer,
+                   std::span<const std::int32_t> experts, std::span<const float> gates) {
               at(experts_, sequence).write_rows<std::int32_t>({layer, position}, experts);
               at(gates_, sequence).write_rows<float>({layer, position}, gates);
             }};
@@ -77,12 +78,14 @@ int run_logits(const std::vector<std::string>& arguments) {
   po::options_description options;
   options.add(model_options(model)).add(run_options(prefill_chunk));
   po::options_description more("logits");
+  // clang-format off
   more.add_options()
       ("tokens", po::value(&token_file)->required(), "a JSON list of token lists")
       ("out", po::value(&out)->required(), "HDF5 file to write: /seqN/logits (T, V) float32")
       ("hidden", po::bool_switch(&hidden), "adds /seqN/hidden (L+1, T, D)")
       ("routing", po::bool_switch(&routing), "adds /seqN/experts and /seqN/gates (L, T, A), best first")
       ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file");
+  // clang-format on
   options.add(more);
   const auto map = parse("logits", arguments, options);
   if (map.contains("help")) return kSuccess;

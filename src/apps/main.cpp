@@ -41,15 +41,16 @@ const Command* find(std::string_view name) {
   return nullptr;
 }
 
-/// A standard stream that the caller has closed would give its number to the next file opened, and messages would go into
-/// that. It gets one that cannot be used instead.
+/// A standard stream that the caller has closed would give its number to the next file opened, and messages would go
+/// into that. It gets one that cannot be used instead.
 void occupy_closed_streams() {
   for (int fd = 0; fd < 3; ++fd)
     if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) (void)::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
 void flush_output() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout)) fail("standard output cannot be written: {}", std::strerror(errno));
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    fail("standard output cannot be written: {}", std::strerror(errno));
 }
 
 /// Several tasks of a Slurm step that each see a world of 1 would do the same work side by side: the launcher does not
@@ -61,10 +62,12 @@ void check_launcher(const comm::Communicator& world) {
 }
 
 /// Ranks that were started with other commands or options would wait for each other for ever.
-void check_same_arguments(const comm::Communicator& world, const Command& command, const std::vector<std::string>& arguments) {
+void check_same_arguments(const comm::Communicator& world, const Command& command,
+                          const std::vector<std::string>& arguments) {
   Hasher hasher;
   hasher.update(std::as_bytes(std::span(command.name, std::strlen(command.name))));
-  for (const std::string& argument : arguments) hasher.update(std::as_bytes(std::span(argument.c_str(), argument.size() + 1)));
+  for (const std::string& argument : arguments)
+    hasher.update(std::as_bytes(std::span(argument.c_str(), argument.size() + 1)));
   const Hash128 own = hasher.digest();
   std::string first = own.hex();
   world.broadcast(first, 0);
@@ -110,8 +113,8 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
 int main(int argc, char** argv) {
   using namespace moesaic;
   using namespace moesaic::apps;
-  ops::flush_denormals();           // before any thread is made
-  std::signal(SIGXFSZ, SIG_IGN);    // beyond `ulimit -f` a write shall fail, not end the process
+  ops::flush_denormals();         // before any thread is made
+  std::signal(SIGXFSZ, SIG_IGN);  // beyond `ulimit -f` a write shall fail, not end the process
   occupy_closed_streams();
   const std::vector<std::string> arguments(argv + (argc > 1 ? 2 : 1), argv + argc);
   if (argc < 2) return print_usage(stderr), kRefused;

@@ -29,8 +29,8 @@ po::typed_value<int>* axis(std::optional<int>& into, const char* option) {
   });
 }
 
-/// Options with a text that is empty: nothing of ours has a use for one (of --prompt and --stop there may be several; they
-/// are judged where they are read).
+/// Options with a text that is empty: nothing of ours has a use for one (of --prompt and --stop there may be several;
+/// they are judged where they are read).
 void refuse_empty_texts(const po::variables_map& map) {
   for (const auto& [option, value] : map)
     if (const auto* text = boost::any_cast<std::string>(&value.value()); text && text->empty())
@@ -77,18 +77,21 @@ template po::typed_value<float>* ranged(float*, const char*, float, float);
 
 po::options_description layout_options(plan::LayoutRequest& request) {
   po::options_description options("layout (ranks = pp*dp*tp = pp*ep*etp; what is not given is chosen)");
+  // clang-format off
   options.add_options()
       ("pp", axis(request.pp, "pp"), "pipeline stages, 1 to the number of layers")
       ("dp", axis(request.dp, "dp"), "data-parallel attention groups")
       ("tp", axis(request.tp, "tp"), "attention shards of a group, at most the kv heads")
       ("ep", axis(request.ep, "ep"), "expert subsets, 1 to the number of experts")
       ("etp", axis(request.etp, "etp"), "slices of an expert, 1 to 8");
+  // clang-format on
   return options;
 }
 
 po::options_description model_options(ModelOptions& options) {
   static const std::string isa_help = fmt::format("instruction path: {}", ops::kIsaOptions);
   po::options_description description("model");
+  // clang-format off
   description.add_options()
       ("model", po::value(&options.store)->required(), "the store (moesaic convert makes one)")
       ("numerics", choice("numerics", kNumericsOptions, "w8a16", [&](const std::string& word) {
@@ -104,21 +107,25 @@ po::options_description model_options(ModelOptions& options) {
          if (verify) options.verify = *verify;
          return verify.has_value();
        }), "how much of the weights is checked while loading: full, fast (samples) or off");
+  // clang-format on
   description.add(layout_options(options.layout));
   return description;
 }
 
 po::options_description run_options(std::int64_t& prefill_chunk) {
   po::options_description options("run");
+  // clang-format off
   options.add_options()
       ("prefill-chunk", ranged(&prefill_chunk, "prefill-chunk", std::int64_t{0}, std::int64_t{1} << 24)->default_value(512),
        "prompt tokens of a sequence that pass together; 0: the whole prompt");
+  // clang-format on
   return options;
 }
 
 po::options_description sampling_options(SamplingOptions& options) {
   static constexpr float kLargest = 1e6f, kSmallest = 1e-6f;
   po::options_description description("sampling, applied in this order");
+  // clang-format off
   description.add_options()
       ("repetition-penalty", ranged(&options.repetition_penalty, "repetition-penalty", kSmallest, kLargest)->default_value(1),
        "positive logits / r, negative * r, for tokens already seen")
@@ -131,6 +138,7 @@ po::options_description sampling_options(SamplingOptions& options) {
       ("top-p", ranged(&options.top_p, "top-p", kSmallest, 1.0f)->default_value(1),
        "keep the smallest set with this probability")
       ("seed", seed(&options.seed, "0"), "of the random numbers, 0 to 2^64-1");
+  // clang-format on
   return description;
 }
 

@@ -13,8 +13,8 @@ using nlohmann::json;
 constexpr double kMiB = 1 << 20;
 
 json to_json(const plan::Layout& layout) {
-  return {{"ranks", layout.ranks()}, {"pp", layout.pp},       {"dp", layout.dp},
-          {"tp", layout.tp},         {"ep", layout.ep},       {"etp", layout.etp}};
+  return {{"ranks", layout.ranks()}, {"pp", layout.pp}, {"dp", layout.dp},
+          {"tp", layout.tp},         {"ep", layout.ep}, {"etp", layout.etp}};
 }
 
 std::vector<std::int64_t> indices(Range range) {
@@ -64,7 +64,8 @@ void print_json(const plan::Grid& grid, const plan::Choice& choice, Numerics num
   }
   root["links"] = json::array();
   for (const plan::Link& link : plan::links(grid, numerics))
-    root["links"].push_back({{"from", index(link.from)}, {"to", index(link.to)}, {"bytes_per_token", link.bytes_per_token}});
+    root["links"].push_back(
+        {{"from", index(link.from)}, {"to", index(link.to)}, {"bytes_per_token", link.bytes_per_token}});
   fmt::print("{}\n", root.dump());
 }
 
@@ -72,13 +73,14 @@ void print_text(const plan::Grid& grid, const plan::Choice& choice, Numerics num
   fmt::print("{} ranks: {} ({})\n", choice.layout.ranks(), choice.layout.text(), choice.reason);
   fmt::print("memory for {} sequence{} of {} tokens, {} rows a micro-batch, {}\n\n", workload.num_sequences,
              workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows, name(numerics));
-  fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads", "experts",
-             "leaves", "weights (MiB)", "KV (MiB)", "buffers (MiB)");
+  fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads",
+             "experts", "leaves", "weights (MiB)", "KV (MiB)", "buffers (MiB)");
   for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
     const Part part = part_of(grid, rank, numerics, workload);
-    fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank, part.stage, text(part.layers),
-               text(part.kv_heads), text(part.experts), text(part.leaves), static_cast<double>(part.memory.weight_bytes) / kMiB,
-               static_cast<double>(part.memory.kv_bytes) / kMiB, static_cast<double>(part.memory.buffer_bytes) / kMiB);
+    fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank, part.stage,
+               text(part.layers), text(part.kv_heads), text(part.experts), text(part.leaves),
+               static_cast<double>(part.memory.weight_bytes) / kMiB, static_cast<double>(part.memory.kv_bytes) / kMiB,
+               static_cast<double>(part.memory.buffer_bytes) / kMiB);
   }
   const auto links = plan::links(grid, numerics);
   if (links.empty()) return;
@@ -96,6 +98,7 @@ int run_plan(const std::vector<std::string>& arguments) {
   po::options_description options("plan");
   std::string numerics_word;
   bool as_json = false;
+  // clang-format off
   options.add_options()
       ("model", po::value(&store)->required(), "the store")
       ("ranks", ranged(&model.layout.ranks, "ranks", 1, 1 << 20)->required(), "MPI ranks of the job")
@@ -107,6 +110,7 @@ int run_plan(const std::vector<std::string>& arguments) {
       ("batch-rows", ranged(&workload.batch_rows, "batch-rows", std::int64_t{1}, std::int64_t{1} << 24)->default_value(512),
        "rows of a micro-batch")
       ("json", po::bool_switch(&as_json), "for programs");
+  // clang-format on
   options.add(layout_options(model.layout));
   const auto map = parse("plan", arguments, options);
   if (map.contains("help")) return kSuccess;
@@ -120,7 +124,10 @@ int run_plan(const std::vector<std::string>& arguments) {
     if (!as_json) fail("{}", result.refusal.message());
     json nearest = json::array();
     for (const plan::Layout& layout : result.refusal.nearest) nearest.push_back(to_json(layout));
-    fmt::print("{}\n", json{{"error", "no layout for " + result.refusal.error}, {"rule", result.refusal.rule}, {"nearest", nearest}}.dump());
+    fmt::print(
+        "{}\n",
+        json{{"error", "no layout for " + result.refusal.error}, {"rule", result.refusal.rule}, {"nearest", nearest}}
+            .dump());
     return kRefused;
   }
   const plan::Grid grid(config, result.choice->layout);

@@ -35,6 +35,7 @@ std::string place_of(const PromptOptions& options, std::size_t i) {
 
 po::options_description prompt_options(PromptOptions& options) {
   po::options_description description("prompts (one of)");
+  // clang-format off
   description.add_options()
       ("prompt", po::value(&options.prompts), "a text; may be repeated")
       ("prompt-file", po::value(&options.prompt_file), "a file with one prompt a line")
@@ -43,6 +44,7 @@ po::options_description prompt_options(PromptOptions& options) {
          if (side != "left") fail("--truncate is '{}', expected left", side);
          options.truncate_left = true;
        }), "left: a prompt longer than the context loses its beginning; otherwise it is refused");
+  // clang-format on
   return description;
 }
 
@@ -58,8 +60,7 @@ std::vector<std::vector<std::int32_t>> read_prompts(const PromptOptions& options
   if (!options.token_file.empty()) {
     prompts = io::read_token_file(options.token_file, {config.vocab_size, {}});
   } else {
-    if (!tokenizer)
-      fail("{}: has no tokenizer, so it takes --tokens only; convert again with --tokenizer FILE", store);
+    if (!tokenizer) fail("{}: has no tokenizer, so it takes --tokens only; convert again with --tokenizer FILE", store);
     for (const std::string& text : options.prompt_file.empty() ? options.prompts : read_lines(options.prompt_file))
       prompts.push_back(tokenizer->encode(text));
   }
@@ -70,7 +71,8 @@ std::vector<std::vector<std::int32_t>> read_prompts(const PromptOptions& options
       prompts[i].erase(prompts[i].begin(), prompts[i].end() - static_cast<std::ptrdiff_t>(longest));
     if (prompts[i].empty()) fail("{} is empty, expected a text", what);
     if (prompts[i].size() > longest)
-      fail("{} has {} tokens, the model's context is {}; shorten it, or give --truncate left", what, prompts[i].size(), longest);
+      fail("{} has {} tokens, the model's context is {}; shorten it, or give --truncate left", what, prompts[i].size(),
+           longest);
     io::check_tokens(prompts[i], what, {config.vocab_size, config.sequence_len});
   }
   return prompts;

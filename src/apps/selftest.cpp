@@ -48,7 +48,8 @@ class Report {
 
 /// A file that comes with the build: demo.h5, and the goldens' tokens and hashes to run it with.
 std::string shared_file(const std::string& name) {
-  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/moesaic" / name).string();
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/moesaic" / name)
+      .string();
 }
 
 /// What is run again and again: a store whose index rank 0 has read, and some token lists.
@@ -56,7 +57,8 @@ struct Case {
   std::string store;
   io::StoreIndex index;
   std::vector<std::vector<std::int32_t>> sequences;
-  std::map<std::string, std::string> committed;  ///< hash by numerics that the demo model must have; empty: another store
+  std::map<std::string, std::string>
+      committed;  ///< hash by numerics that the demo model must have; empty: another store
 };
 
 /// Some sequences of unequal length that reach all of the vocabulary.
@@ -67,15 +69,16 @@ std::vector<std::vector<std::int32_t>> make_sequences(const ModelConfig& config)
     auto& tokens = sequences.emplace_back();
     for (std::int64_t i = 0; i < std::min(length, config.sequence_len); ++i) {
       state = state * 6364136223846793005u + 1442695040888963407u;
-      tokens.push_back(static_cast<std::int32_t>(1 + (state >> 33) % static_cast<std::uint64_t>(config.vocab_size - 1)));
+      tokens.push_back(
+          static_cast<std::int32_t>(1 + (state >> 33) % static_cast<std::uint64_t>(config.vocab_size - 1)));
     }
   }
   return sequences;
 }
 
 /// The hash of a run on all ranks of a communicator; every rank gets rank 0's.
-Hash128 hash_of(const comm::Communicator& comm, const Case& test, const plan::Layout& layout, const ops::Kernels& kernels,
-                std::int64_t prefill_chunk) {
+Hash128 hash_of(const comm::Communicator& comm, const Case& test, const plan::Layout& layout,
+                const ops::Kernels& kernels, std::int64_t prefill_chunk) {
   const io::StoreReader reader(test.store, test.index, io::Verify::kOff);
   const plan::Grid grid(test.index.config(), layout);
   Stage stage(comm, grid, kernels, load_weights(reader, grid, plan::WorldRank{comm.rank()}, kernels.numerics));
@@ -155,28 +158,34 @@ void check_transport(const comm::Communicator& world, Report& report) {
   char version[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;
   MOESAIC_MPI(MPI_Get_library_version(version, &length));
-  const std::string library(version, std::min<std::size_t>(static_cast<std::size_t>(length), std::string_view(version).find(',')));
+  const std::string library(
+      version, std::min<std::size_t>(static_cast<std::size_t>(length), std::string_view(version).find(',')));
   report.check("transport: all-to-all of 8 B, 4 KiB and 1 MiB", problem, library);
 }
 
 void check_machine(const comm::Communicator& world, int num_threads, Report& report) {
   const comm::Communicator node = world.split_node();
   const int allowed = device::allowed_processors();
-  report.check("binding", allowed < num_threads
-                              ? std::optional(fmt::format("{} threads on {} processors of {}; bind with --bind-to none or more "
-                                                          "cpus per task", num_threads, allowed, device::host_name()))
-                              : std::nullopt,
+  report.check("binding",
+               allowed < num_threads
+                   ? std::optional(fmt::format("{} threads on {} processors of {}; bind with --bind-to none or more "
+                                               "cpus per task",
+                                               num_threads, allowed, device::host_name()))
+                   : std::nullopt,
                fmt::format("{} threads a rank on {} processors, {} ranks on {}", num_threads, allowed, node.size(),
                            device::host_name()));
   constexpr double kGiB = 1 << 30;
   const double available = static_cast<double>(device::available_memory_bytes());
   rlimit locked{};
   getrlimit(RLIMIT_MEMLOCK, &locked);
-  report.check("memory", available < 0.25 * kGiB
-                             ? std::optional(fmt::format("{:.2f} GiB left on {}", available / kGiB, device::host_name()))
-                             : std::nullopt,
+  report.check("memory",
+               available < 0.25 * kGiB
+                   ? std::optional(fmt::format("{:.2f} GiB left on {}", available / kGiB, device::host_name()))
+                   : std::nullopt,
                fmt::format("{:.1f} GiB left on {}, lockable: {}", available / kGiB, device::host_name(),
-                           locked.rlim_cur == RLIM_INFINITY ? "unlimited" : fmt::format("{:.0f} MiB", static_cast<double>(locked.rlim_cur) / (1 << 20))));
+                           locked.rlim_cur == RLIM_INFINITY
+                               ? "unlimited"
+                               : fmt::format("{:.0f} MiB", static_cast<double>(locked.rlim_cur) / (1 << 20))));
 }
 
 }  // namespace
@@ -185,9 +194,11 @@ int run_selftest(const std::vector<std::string>& arguments) {
   std::string store;
   int num_threads = 0;
   po::options_description options("selftest");
+  // clang-format off
   options.add_options()
       ("model", po::value(&store), "the store to compute with; default: the demo model that comes with the build")
       ("threads", ranged(&num_threads, "threads", 0, 4096)->default_value(0), "threads of each rank; 0: chosen");
+  // clang-format on
   const auto map = parse("selftest", arguments, options);
   if (map.contains("help")) return kSuccess;
   const bool demo = store.empty();

@@ -11,6 +11,7 @@ int run_synth(const std::vector<std::string>& arguments) {
   converters::SynthesizeOptions synth;
   std::int64_t num_layers = 0;
   po::options_description options("synth --preset NAME --out FILE");
+  // clang-format off
   options.add_options()
       ("preset", po::value(&synth.name)->required(), "tiny (0.002 GB), mini (1.4 GB) or slice (Grok-1's dimensions, 2 layers, 11 GB)")
       ("out", po::value(&synth.out)->required(), "the store to write")
@@ -18,6 +19,7 @@ int run_synth(const std::vector<std::string>& arguments) {
       ("layers", po::value(&num_layers), "another number of layers than the preset's")
       ("threads", po::value(&synth.num_threads)->default_value(0), "threads; 0: all cores. The result does not depend on it")
       ("force", po::bool_switch(&synth.force), "replace an existing store");
+  // clang-format on
   const auto given = parse("synth", arguments, options);
   if (given.contains("help")) return kSuccess;
   const auto config = converters::preset(synth.name);

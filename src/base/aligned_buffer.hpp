@@ -17,9 +17,13 @@ class AlignedBuffer {
   const std::byte* data() const { return data_.get(); }
   std::size_t size_bytes() const { return size_bytes_; }
   template <class T>
-  T* as() { return reinterpret_cast<T*>(data_.get()); }
+  T* as() {
+    return reinterpret_cast<T*>(data_.get());
+  }
   template <class T>
-  const T* as() const { return reinterpret_cast<const T*>(data_.get()); }
+  const T* as() const {
+    return reinterpret_cast<const T*>(data_.get());
+  }
 
   /// Makes room for at least this many bytes; the content is lost when it has to grow.
   void reserve(std::size_t size_bytes);

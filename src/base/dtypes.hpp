@@ -11,18 +11,24 @@ enum class DType : std::uint8_t { kF32, kBf16, kInt8 };
 
 constexpr std::size_t size_bytes(DType type) {
   switch (type) {
-    case DType::kF32: return 4;
-    case DType::kBf16: return 2;
-    case DType::kInt8: return 1;
+    case DType::kF32:
+      return 4;
+    case DType::kBf16:
+      return 2;
+    case DType::kInt8:
+      return 1;
   }
   return 0;
 }
 
 constexpr const char* name(DType type) {
   switch (type) {
-    case DType::kF32: return "f32";
-    case DType::kBf16: return "bf16";
-    case DType::kInt8: return "int8";
+    case DType::kF32:
+      return "f32";
+    case DType::kBf16:
+      return "bf16";
+    case DType::kInt8:
+      return "int8";
   }
   return "?";
 }

@@ -23,9 +23,9 @@ template <class... Args>
 }  // namespace moesaic
 
 /// Checks a precondition that only a defect of Moesaic can break; prints the values given after the condition.
-#define MOESAIC_CHECK(condition, ...)                                                              \
-  do {                                                                                             \
-    if (!(condition))                                                                              \
-      throw std::logic_error(fmt::format("{}:{}: check failed: {}: {}", __FILE__, __LINE__,        \
-                                         #condition, fmt::format(__VA_ARGS__)));                   \
+#define MOESAIC_CHECK(condition, ...)                                                                            \
+  do {                                                                                                           \
+    if (!(condition))                                                                                            \
+      throw std::logic_error(                                                                                    \
+          fmt::format("{}:{}: check failed: {}: {}", __FILE__, __LINE__, #condition, fmt::format(__VA_ARGS__))); \
   } while (false)

@@ -41,9 +41,7 @@ Hash128 Hash128::from_hex(std::string_view hex) {
   return hash;
 }
 
-Hash128 hash_bytes(std::span<const std::byte> bytes) {
-  return canonical(XXH3_128bits(bytes.data(), bytes.size()));
-}
+Hash128 hash_bytes(std::span<const std::byte> bytes) { return canonical(XXH3_128bits(bytes.data(), bytes.size())); }
 
 Hasher::Hasher() : state_(XXH3_createState()) {
   if (!state_) throw std::bad_alloc();

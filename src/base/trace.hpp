@@ -9,8 +9,21 @@ namespace moesaic {
 
 /// The stages of a forward pass, as the tables of docs and benchmarks name them.
 enum class Zone : std::uint8_t {
-  kEmbed, kNorm, kGatherRows, kAttention, kReduceScatter, kRouter, kDispatch, kExperts, kCombine, kHandOver, kHead,
-  kSample, kStep, kLoad, kCount
+  kEmbed,
+  kNorm,
+  kGatherRows,
+  kAttention,
+  kReduceScatter,
+  kRouter,
+  kDispatch,
+  kExperts,
+  kCombine,
+  kHandOver,
+  kHead,
+  kSample,
+  kStep,
+  kLoad,
+  kCount
 };
 
 inline constexpr std::size_t kNumZones = static_cast<std::size_t>(Zone::kCount);

@@ -85,9 +85,7 @@ Communicator Communicator::split_node() const {
 
 void Communicator::barrier() const { MOESAIC_MPI(MPI_Barrier(comm_)); }
 
-void Communicator::broadcast(std::vector<std::byte>& bytes, int root) const {
-  broadcast_resizable(*this, bytes, root);
-}
+void Communicator::broadcast(std::vector<std::byte>& bytes, int root) const { broadcast_resizable(*this, bytes, root); }
 
 void Communicator::broadcast(std::string& text, int root) const { broadcast_resizable(*this, text, root); }
 

@@ -23,7 +23,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 };
 
-/// Calls transfer(offset_bytes, part_bytes) for the parts that a message of size_bytes travels in: counts must fit an int.
+/// Calls transfer(offset_bytes, part_bytes) for the parts that a message of size_bytes travels in: counts must fit an
+/// int.
 template <class Transfer>
 void for_each_part(std::size_t size_bytes, Transfer&& transfer) {
   constexpr std::size_t kLargestPart_bytes = std::size_t{1} << 30;
@@ -72,8 +73,8 @@ class Communicator {
 }  // namespace moesaic::comm
 
 /// Every MPI call is checked where it is made.
-#define MOESAIC_MPI(call)                                                                          \
-  do {                                                                                             \
-    if (const int moesaic_code_ = (call); moesaic_code_ != MPI_SUCCESS)                            \
-      ::moesaic::comm::mpi_failed(moesaic_code_, #call, __FILE__, __LINE__);                       \
+#define MOESAIC_MPI(call)                                                    \
+  do {                                                                       \
+    if (const int moesaic_code_ = (call); moesaic_code_ != MPI_SUCCESS)      \
+      ::moesaic::comm::mpi_failed(moesaic_code_, #call, __FILE__, __LINE__); \
   } while (false)

@@ -7,8 +7,8 @@
 
 namespace moesaic {
 
-/// Goes with each leaf of a quantised row: x is about q * scale. The sum of the q, exact, lets a path multiply with shifted
-/// weights and take the shift back.
+/// Goes with each leaf of a quantised row: x is about q * scale. The sum of the q, exact, lets a path multiply with
+/// shifted weights and take the shift back.
 struct LeafScale {
   float scale = 0;
   std::int32_t sum = 0;

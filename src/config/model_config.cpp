@@ -20,8 +20,7 @@ void read(const json& object, const char* key, T& field, const std::string& sour
   if (found == object.end()) return;
   const bool good = std::is_integral_v<T> ? found->is_number_integer() : found->is_number();
   if (!good)
-    fail("{}: '{}' is {}, expected {}", source, key, found->dump(),
-         std::is_integral_v<T> ? "an integer" : "a number");
+    fail("{}: '{}' is {}, expected {}", source, key, found->dump(), std::is_integral_v<T> ? "an integer" : "a number");
   field = found->get<T>();
 }
 
@@ -94,8 +93,7 @@ void check(const ModelConfig& c, const std::string& source) {
   need("key_size", c.key_size, c.key_size % 2 == 0, "an even number (rotary embedding pairs its halves)");
   need("num_q_heads * key_size", c.attn_size(), c.attn_size() % kNumLeaves == 0,
        "a multiple of 8 (the leaves of the output projection)");
-  need("ffn_size", c.ffn_size, c.ffn_size % kNumLeaves == 0,
-       "a multiple of 8 (the leaves of the down projection)");
+  need("ffn_size", c.ffn_size, c.ffn_size % kNumLeaves == 0, "a multiple of 8 (the leaves of the down projection)");
   const auto finite = [&](const char* field, double value, bool positive) {
     if (!std::isfinite(value) || (positive && value <= 0))
       fail("{}: {} is {}, expected a {}finite number", source, field, value, positive ? "positive " : "");
@@ -146,12 +144,15 @@ ModelConfig read_xai_config(const std::filesystem::path& file) {
   read(model, "vocab_size", model_vocab_size, source);
   if (!root.contains("vocab_size")) c.vocab_size = model_vocab_size;
   if (model_vocab_size != c.vocab_size)
-    fail("{}: vocab_size is {} and model.vocab_size is {}, expected the same", source, c.vocab_size,
-         model_vocab_size);
-  warn_of_others(root, {"vocab_size", "sequence_len", "pad_token", "bos_token", "eos_token", "embedding_multiplier_scale",
-                        "output_multiplier_scale", "model"}, source);
-  warn_of_others(model, {"emb_size", "num_layers", "num_q_heads", "num_kv_heads", "key_size", "num_experts",
-                         "num_selected_experts", "attn_output_multiplier", "widening_factor", "vocab_size"}, source);
+    fail("{}: vocab_size is {} and model.vocab_size is {}, expected the same", source, c.vocab_size, model_vocab_size);
+  warn_of_others(root,
+                 {"vocab_size", "sequence_len", "pad_token", "bos_token", "eos_token", "embedding_multiplier_scale",
+                  "output_multiplier_scale", "model"},
+                 source);
+  warn_of_others(model,
+                 {"emb_size", "num_layers", "num_q_heads", "num_kv_heads", "key_size", "num_experts",
+                  "num_selected_experts", "attn_output_multiplier", "widening_factor", "vocab_size"},
+                 source);
   check(c, source);
   return c;
 }

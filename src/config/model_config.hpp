@@ -10,15 +10,15 @@ namespace moesaic {
 /// The geometry and constants of a Grok-1-like model (the letters are those of docs/glossary.md). The defaults are
 /// Grok-1's own, from xAI's run.py.
 struct ModelConfig {
-  std::int64_t vocab_size = 131072;   ///< V
-  std::int64_t sequence_len = 8192;   ///< longest context, tokens
-  std::int64_t emb_size = 6144;       ///< D
-  std::int64_t num_layers = 64;       ///< L
-  std::int64_t num_q_heads = 48;      ///< H
-  std::int64_t num_kv_heads = 8;      ///< G
-  std::int64_t key_size = 128;        ///< K
-  std::int64_t ffn_size = 32768;      ///< F
-  std::int64_t num_experts = 8;       ///< E
+  std::int64_t vocab_size = 131072;       ///< V
+  std::int64_t sequence_len = 8192;       ///< longest context, tokens
+  std::int64_t emb_size = 6144;           ///< D
+  std::int64_t num_layers = 64;           ///< L
+  std::int64_t num_q_heads = 48;          ///< H
+  std::int64_t num_kv_heads = 8;          ///< G
+  std::int64_t key_size = 128;            ///< K
+  std::int64_t ffn_size = 32768;          ///< F
+  std::int64_t num_experts = 8;           ///< E
   std::int64_t num_selected_experts = 2;  ///< A
   std::int32_t pad_token = 0;
   std::int32_t bos_token = 1;

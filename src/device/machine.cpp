@@ -111,8 +111,8 @@ std::int64_t available_memory_bytes() {
     std::getline(meminfo, unit);
   }
   for (const std::string& folder : memory_groups())
-    for (const auto& [limit_name, used_name] : {std::pair("/memory.max", "/memory.current"),
-                                                std::pair("/memory.limit_in_bytes", "/memory.usage_in_bytes")}) {
+    for (const auto& [limit_name, used_name] :
+         {std::pair("/memory.max", "/memory.current"), std::pair("/memory.limit_in_bytes", "/memory.usage_in_bytes")}) {
       const auto limit = number_in(folder + limit_name), used = number_in(folder + used_name);
       if (limit && used) available = std::min(available, *limit - *used + cached_bytes(folder));
     }

@@ -12,10 +12,12 @@ namespace moesaic {
 /// What `logits --hidden --routing` writes of a row, besides its logits.
 struct CaptureSink {
   /// hidden: fp32 (D), the residual stream after the embedding (index 0) or after layer index - 1.
-  std::function<void(std::int32_t sequence, std::int32_t position, std::int32_t index, std::span<const float> hidden)> hidden;
+  std::function<void(std::int32_t sequence, std::int32_t position, std::int32_t index, std::span<const float> hidden)>
+      hidden;
   /// experts, gates: (A), best first.
-  std::function<void(std::int32_t sequence, std::int32_t position, std::int32_t layer, std::span<const std::int32_t> experts,
-                     std::span<const float> gates)> routing;
+  std::function<void(std::int32_t sequence, std::int32_t position, std::int32_t layer,
+                     std::span<const std::int32_t> experts, std::span<const float> gates)>
+      routing;
 };
 
 /// Collects rows where they are owned and hands them to rank 0's sink after every step.

@@ -12,7 +12,8 @@ namespace moesaic {
 class Driver {
  public:
   virtual ~Driver() = default;
-  /// Sequences that ended in the steps so far and have not been named yet; their caches are released. Asked before next().
+  /// Sequences that ended in the steps so far and have not been named yet; their caches are released. Asked before
+  /// next().
   virtual std::vector<std::int32_t> ended() = 0;
   /// The next micro-batches; empty: the run is over.
   virtual std::vector<TokenBatch> next() = 0;
@@ -27,8 +28,8 @@ class StepObserver {
   virtual void after_step() = 0;
 };
 
-/// Runs a driver's batches on all ranks. Collective over the world; `driver` is used on rank 0 only (null elsewhere). When the
-/// driver fails, every rank throws its error after the step in hand.
+/// Runs a driver's batches on all ranks. Collective over the world; `driver` is used on rank 0 only (null elsewhere).
+/// When the driver fails, every rank throws its error after the step in hand.
 void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObserver* observer = nullptr);
 
 }  // namespace moesaic

@@ -83,7 +83,8 @@ void LayerHashes::write_gathered(const std::vector<std::vector<std::byte>>& all,
     begin = end;
   }
   stream.close();
-  if (!stream) fail("{}: the layer hashes cannot be written; is the directory there, writable and not full?", file.string());
+  if (!stream)
+    fail("{}: the layer hashes cannot be written; is the directory there, writable and not full?", file.string());
 }
 
 LayerHashFile read_layer_hashes(const std::filesystem::path& file) {
@@ -100,12 +101,13 @@ LayerHashFile read_layer_hashes(const std::filesystem::path& file) {
     std::istringstream words(line);
     std::int32_t sequence = 0, layer = 0;
     std::string operation, num_rows, hash, more;
-    const bool good = static_cast<bool>(words >> sequence >> layer >> operation >> num_rows >> hash) && !(words >> more);
+    const bool good =
+        static_cast<bool>(words >> sequence >> layer >> operation >> num_rows >> hash) && !(words >> more);
     const auto operation_idx = operation_from(operation);
     constexpr std::size_t kHash_digits = 32;
     if (!good || !operation_idx || hash.size() != kHash_digits)
-      fail("{}:{}: not a line of layer hashes: expected 'sequence layer operation rows hash', found '{}'", file.string(),
-           line_number, line.substr(0, 80));
+      fail("{}:{}: not a line of layer hashes: expected 'sequence layer operation rows hash', found '{}'",
+           file.string(), line_number, line.substr(0, 80));
     result.hashes[{sequence, layer, *operation_idx}] = num_rows + " " + hash;
   }
   if (result.hashes.empty()) fail("{}: holds no layer hashes", file.string());

@@ -13,8 +13,8 @@
 
 namespace moesaic {
 
-/// One hash for each (sequence, layer, operation): of the row hashes in ascending position, whoever owned the rows; so the
-/// same in every layout. Where two files differ first is where two runs began to differ.
+/// One hash for each (sequence, layer, operation): of the row hashes in ascending position, whoever owned the rows; so
+/// the same in every layout. Where two files differ first is where two runs began to differ.
 class LayerHashes final : public Probe {
  public:
   void see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) override;

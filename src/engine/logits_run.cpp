@@ -2,8 +2,8 @@
 
 namespace moesaic {
 
-LogitsRun::LogitsRun(const plan::Grid& grid, std::vector<std::vector<std::int32_t>> sequences, std::int64_t prefill_chunk,
-                     TakeRow take_row)
+LogitsRun::LogitsRun(const plan::Grid& grid, std::vector<std::vector<std::int32_t>> sequences,
+                     std::int64_t prefill_chunk, TakeRow take_row)
     : options_{grid.layout().dp, grid.layout().pp, prefill_chunk},
       vocab_size_(static_cast<std::size_t>(grid.config().vocab_size)),
       take_row_(std::move(take_row)),

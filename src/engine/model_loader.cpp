@@ -44,8 +44,10 @@ void warn_of_narrow_masks(const comm::Communicator& world, int num_threads) {
     if (const int processors = *reinterpret_cast<const int*>(all[rank].data()))
       ranks += fmt::format("{}{} ({} processors)", ranks.empty() ? "" : ", ", rank, processors);
   if (!ranks.empty())
-    spdlog::warn("warning: {} threads a rank, but the affinity mask is narrower on rank {}; bind with --bind-to none or more "
-                 "cpus per task", num_threads, ranks);
+    spdlog::warn(
+        "warning: {} threads a rank, but the affinity mask is narrower on rank {}; bind with --bind-to none or more "
+        "cpus per task",
+        num_threads, ranks);
 }
 
 void print_header(const comm::Communicator& world, const OpenedModel& opened, const ModelOptions& options) {
@@ -57,8 +59,8 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
     if (name != last) list += (list.empty() ? "" : " ") + name;
     last = name;
   }
-  spdlog::info("moesaic: {} ranks x {} threads on {}; {}; {}, {} kernels, verify {}", world.size(), opened.num_threads, list,
-               options.store, name(options.numerics),
+  spdlog::info("moesaic: {} ranks x {} threads on {}; {}; {}, {} kernels, verify {}", world.size(), opened.num_threads,
+               list, options.store, name(options.numerics),
                options.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa), io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
 }
@@ -70,9 +72,10 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
   const double available = node.min(static_cast<double>(device::available_memory_bytes()));
   std::optional<std::string> error;
   if (node.rank() == 0 && needed > available)
-    error = fmt::format("{}: the node has {:.0f} MiB of memory left, its {} ranks would own {:.0f} MiB (weights, KV cache, "
-                        "buffers); use more nodes, fewer or shorter sequences, or a smaller model",
-                        device::host_name(), available / kMiB, node.size(), needed / kMiB);
+    error = fmt::format(
+        "{}: the node has {:.0f} MiB of memory left, its {} ranks would own {:.0f} MiB (weights, KV cache, "
+        "buffers); use more nodes, fewer or shorter sequences, or a smaller model",
+        device::host_name(), available / kMiB, node.size(), needed / kMiB);
   comm::agree(world, error);
 }
 
@@ -102,7 +105,8 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
     num_threads = device::threads_per_rank(options.num_threads, node.size());
     set_threads(num_threads);
     kernels = &ops::kernels(ops::isa_from_option(options.isa), options.numerics);
-    reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store), options.verify);
+    reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store),
+                                               options.verify);
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);

@@ -45,6 +45,7 @@ plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts
 plan::Workload share(const comm::Communicator& world, plan::Workload workload);
 
 /// Collective: checks that every node has the memory for what its ranks would own, and loads.
-std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload);
+std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,
+                                  const plan::Workload& workload);
 
 }  // namespace moesaic

@@ -7,8 +7,8 @@
 
 namespace moesaic {
 
-/// The logits hash: of a sequence, XXH3-128 over its raw little-endian fp32 logits rows in ascending position; of a run,
-/// XXH3-128 over the canonical sequence hashes in input order.
+/// The logits hash: of a sequence, XXH3-128 over its raw little-endian fp32 logits rows in ascending position; of a
+/// run, XXH3-128 over the canonical sequence hashes in input order.
 class RunHash {
  public:
   explicit RunHash(std::size_t num_sequences) : sequences_(num_sequences) {}

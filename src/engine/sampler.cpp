@@ -30,10 +30,9 @@ void penalise(std::vector<Candidate>& all, float penalty, std::span<const std::i
 /// Keeps the k largest; equal logits: the lower ids.
 void keep_top_k(std::vector<Candidate>& candidates, std::int32_t k) {
   if (k <= 0 || k >= std::ssize(candidates)) return;
-  std::nth_element(candidates.begin(), candidates.begin() + k, candidates.end(),
-                   [](const Candidate& a, const Candidate& b) {
-                     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-                   });
+  std::nth_element(
+      candidates.begin(), candidates.begin() + k, candidates.end(),
+      [](const Candidate& a, const Candidate& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); });
   candidates.resize(static_cast<std::size_t>(k));
 }
 
@@ -88,9 +87,11 @@ std::int32_t sample(std::span<const float> logits, const SamplingOptions& option
   for (std::size_t id = 0; id < logits.size(); ++id) candidates.push_back({static_cast<std::int32_t>(id), logits[id]});
   if (options.repetition_penalty != 1) penalise(candidates, options.repetition_penalty, history);
   if (options.temperature == 0)
-    return std::min_element(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
-             return a.logit > b.logit;  // the first of equal ones
-           })->id;
+    return std::min_element(candidates.begin(), candidates.end(),
+                            [](const Candidate& a, const Candidate& b) {
+                              return a.logit > b.logit;  // the first of equal ones
+                            })
+        ->id;
   for (Candidate& c : candidates) c.logit = c.logit / options.temperature;
   keep_top_k(candidates, options.top_k);
   keep_top_p(candidates, options.top_p);

@@ -8,10 +8,11 @@ namespace moesaic {
 
 /// How a token is drawn from logits; applied in this order (docs/numerics.md).
 struct SamplingOptions {
-  float repetition_penalty = 1;  ///< 1e-6 to 1e6; positive logits / r, negative * r, for every token of prompt and continuation
-  float temperature = 0;         ///< 0, or 1e-6 to 1e6, so that no logit overflows; 0: the largest logit, ties to the lower id
-  std::int32_t top_k = 0;        ///< 0: all
-  float top_p = 1;               ///< (0, 1]
+  float repetition_penalty =
+      1;  ///< 1e-6 to 1e6; positive logits / r, negative * r, for every token of prompt and continuation
+  float temperature = 0;  ///< 0, or 1e-6 to 1e6, so that no logit overflows; 0: the largest logit, ties to the lower id
+  std::int32_t top_k = 0;  ///< 0: all
+  float top_p = 1;         ///< (0, 1]
   std::uint64_t seed = 0;
 };
 
@@ -22,8 +23,8 @@ struct DrawPoint {
 };
 
 /// Draws a token id from logits (V). history: the sequence's tokens so far.
-std::int32_t sample(std::span<const float> logits, const SamplingOptions& options, std::span<const std::int32_t> history,
-                    DrawPoint point);
+std::int32_t sample(std::span<const float> logits, const SamplingOptions& options,
+                    std::span<const std::int32_t> history, DrawPoint point);
 
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);

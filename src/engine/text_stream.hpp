@@ -9,8 +9,8 @@
 namespace moesaic {
 
 /// Turns the tokens of one continuation into text as they come: only complete UTF-8 is given out, and nothing that may
-/// turn out to be the beginning of a stop string. All that was given out is together the SentencePiece decode of the tokens, cut before
-/// the first stop string.
+/// turn out to be the beginning of a stop string. All that was given out is together the SentencePiece decode of the
+/// tokens, cut before the first stop string.
 class TextStream {
  public:
   /// tokenizer: null gives no text.

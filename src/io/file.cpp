@@ -17,10 +17,14 @@ namespace {
 /// The system's reason and, where it helps, what to do.
 std::string reason(int code) {
   switch (code) {
-    case ENOSPC: return "no space left on the device; free some or write elsewhere";
-    case EDQUOT: return "disk quota exceeded; free some or write elsewhere";
-    case EFBIG: return "file size limit exceeded; raise it (ulimit -f) or write elsewhere";
-    default: return std::strerror(code);
+    case ENOSPC:
+      return "no space left on the device; free some or write elsewhere";
+    case EDQUOT:
+      return "disk quota exceeded; free some or write elsewhere";
+    case EFBIG:
+      return "file size limit exceeded; raise it (ulimit -f) or write elsewhere";
+    default:
+      return std::strerror(code);
   }
 }
 
@@ -43,8 +47,7 @@ File File::open_for_reading(const std::string& path) { return {path, O_RDONLY | 
 File File::open_for_writing(const std::string& path) { return {path, O_RDWR}; }
 File File::create_new(const std::string& path) { return {path, O_RDWR | O_CREAT | O_EXCL}; }
 
-File::File(File&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+File::File(File&& other) noexcept : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 File& File::operator=(File&& other) noexcept {
   std::swap(path_, other.path_);
@@ -81,7 +84,8 @@ void File::write_at(std::int64_t offset_bytes, std::span<const std::byte> bytes)
     const ssize_t put = ::pwrite(descriptor_, bytes.data() + done, part, to);
     if (put < 0 && errno == EINTR) continue;
     // A short write is not an error yet: the rest is tried again and brings the reason.
-    if (put <= 0) fail("{}: writing {} bytes at byte {}: {}", path_, part, to, put < 0 ? reason(errno) : "nothing written");
+    if (put <= 0)
+      fail("{}: writing {} bytes at byte {}: {}", path_, part, to, put < 0 ? reason(errno) : "nothing written");
     done += static_cast<std::size_t>(put);
   }
 }

@@ -110,8 +110,8 @@ void Hdf5Dataset::write(std::span<const std::int64_t> begin, hid_t type, const v
   MOESAIC_CHECK(num_values % row_elems == 0, "{}: {} values are not whole rows of {}", name_, num_values, row_elems);
   count[begin.size() - 1] = num_values / row_elems;
   for (std::size_t axis = 0; axis < rank; ++axis)
-    MOESAIC_CHECK(start[axis] + count[axis] <= static_cast<hsize_t>(shape_[axis]), "{}: axis {}: {} from {} of {}", name_,
-                  axis, count[axis], start[axis], shape_[axis]);
+    MOESAIC_CHECK(start[axis] + count[axis] <= static_cast<hsize_t>(shape_[axis]), "{}: axis {}: {} from {} of {}",
+                  name_, axis, count[axis], start[axis], shape_[axis]);
 
   const Hdf5Handle file_space(checked(H5Dget_space(handle_.id()), "H5Dget_space", name_, "dataset"), H5Sclose);
   checked(H5Sselect_hyperslab(file_space.id(), H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr),
@@ -130,7 +130,8 @@ Hdf5File Hdf5File::create(const std::string& path, const Hdf5Layout& layout) {
   checked(H5Pset_userblock(creation.id(), static_cast<hsize_t>(layout.user_block_bytes)), "H5Pset_userblock", path,
           "properties");
   return {path,
-          {checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "H5Fcreate", path, "file"), H5Fclose},
+          {checked(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.id(), access.id()), "H5Fcreate", path, "file"),
+           H5Fclose},
           Access::kWrite};
 }
 
@@ -179,14 +180,16 @@ Hdf5Dataset Hdf5File::create(const std::string& name, const std::vector<std::int
   checked(H5Pset_obj_track_times(creation.id(), false), "H5Pset_obj_track_times", path_, name);
   const auto link = property_list(H5P_LINK_CREATE, path_);
   checked(H5Pset_create_intermediate_group(link.id(), 1), "H5Pset_create_intermediate_group", path_, name);
-  Hdf5Handle dataset(checked(H5Dcreate2(handle_.id(), name.c_str(), type, space.id(), link.id(), creation.id(), H5P_DEFAULT),
-                             "H5Dcreate2", path_, name),
-                     H5Dclose);
+  Hdf5Handle dataset(
+      checked(H5Dcreate2(handle_.id(), name.c_str(), type, space.id(), link.id(), creation.id(), H5P_DEFAULT),
+              "H5Dcreate2", path_, name),
+      H5Dclose);
   return {std::move(dataset), path_ + ": " + name, shape};
 }
 
 std::vector<std::int64_t> Hdf5File::shape_of(const std::string& name) const {
-  const Hdf5Handle dataset(checked(H5Dopen2(handle_.id(), name.c_str(), H5P_DEFAULT), "H5Dopen2", path_, name), H5Dclose);
+  const Hdf5Handle dataset(checked(H5Dopen2(handle_.id(), name.c_str(), H5P_DEFAULT), "H5Dopen2", path_, name),
+                           H5Dclose);
   const Hdf5Handle space(checked(H5Dget_space(dataset.id()), "H5Dget_space", path_, name), H5Sclose);
   const int rank = checked(H5Sget_simple_extent_ndims(space.id()), "H5Sget_simple_extent_ndims", path_, name);
   std::vector<hsize_t> extents(static_cast<std::size_t>(rank));
@@ -195,7 +198,8 @@ std::vector<std::int64_t> Hdf5File::shape_of(const std::string& name) const {
 }
 
 void Hdf5File::read(const std::string& name, hid_t type, void* values) const {
-  const Hdf5Handle dataset(checked(H5Dopen2(handle_.id(), name.c_str(), H5P_DEFAULT), "H5Dopen2", path_, name), H5Dclose);
+  const Hdf5Handle dataset(checked(H5Dopen2(handle_.id(), name.c_str(), H5P_DEFAULT), "H5Dopen2", path_, name),
+                           H5Dclose);
   checked(H5Dread(dataset.id(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), "H5Dread", path_, name);
 }
 
@@ -204,9 +208,9 @@ namespace {
 void write_scalar(hid_t file, const std::string& path, const std::string& name, hid_t file_type, hid_t memory_type,
                   const void* value) {
   const Hdf5Handle space(checked(H5Screate(H5S_SCALAR), "H5Screate", path, name), H5Sclose);
-  const Hdf5Handle attribute(
-      checked(H5Acreate2(file, name.c_str(), file_type, space.id(), H5P_DEFAULT, H5P_DEFAULT), "H5Acreate2", path, name),
-      H5Aclose);
+  const Hdf5Handle attribute(checked(H5Acreate2(file, name.c_str(), file_type, space.id(), H5P_DEFAULT, H5P_DEFAULT),
+                                     "H5Acreate2", path, name),
+                             H5Aclose);
   checked(H5Awrite(attribute.id(), memory_type, value), "H5Awrite", path, name);
 }
 

@@ -34,11 +34,31 @@ class Hdf5Handle {
 /// Native memory and file types; little-endian in files.
 template <class T>
 struct Hdf5Type;  // float, std::int32_t, std::int8_t, std::uint8_t, std::int64_t
-template <> struct Hdf5Type<float> { static hid_t memory(); static hid_t file(); };
-template <> struct Hdf5Type<std::int32_t> { static hid_t memory(); static hid_t file(); };
-template <> struct Hdf5Type<std::int64_t> { static hid_t memory(); static hid_t file(); };
-template <> struct Hdf5Type<std::int8_t> { static hid_t memory(); static hid_t file(); };
-template <> struct Hdf5Type<std::uint8_t> { static hid_t memory(); static hid_t file(); };
+template <>
+struct Hdf5Type<float> {
+  static hid_t memory();
+  static hid_t file();
+};
+template <>
+struct Hdf5Type<std::int32_t> {
+  static hid_t memory();
+  static hid_t file();
+};
+template <>
+struct Hdf5Type<std::int64_t> {
+  static hid_t memory();
+  static hid_t file();
+};
+template <>
+struct Hdf5Type<std::int8_t> {
+  static hid_t memory();
+  static hid_t file();
+};
+template <>
+struct Hdf5Type<std::uint8_t> {
+  static hid_t memory();
+  static hid_t file();
+};
 
 /// A dataset open for writing; contiguous, row-major.
 class Hdf5Dataset {
@@ -73,13 +93,13 @@ struct Hdf5Array {
 
 /// How a file is laid out; the defaults suit results.
 struct Hdf5Layout {
-  std::int64_t user_block_bytes = 0;    ///< 0 or a power of two from 512 on
-  std::int64_t alignment_bytes = 1;     ///< of objects of at least this size
+  std::int64_t user_block_bytes = 0;  ///< 0 or a power of two from 512 on
+  std::int64_t alignment_bytes = 1;   ///< of objects of at least this size
 };
 
-/// Call it before MPI_Init; the files call it too. HDF5's exit handler, which it hangs into MPI_Finalize when MPI is there
-/// already, would flush once more a file that a full disk has kept from being closed, and crash; our files are closed where
-/// they are used. HDF5 prints its error stack by default; ours goes into an Error.
+/// Call it before MPI_Init; the files call it too. HDF5's exit handler, which it hangs into MPI_Finalize when MPI is
+/// there already, would flush once more a file that a full disk has kept from being closed, and crash; our files are
+/// closed where they are used. HDF5 prints its error stack by default; ours goes into an Error.
 void prepare_hdf5();
 
 /// An HDF5 file used by one process. Every failing call is an Error with the file's name and HDF5's own reason.
@@ -116,8 +136,8 @@ class Hdf5File {
   void write_attribute(const std::string& name, double value);
   void write_attribute(const std::string& name, const std::string& value);
 
-  /// Flushes and closes. A file being written that is not closed so is abandoned with what it has: HDF5 1.10 crashes when it
-  /// closes a file that a full disk has kept from being flushed.
+  /// Flushes and closes. A file being written that is not closed so is abandoned with what it has: HDF5 1.10 crashes
+  /// when it closes a file that a full disk has kept from being flushed.
   void close();
 
  private:

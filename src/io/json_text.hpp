@@ -6,8 +6,8 @@
 
 namespace moesaic::io {
 
-/// Parses JSON whose arrays and objects nest at most `deepest` levels: nlohmann-json's destructor and dump() overflow the
-/// stack on deep input, so the depth is counted before anything is built. Error names `source`.
+/// Parses JSON whose arrays and objects nest at most `deepest` levels: nlohmann-json's destructor and dump() overflow
+/// the stack on deep input, so the depth is counted before anything is built. Error names `source`.
 nlohmann::json parse_json(std::string_view text, const std::string& source, int deepest = 16);
 
 }  // namespace moesaic::io

@@ -2,7 +2,8 @@
 
 namespace moesaic::io {
 
-/// While it lives, SIGINT, SIGTERM and SIGUSR1 ask the writing of a store to stop, so that its temporary file is removed.
+/// While it lives, SIGINT, SIGTERM and SIGUSR1 ask the writing of a store to stop, so that its temporary file is
+/// removed.
 class StopSignals {
  public:
   StopSignals();

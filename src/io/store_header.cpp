@@ -16,7 +16,8 @@ using namespace std::string_view_literals;
 
 /// As in PNG: the first byte and the line ends catch files that passed through a text conversion.
 constexpr auto kMagic = "\x93MOESAIC\r\n\x1a\0"sv;
-constexpr auto kNote = "A Moesaic model store. It is an HDF5 file with a user block: try h5dump -H. See docs/store.md.\n"sv;
+constexpr auto kNote =
+    "A Moesaic model store. It is an HDF5 file with a user block: try h5dump -H. See docs/store.md.\n"sv;
 
 // Places of the fields, in bytes from the file's begin.
 constexpr std::size_t kVersionAt = 12, kFileSizeAt = 16, kIndexOffsetAt = 24, kIndexSizeAt = 32, kIndexHashAt = 40,
@@ -40,10 +41,14 @@ T take(std::span<const std::byte> header, std::size_t at) {
 [[noreturn]] void not_a_store(std::span<const std::byte> begin, const std::string& path) {
   const std::string_view text(reinterpret_cast<const char*>(begin.data()), begin.size());
   const char* kind = "";
-  if (text.starts_with("\x89HDF\r\n\x1a\n"sv)) kind = " (an HDF5 file of another kind)";
-  else if (text.starts_with("GGUF"sv)) kind = " (a GGUF file)";
-  else if (text.starts_with("\x80"sv)) kind = " (it looks like a pickle)";
-  else if (text.empty()) kind = " (it is empty)";
+  if (text.starts_with("\x89HDF\r\n\x1a\n"sv))
+    kind = " (an HDF5 file of another kind)";
+  else if (text.starts_with("GGUF"sv))
+    kind = " (a GGUF file)";
+  else if (text.starts_with("\x80"sv))
+    kind = " (it looks like a pickle)";
+  else if (text.empty())
+    kind = " (it is empty)";
   fail("{}: not a Moesaic store{}; `moesaic convert` makes one from a checkpoint", path, kind);
 }
 
@@ -71,7 +76,8 @@ StoreHeader decode_header(std::span<const std::byte> begin, const std::string& p
          kHeaderBytes);
   const auto expected = take<Hash128>(begin, kHeaderHashAt);
   if (const Hash128 found = header_hash(begin); found != expected)
-    fail("{}: the header is damaged: hash {}, expected {}; copy or convert it again", path, found.hex(), expected.hex());
+    fail("{}: the header is damaged: hash {}, expected {}; copy or convert it again", path, found.hex(),
+         expected.hex());
   const auto version = take<std::uint32_t>(begin, kVersionAt);
   if (version > kStoreVersion)
     fail("{}: store version {}, this Moesaic reads up to {}; use a newer Moesaic or convert again", path, version,

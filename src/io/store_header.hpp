@@ -28,8 +28,8 @@ struct StoreHeader {
 
 std::array<std::byte, kHeaderBytes> encode(const StoreHeader& header);
 
-/// `begin` are the file's first bytes, up to kHeaderBytes. Error: not a store (naming what it is instead), damaged, newer
-/// version, index outside of the file.
+/// `begin` are the file's first bytes, up to kHeaderBytes. Error: not a store (naming what it is instead), damaged,
+/// newer version, index outside of the file.
 StoreHeader decode_header(std::span<const std::byte> begin, const std::string& path);
 
 }  // namespace moesaic::io

@@ -27,8 +27,7 @@ const json& member(const json& object, const char* key, json::value_t type, cons
   const auto found = object.find(key);
   if (found == object.end()) fail("{}: the index has no '{}'", source, key);
   const bool integer = type == json::value_t::number_integer && found->is_number_integer();
-  if (!integer && found->type() != type)
-    fail("{}: '{}' in the index is of type {}", source, key, found->type_name());
+  if (!integer && found->type() != type) fail("{}: '{}' in the index is of type {}", source, key, found->type_name());
   return *found;
 }
 
@@ -126,7 +125,8 @@ std::vector<Extent> StoreIndex::gaps(const std::string& source) const {
   std::int64_t position = static_cast<std::int64_t>(kHeaderBytes);
   std::string_view before = "the header";
   for (const auto& [extent, name] : used) {
-    if (extent.offset_bytes < position) fail("{}: {} at byte {} overlaps {}", source, name, extent.offset_bytes, before);
+    if (extent.offset_bytes < position)
+      fail("{}: {} at byte {} overlaps {}", source, name, extent.offset_bytes, before);
     // Written so that it cannot overflow: both operands are at most 2^62 and not negative.
     if (extent.size_bytes > file_size_bytes - extent.offset_bytes)
       fail("{}: {} at byte {} with {} bytes leaves the file of {} bytes", source, name, extent.offset_bytes,
@@ -142,12 +142,10 @@ std::vector<Extent> StoreIndex::gaps(const std::string& source) const {
 std::string StoreIndex::to_text() const {
   json list = json::array();
   for (const auto& tensor : tensors_) list.push_back(describe(tensor));
-  json root{{"format", kFormat},
-            {"version", kStoreVersion},
-            {"config", to_json(config_)},
-            {"scale_groups", {{"attn_out", groups_.attn_out}, {"moe_down", groups_.moe_down}}},
-            {"provenance", provenance_},
-            {"tensors", std::move(list)}};
+  json root{
+      {"format", kFormat},          {"version", kStoreVersion},
+      {"config", to_json(config_)}, {"scale_groups", {{"attn_out", groups_.attn_out}, {"moe_down", groups_.moe_down}}},
+      {"provenance", provenance_},  {"tensors", std::move(list)}};
   if (tokenizer)
     root["tokenizer"] = {{"offset_bytes", tokenizer->extent.offset_bytes},
                          {"size_bytes", tokenizer->extent.size_bytes},
@@ -161,8 +159,7 @@ StoreIndex StoreIndex::from_text(std::string_view index_text, const std::string&
   const json root = parse_json(index_text, source);
   if (text(root, "format", source) != kFormat)
     fail("{}: the index is of format '{}', expected {}", source, text(root, "format", source), kFormat);
-  const ModelConfig config =
-      model_config_from_json(member(root, "config", json::value_t::object, source), source);
+  const ModelConfig config = model_config_from_json(member(root, "config", json::value_t::object, source), source);
   const json& group_counts = member(root, "scale_groups", json::value_t::object, source);
   const ScaleGroups groups{integer(group_counts, "attn_out", source), integer(group_counts, "moe_down", source)};
   const json& list = member(root, "tensors", json::value_t::array, source);

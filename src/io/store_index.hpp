@@ -37,8 +37,8 @@ struct StoredTokenizer {
   std::int64_t num_pieces = 0;
 };
 
-/// What a store holds and where, checked: every tensor of the inventory is there with its shape, every extent lies inside
-/// the file, none overlaps another.
+/// What a store holds and where, checked: every tensor of the inventory is there with its shape, every extent lies
+/// inside the file, none overlaps another.
 class StoreIndex {
  public:
   /// For writers: tensors in inventory order with zero hashes.
@@ -67,8 +67,8 @@ class StoreIndex {
   /// The parts of the file that structure_hash covers, ascending. Error when extents overlap or leave the file.
   std::vector<Extent> gaps(const std::string& source) const;
 
-  /// The text of the file's `index` dataset and its inverse (docs/store.md); the extents and hashes of the header are not
-  /// part of it.
+  /// The text of the file's `index` dataset and its inverse (docs/store.md); the extents and hashes of the header are
+  /// not part of it.
   std::string to_text() const;
   static StoreIndex from_text(std::string_view text, const std::string& source);
 

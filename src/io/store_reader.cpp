@@ -19,8 +19,8 @@ constexpr const char* kRemedy = "copy or convert the store again";
 constexpr std::int64_t kLargestIndexBytes = std::int64_t{1} << 30;
 
 std::string structure_message(const std::string& path, const Hash128& expected, const Hash128& found) {
-  return fmt::format("{}: the HDF5 structure around the tensors is altered: hash {}, expected {}; {}", path, found.hex(),
-                     expected.hex(), kRemedy);
+  return fmt::format("{}: the HDF5 structure around the tensors is altered: hash {}, expected {}; {}", path,
+                     found.hex(), expected.hex(), kRemedy);
 }
 
 /// Hashes as much as `verify` asks for.
@@ -49,9 +49,12 @@ std::optional<Verify> verify_from(std::string_view text) {
 
 std::string_view name(Verify verify) {
   switch (verify) {
-    case Verify::kFull: return "full";
-    case Verify::kFast: return "fast";
-    case Verify::kOff: return "off";
+    case Verify::kFull:
+      return "full";
+    case Verify::kFast:
+      return "fast";
+    case Verify::kOff:
+      return "off";
   }
   return "?";
 }
@@ -63,8 +66,8 @@ StoreIndex StoreReader::read_index(const std::string& path, Verify verify) {
   file.read_at(0, begin);
   const StoreHeader header = decode_header(begin, path);
   if (size_bytes != header.file_size_bytes)
-    fail("{}: {}: the file has {} bytes, expected {}; {}", path, size_bytes < header.file_size_bytes ? "truncated" : "altered",
-         size_bytes, header.file_size_bytes, kRemedy);
+    fail("{}: {}: the file has {} bytes, expected {}; {}", path,
+         size_bytes < header.file_size_bytes ? "truncated" : "altered", size_bytes, header.file_size_bytes, kRemedy);
   if (header.index.size_bytes > kLargestIndexBytes)
     fail("{}: the index has {} bytes, expected at most {}", path, header.index.size_bytes, kLargestIndexBytes);
 
@@ -91,7 +94,8 @@ StoreReader::StoreReader(const std::string& path, StoreIndex index, Verify verif
          size_bytes, index_.file_size_bytes);
 }
 
-void StoreReader::check_hash(const StoredTensor& tensor, std::int64_t piece, Verify verify, const Hash128& found) const {
+void StoreReader::check_hash(const StoredTensor& tensor, std::int64_t piece, Verify verify,
+                             const Hash128& found) const {
   const auto& hashes = verify == Verify::kFull ? tensor.hashes : tensor.sampled_hashes;
   const Hash128& expected = hashes[static_cast<std::size_t>(piece)];
   if (found != expected)
@@ -100,8 +104,9 @@ void StoreReader::check_hash(const StoredTensor& tensor, std::int64_t piece, Ver
 }
 
 void StoreReader::read_piece(const StoredTensor& tensor, std::int64_t piece, std::span<std::byte> into) const {
-  MOESAIC_CHECK(static_cast<std::int64_t>(into.size()) == tensor.spec.piece_bytes(piece), "{} piece {}: {} bytes given, {}",
-                tensor.spec.name, piece, into.size(), tensor.spec.piece_bytes(piece));
+  MOESAIC_CHECK(static_cast<std::int64_t>(into.size()) == tensor.spec.piece_bytes(piece),
+                "{} piece {}: {} bytes given, {}", tensor.spec.name, piece, into.size(),
+                tensor.spec.piece_bytes(piece));
   file_.read_at(tensor.offset_bytes + tensor.spec.piece_offset_bytes(piece), into);
   bytes_read_.fetch_add(static_cast<std::int64_t>(into.size()), std::memory_order_relaxed);
   if (verify_ == Verify::kFull) check_hash(tensor, piece, verify_, hash_bytes(into));

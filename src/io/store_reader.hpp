@@ -30,8 +30,8 @@ std::string_view name(Verify verify);
 /// threads. All member functions may be called by several threads at once.
 class StoreReader {
  public:
-  /// One rank does this: opens the file and checks header and index, the structure too unless `verify` is kOff. Error: not
-  /// a store, newer version, truncated, altered.
+  /// One rank does this: opens the file and checks header and index, the structure too unless `verify` is kOff. Error:
+  /// not a store, newer version, truncated, altered.
   static StoreIndex read_index(const std::string& path, Verify verify = Verify::kFull);
 
   StoreReader(const std::string& path, StoreIndex index, Verify verify);
@@ -39,15 +39,16 @@ class StoreReader {
   const StoreIndex& index() const { return index_; }
   const std::string& path() const { return file_.path(); }
 
-  /// Fills `into`, whose size must be that of the piece. Error names file, tensor, piece and both hashes when they differ.
+  /// Fills `into`, whose size must be that of the piece. Error names file, tensor, piece and both hashes when they
+  /// differ.
   void read_piece(const StoredTensor& tensor, std::int64_t piece, std::span<std::byte> into) const;
 
   /// Chunk of a piece: where it begins in the piece, and its bytes, valid during the call.
   using TakeChunk = std::function<void(std::int64_t offset_bytes, std::span<const std::byte> chunk)>;
 
   /// Reads a piece through `scratch` in ascending chunks whose sizes are multiples of `unit_bytes` (which divides the
-  /// piece and is at most the scratch). Peak memory is the scratch. The hash is checked after the last chunk: what `take`
-  /// has stored is good only when this returns.
+  /// piece and is at most the scratch). Peak memory is the scratch. The hash is checked after the last chunk: what
+  /// `take` has stored is good only when this returns.
   void stream_piece(const StoredTensor& tensor, std::int64_t piece, std::int64_t unit_bytes,
                     std::span<std::byte> scratch, const TakeChunk& take) const;
 

@@ -21,8 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Datasets of at least this size begin at multiples of it, smaller ones are packed: the usual Lustre stripe for a large
-/// model, a page for a small one, which so stays small. It is the user block's size too: HDF5 wants that no smaller.
+/// Datasets of at least this size begin at multiples of it, smaller ones are packed: the usual Lustre stripe for a
+/// large model, a page for a small one, which so stays small. It is the user block's size too: HDF5 wants that no
+/// smaller.
 std::int64_t alignment_bytes(std::int64_t weight_bytes) {
   constexpr std::int64_t kLargeModelBytes = 256 << 20;
   return weight_bytes < kLargeModelBytes ? static_cast<std::int64_t>(kHeaderBytes) : 1 << 20;
@@ -42,9 +43,12 @@ std::int64_t largest_text(StoreIndex index) {
 
 Hdf5Dataset create(Hdf5File& file, const TensorSpec& spec) {
   switch (spec.dtype) {
-    case DType::kF32: return file.create_dataset<float>(spec.name, spec.shape);
-    case DType::kInt8: return file.create_dataset<std::int8_t>(spec.name, spec.shape);
-    case DType::kBf16: break;
+    case DType::kF32:
+      return file.create_dataset<float>(spec.name, spec.shape);
+    case DType::kInt8:
+      return file.create_dataset<std::int8_t>(spec.name, spec.shape);
+    case DType::kBf16:
+      break;
   }
   throw std::logic_error("stores of version 1 hold no bf16");
 }
@@ -54,8 +58,10 @@ void write_attributes(Hdf5File& file, const StoreIndex& index) {
   file.write_attribute("format_version", std::int64_t{kStoreVersion});
   const auto config = to_json(index.config());
   for (const auto& [key, value] : config.items()) {
-    if (value.is_number_integer()) file.write_attribute(key, value.get<std::int64_t>());
-    else if (value.is_number()) file.write_attribute(key, value.get<double>());
+    if (value.is_number_integer())
+      file.write_attribute(key, value.get<std::int64_t>());
+    else if (value.is_number())
+      file.write_attribute(key, value.get<double>());
   }
 }
 
@@ -145,7 +151,8 @@ void StoreDraft::publish() {
                 text.size(), index_.index_extent.size_bytes);
   text.resize(static_cast<std::size_t>(index_.index_extent.size_bytes), ' ');
   const auto index_bytes = std::as_bytes(std::span(text));
-  const auto header = encode({index_.file_size_bytes, index_.index_extent, hash_bytes(index_bytes), index_.structure_hash});
+  const auto header =
+      encode({index_.file_size_bytes, index_.index_extent, hash_bytes(index_bytes), index_.structure_hash});
   {
     const File file = File::open_for_writing(temporary_path_);
     file.write_at(index_.index_extent.offset_bytes, index_bytes);
@@ -157,7 +164,8 @@ void StoreDraft::publish() {
     fail("{}: cannot be renamed to {}: {}", temporary_path_, path_, std::strerror(errno));
   published_ = true;
   // The new name is safe once the folder is; not every file system can do it, and the store is complete either way.
-  if (const int folder = ::open(fs::absolute(path_).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); folder >= 0) {
+  if (const int folder = ::open(fs::absolute(path_).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      folder >= 0) {
     (void)::fsync(folder);
     ::close(folder);
   }

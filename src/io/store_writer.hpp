@@ -31,12 +31,12 @@ struct WrittenPiece {
   Hash128 sampled_hash;
 };
 
-/// A store in the making, under a temporary name in the folder of its final one; one rank owns it. Unless it is published
-/// the temporary file is removed.
+/// A store in the making, under a temporary name in the folder of its final one; one rank owns it. Unless it is
+/// published the temporary file is removed.
 class StoreDraft {
  public:
-  /// Lays the file out: all datasets, the attributes and the tokenizer, but no tensor. Error: `path` exists and `replace`
-  /// is false, no permission, less free space than the store needs.
+  /// Lays the file out: all datasets, the attributes and the tokenizer, but no tensor. Error: `path` exists and
+  /// `replace` is false, no permission, less free space than the store needs.
   StoreDraft(const std::string& path, const NewStore& store, bool replace);
   ~StoreDraft();
   StoreDraft(const StoreDraft&) = delete;
@@ -48,8 +48,8 @@ class StoreDraft {
 
   /// Takes the hashes of pieces that some rank has written.
   void record(std::span<const WrittenPiece> pieces);
-  /// Writes index and header, waits until all is on the device, and gives the file its final name. Every piece must have
-  /// been recorded.
+  /// Writes index and header, waits until all is on the device, and gives the file its final name. Every piece must
+  /// have been recorded.
   void publish();
 
  private:

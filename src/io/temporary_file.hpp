@@ -5,8 +5,8 @@
 
 namespace moesaic::io {
 
-/// The place of a result that gets its name once it is whole. Until then it lies beside it under a temporary name, and is
-/// removed when this object ends or when SIGINT, SIGTERM, SIGHUP or SIGUSR1 ends the process.
+/// The place of a result that gets its name once it is whole. Until then it lies beside it under a temporary name, and
+/// is removed when this object ends or when SIGINT, SIGTERM, SIGHUP or SIGUSR1 ends the process.
 class TemporaryFile {
  public:
   explicit TemporaryFile(std::string path);

@@ -23,11 +23,11 @@ struct ScaleGroups {
 
 /// One tensor of a store: row-major, cut into pieces, each of them one contiguous extent with a hash of its own.
 struct TensorSpec {
-  std::string name;                     ///< path in the HDF5 file, e.g. "layers/3/moe/gate"
+  std::string name;  ///< path in the HDF5 file, e.g. "layers/3/moe/gate"
   DType dtype = DType::kF32;
-  std::vector<std::int64_t> shape;      ///< fastest axis last
-  int piece_axes = 0;                   ///< leading axes whose indices number the pieces; 0: one piece
-  std::int64_t piece_rows = 1;          ///< indices of the piece axes in one piece (embed only: kEmbedPieceRows)
+  std::vector<std::int64_t> shape;          ///< fastest axis last
+  int piece_axes = 0;                       ///< leading axes whose indices number the pieces; 0: one piece
+  std::int64_t piece_rows = 1;              ///< indices of the piece axes in one piece (embed only: kEmbedPieceRows)
   std::array<const char*, 2> axis_names{};  ///< of the piece axes, for messages: "expert", "eighth"
 
   std::int64_t num_elems() const;
@@ -44,13 +44,13 @@ struct TensorSpec {
 };
 
 // Names. Letters: V vocabulary, D width, H q-heads, G kv-heads, K head size, E experts, F ffn; shapes are those stored.
-inline constexpr std::string_view kEmbed = "embed";            ///< f32 (V, D), piece: 64 rows
-inline constexpr std::string_view kFinalNorm = "final_norm";   ///< f32 (D)
+inline constexpr std::string_view kEmbed = "embed";           ///< f32 (V, D), piece: 64 rows
+inline constexpr std::string_view kFinalNorm = "final_norm";  ///< f32 (D)
 // In every layer, behind "layers/N/":
-inline constexpr std::string_view kQuery = "attn/query";              ///< int8 (G, D, H/G*K), piece: kv head
-inline constexpr std::string_view kKey = "attn/key";                  ///< int8 (G, D, K), piece: kv head
-inline constexpr std::string_view kValue = "attn/value";              ///< int8 (G, D, K), piece: kv head
-inline constexpr std::string_view kAttnOut = "attn/out";              ///< int8 (8, H*K/8, D), piece: eighth
+inline constexpr std::string_view kQuery = "attn/query";               ///< int8 (G, D, H/G*K), piece: kv head
+inline constexpr std::string_view kKey = "attn/key";                   ///< int8 (G, D, K), piece: kv head
+inline constexpr std::string_view kValue = "attn/value";               ///< int8 (G, D, K), piece: kv head
+inline constexpr std::string_view kAttnOut = "attn/out";               ///< int8 (8, H*K/8, D), piece: eighth
 inline constexpr std::string_view kQueryScales = "attn/query_scales";  ///< f32 (H*K)
 inline constexpr std::string_view kKeyScales = "attn/key_scales";      ///< f32 (G*K)
 inline constexpr std::string_view kValueScales = "attn/value_scales";  ///< f32 (G*K)
@@ -79,8 +79,8 @@ std::string layer_tensor(std::int64_t layer, std::string_view part);
 /// Number of the piece of `expert`'s eighth `leaf` in kMoeGate, kMoeUp and kMoeDown.
 constexpr std::int64_t expert_piece(std::int64_t expert, std::int64_t leaf) { return expert * kNumLeaves + leaf; }
 
-/// All tensors of a model in the order of the store: embed, final_norm, then each layer's. Error when a size does not fit
-/// 62 bits or the groups are neither 1 nor 8.
+/// All tensors of a model in the order of the store: embed, final_norm, then each layer's. Error when a size does not
+/// fit 62 bits or the groups are neither 1 nor 8.
 std::vector<TensorSpec> tensor_inventory(const ModelConfig& config, ScaleGroups groups);
 
 /// The tensors of one layer alone, in the same order.

@@ -53,8 +53,8 @@ std::vector<std::vector<std::int32_t>> parse_token_lists(std::string_view text, 
       if (!value.is_number_integer()) fail("{}: token {} is {}, expected an integer", what, t, shown(value));
       // An unsigned value beyond int64 would turn negative: still out of range, but it is shown as it was written.
       if (value.is_number_unsigned() && value.get<std::uint64_t>() >= static_cast<std::uint64_t>(limits.vocab_size))
-        fail("{}: token {} is {}, expected 1 to {} (the vocabulary has {})", what, t, shown(value), limits.vocab_size - 1,
-             limits.vocab_size);
+        fail("{}: token {} is {}, expected 1 to {} (the vocabulary has {})", what, t, shown(value),
+             limits.vocab_size - 1, limits.vocab_size);
       check_id(value.get<std::int64_t>(), what, t, limits);
       list.push_back(value.get<std::int32_t>());
     }

@@ -86,7 +86,8 @@ std::int64_t Tokenizer::check_in_child(std::string_view model, const std::string
     fail("{}: not a usable SentencePiece model: loading it ends with signal {} ({})", source, WTERMSIG(status),
          strsignal(WTERMSIG(status)));
   if (answer.empty() || answer[0] != '+')
-    fail("{}: {}", source, answer.empty() ? "the tokenizer check gave no answer" : answer.substr(answer.find_first_not_of("-: ")));
+    fail("{}: {}", source,
+         answer.empty() ? "the tokenizer check gave no answer" : answer.substr(answer.find_first_not_of("-: ")));
   return std::stoll(answer.substr(1));
 }
 

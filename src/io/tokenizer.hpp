@@ -16,11 +16,12 @@ namespace moesaic::io {
 /// A SentencePiece model. Encoding and decoding may be called by several threads at once.
 class Tokenizer {
  public:
-  /// `model` is the content of a tokenizer.model file. SentencePiece 0.1.97 crashes on some malformed models: give it only
-  /// bytes whose hash is known or that have passed check_in_child.
+  /// `model` is the content of a tokenizer.model file. SentencePiece 0.1.97 crashes on some malformed models: give it
+  /// only bytes whose hash is known or that have passed check_in_child.
   static Tokenizer from_bytes(std::string_view model, const std::string& source);
 
-  /// Loads an untrusted model in a child process, so that a crash there becomes an Error here; returns the number of pieces.
+  /// Loads an untrusted model in a child process, so that a crash there becomes an Error here; returns the number of
+  /// pieces.
   static std::int64_t check_in_child(std::string_view model, const std::string& source);
 
   Tokenizer(Tokenizer&&) noexcept;

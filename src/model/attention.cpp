@@ -45,8 +45,7 @@ void Attention::count_rows(const BatchRows& rows) {
   const int num_shards = context_.grid.layout().tp, group = context_.grid.group(context_.me);
   num_rows_by_shard_.clear();
   for (int shard = 0; shard < num_shards; ++shard)
-    num_rows_by_shard_.push_back(
-        static_cast<std::int32_t>(rows.map.rows(context_.grid.member(group, shard)).size()));
+    num_rows_by_shard_.push_back(static_cast<std::int32_t>(rows.map.rows(context_.grid.member(group, shard)).size()));
   num_own_from_each_.assign(static_cast<std::size_t>(num_shards), static_cast<std::int32_t>(rows.num_own()));
 }
 

@@ -25,9 +25,9 @@ class DecoderLayer {
   moe::Experts experts_;
   moe::Routing routing_;
   moe::ExpertBatch expert_batch_;
-  AlignedBuffer normed_;   // fp32 (T, D)
-  AlignedBuffer input_;    // Input (T, D)
-  AlignedBuffer block_;    // fp32 (T, D): output of attention or of the experts
+  AlignedBuffer normed_;  // fp32 (T, D)
+  AlignedBuffer input_;   // Input (T, D)
+  AlignedBuffer block_;   // fp32 (T, D): output of attention or of the experts
 };
 
 }  // namespace moesaic

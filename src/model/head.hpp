@@ -11,8 +11,8 @@ namespace moesaic {
 /// Takes finished logits on world rank 0: rows of the batch, ascending, and their logits, fp32 (rows, V).
 using LogitSink = std::function<void(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits)>;
 
-/// Final norm and vocabulary projection of the rows whose logits are wanted, gathered on world rank 0. Works in blocks of
-/// rows, so that memory does not grow with the batch.
+/// Final norm and vocabulary projection of the rows whose logits are wanted, gathered on world rank 0. Works in blocks
+/// of rows, so that memory does not grow with the batch.
 class Head {
  public:
   /// final_norm: (D); null outside the last stage.
@@ -29,7 +29,8 @@ class Head {
 
  private:
   void gather_normed(const BatchRows& rows, std::span<const std::int32_t> wanted, const float* x);
-  void assemble(const TokenBatch& batch, std::span<const std::int32_t> wanted, const float* own_part, const LogitSink& sink);
+  void assemble(const TokenBatch& batch, std::span<const std::int32_t> wanted, const float* own_part,
+                const LogitSink& sink);
 
   StageContext& context_;
   Embedding& embedding_;

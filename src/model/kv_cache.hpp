@@ -15,7 +15,8 @@ class KvCache {
  public:
   KvCache(ops::KvPageShape page, std::int64_t num_layers, std::int64_t num_kv_heads);
 
-  /// Makes room for positions 0 ... last of a sequence. Blocks hold finite numbers: zeros, or what an earlier sequence left.
+  /// Makes room for positions 0 ... last of a sequence. Blocks hold finite numbers: zeros, or what an earlier sequence
+  /// left.
   void reserve(std::int32_t sequence, std::int32_t last_position);
   /// Block pointers of a sequence that has room; valid until its next reserve() or release().
   std::byte* const* blocks(std::int32_t sequence) const { return sequences_.at(sequence).pointers.data(); }

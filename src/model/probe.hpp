@@ -11,12 +11,21 @@ namespace moesaic {
 
 /// Points of the forward pass that can be looked at; each is a row of its owner, so the same in every layout.
 enum class Operation : std::uint8_t {
-  kEmbed, kAttnNorm, kAttn, kAttnResidual, kMoeNorm, kRouter, kMoe, kMoeResidual, kFinalNorm, kLogits
+  kEmbed,
+  kAttnNorm,
+  kAttn,
+  kAttnResidual,
+  kMoeNorm,
+  kRouter,
+  kMoe,
+  kMoeResidual,
+  kFinalNorm,
+  kLogits
 };
 
 constexpr std::string_view name(Operation operation) {
-  constexpr std::string_view kNames[] = {"embed",  "attn_norm", "attn", "attn_residual", "moe_norm",
-                                         "router", "moe",       "moe_residual", "final_norm", "logits"};
+  constexpr std::string_view kNames[] = {"embed",  "attn_norm", "attn",         "attn_residual", "moe_norm",
+                                         "router", "moe",       "moe_residual", "final_norm",    "logits"};
   return kNames[static_cast<std::size_t>(operation)];
 }
 
@@ -34,8 +43,8 @@ class Probe {
   /// values: fp32 (rows.size(), width).
   virtual void see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) = 0;
   /// experts, gates: (rows.size(), A), best first.
-  virtual void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
-                           std::span<const float> gates) = 0;
+  virtual void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows,
+                           std::span<const std::int32_t> experts, std::span<const float> gates) = 0;
 };
 
 }  // namespace moesaic

@@ -46,7 +46,9 @@ void Stage::run(const std::vector<TokenBatch>& batches, const LogitSink& sink) {
 void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
   const plan::RowMap map(grid_, batch.num_group_rows);
   const Range own = map.rows(context_.me), group = map.group_rows(grid_.group(context_.me));
-  const auto at = [](const std::vector<std::int32_t>& list, std::int64_t row) { return list[static_cast<std::size_t>(row)]; };
+  const auto at = [](const std::vector<std::int32_t>& list, std::int64_t row) {
+    return list[static_cast<std::size_t>(row)];
+  };
   for (std::int64_t row = group.begin; row < group.end; ++row)
     cache_.reserve(at(batch.sequences, row), at(batch.positions, row));
   std::vector<ops::RowContext> contexts;
@@ -61,8 +63,9 @@ void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
     embedding_.embed(rows, x_.as<float>());
     see(-1, Operation::kEmbed, rows);
   } else {
-    timed(Zone::kHandOver,
-          [&] { comm::receive(context_.world, {x_.data(), x_bytes}, context_.world.rank() - neighbour, kHandOverTag); });
+    timed(Zone::kHandOver, [&] {
+      comm::receive(context_.world, {x_.data(), x_bytes}, context_.world.rank() - neighbour, kHandOverTag);
+    });
   }
   for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer)
     layer_.forward(weights_.layers[layer], static_cast<std::int64_t>(layer), rows, x_.as<float>());

@@ -7,14 +7,16 @@
 
 namespace moesaic {
 
-/// One rank's part of the model: its stage's layers, and the embedding and head where the stage is the first or the last.
+/// One rank's part of the model: its stage's layers, and the embedding and head where the stage is the first or the
+/// last.
 class Stage {
  public:
   /// Collective over the world. weights: what load_weights gave for this rank.
   Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights);
 
-  /// Runs micro-batches through the pipeline, several in flight; on world rank 0 the wanted logits go to `sink`, batch by batch.
-  /// Collective over the world, with the same batches on all ranks. A sequence's positions must come in ascending order.
+  /// Runs micro-batches through the pipeline, several in flight; on world rank 0 the wanted logits go to `sink`, batch
+  /// by batch. Collective over the world, with the same batches on all ranks. A sequence's positions must come in
+  /// ascending order.
   void run(const std::vector<TokenBatch>& batches, const LogitSink& sink);
 
   /// Forgets sequences' keys and values.

@@ -31,8 +31,8 @@ struct StageContext {
 struct BatchRows {
   const TokenBatch& batch;
   const plan::RowMap& map;
-  Range own;    ///< this rank's rows
-  Range group;  ///< its attention group's rows
+  Range own;                                     ///< this rank's rows
+  Range group;                                   ///< its attention group's rows
   const std::vector<ops::RowContext>& contexts;  ///< of the group's rows
 
   std::int64_t num_own() const { return own.size(); }

@@ -8,9 +8,9 @@ namespace moesaic {
 /// One micro-batch: the rows (tokens) that pass through the model together, the same on all ranks. Rows are ordered by
 /// attention group, then sequence, then position.
 struct TokenBatch {
-  std::vector<std::int32_t> tokens;     ///< (T)
-  std::vector<std::int32_t> sequences;  ///< (T) index of the request
-  std::vector<std::int32_t> positions;  ///< (T) from 0
+  std::vector<std::int32_t> tokens;          ///< (T)
+  std::vector<std::int32_t> sequences;       ///< (T) index of the request
+  std::vector<std::int32_t> positions;       ///< (T) from 0
   std::vector<std::int64_t> num_group_rows;  ///< (dp) rows of each attention group
   std::vector<std::int32_t> logit_rows;      ///< rows whose logits are wanted, ascending
 

@@ -19,7 +19,11 @@ constexpr std::size_t kScratch_bytes = std::size_t{4} << 20;
 class Loader {
  public:
   Loader(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank, Numerics numerics)
-      : store_(store), grid_(grid), config_(grid.config()), me_(grid.in_stage(rank)), stage_(grid.stage(rank)),
+      : store_(store),
+        grid_(grid),
+        config_(grid.config()),
+        me_(grid.in_stage(rank)),
+        stage_(grid.stage(rank)),
         act_(activation_type(numerics)) {}
 
   ModelWeights load() {
@@ -102,12 +106,14 @@ class Loader {
       // Inputs are packed in pairs, so every chunk begins at an even row; an odd last row makes the unit a single row.
       const std::int64_t pair_bytes = 2 * num_columns;
       const std::int64_t unit_bytes = w.shape.leaf_size % 2 == 0 ? pair_bytes : num_columns;
-      const auto whole_pairs = scratch.size() / static_cast<std::size_t>(pair_bytes) * static_cast<std::size_t>(pair_bytes);
+      const auto whole_pairs =
+          scratch.size() / static_cast<std::size_t>(pair_bytes) * static_cast<std::size_t>(pair_bytes);
       store_.stream_piece(tensor, piece, unit_bytes, scratch.first(whole_pairs),
                           [&](std::int64_t offset, std::span<const std::byte> chunk) {
-        const std::int64_t num_inputs = static_cast<std::int64_t>(chunk.size()) / num_columns;
-        ops::pack(w.shape, {leaf, offset / num_columns, num_inputs, first_column, num_columns}, chunk.data(), writable(w));
-      });
+                            const std::int64_t num_inputs = static_cast<std::int64_t>(chunk.size()) / num_columns;
+                            ops::pack(w.shape, {leaf, offset / num_columns, num_inputs, first_column, num_columns},
+                                      chunk.data(), writable(w));
+                          });
     });
   }
 
@@ -125,8 +131,7 @@ class Loader {
   ops::PackedMatrix qkv() {
     const Range heads = grid_.kv_heads(grid_.shard(me_));
     const std::int64_t q_columns = config_.q_per_kv() * config_.key_size, k_columns = config_.key_size;
-    const ops::PackedMatrix w =
-        matrix({DType::kInt8, 1, config_.emb_size, heads.size() * (q_columns + 2 * k_columns)});
+    const ops::PackedMatrix w = matrix({DType::kInt8, 1, config_.emb_size, heads.size() * (q_columns + 2 * k_columns)});
     std::int64_t column = 0;
     const auto part = [&](std::string_view weights, std::string_view scales, std::int64_t head_columns) {
       read_scales(w, tensor(scales), 0, heads.begin * head_columns, 0, column, heads.size() * head_columns);
@@ -169,7 +174,8 @@ class Loader {
     const ops::PackedMatrix w = matrix({DType::kInt8, 1, config_.emb_size, leaves.size() * leaf_columns});
     read_scales(w, tensor(scales), expert, leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf)
-      pack_piece(w, tensor(weights), io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns, leaf_columns);
+      pack_piece(w, tensor(weights), io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns,
+                 leaf_columns);
     return w;
   }
 
@@ -240,11 +246,13 @@ class Loader {
 
 }  // namespace
 
-ModelWeights load_weights(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank, Numerics numerics) {
+ModelWeights load_weights(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank,
+                          Numerics numerics) {
   const ModelConfig& c = grid.config();
   const std::int64_t longest = std::max({c.emb_size, c.attn_size() / kNumLeaves, c.ffn_size / kNumLeaves});
   if (numerics == Numerics::kW8A8 && longest > kMostQuantisedInputs)
-    fail("--numerics w8a8: sums of {} inputs may not fit in 32 bits, at most {} do; use w8a16", longest, kMostQuantisedInputs);
+    fail("--numerics w8a8: sums of {} inputs may not fit in 32 bits, at most {} do; use w8a16", longest,
+         kMostQuantisedInputs);
   return Loader(store, grid, rank, numerics).load();
 }
 

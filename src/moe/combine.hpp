@@ -8,9 +8,9 @@
 
 namespace moesaic::moe {
 
-/// The owner's half of combine. For each own row: finishes the leaf tree of each of its experts, rounds the output to Act,
-/// applies the gate, and adds the terms up in the fixed tree over the expert index.
-/// terms: (received terms, D), Act when experts are not sliced, else fp32 and overwritten; m: fp32 (own rows, D).
+/// The owner's half of combine. For each own row: finishes the leaf tree of each of its experts, rounds the output to
+/// Act, applies the gate, and adds the terms up in the fixed tree over the expert index. terms: (received terms, D),
+/// Act when experts are not sliced, else fp32 and overwritten; m: fp32 (own rows, D).
 void combine_terms(const plan::Grid& grid, const plan::DispatchPlan& plan, const Routing& routing,
                    const ops::Kernels& kernels, std::byte* terms, std::int64_t num_rows, float* m);
 

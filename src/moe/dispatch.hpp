@@ -9,8 +9,8 @@
 
 namespace moesaic::moe {
 
-/// Brings rows to the ranks that hold their experts, and the experts' outputs back: the one replaceable part of a MoE layer.
-/// Whatever the algorithm, combine() gives the same bits. Collective over a stage; ranks without rows take part.
+/// Brings rows to the ranks that hold their experts, and the experts' outputs back: the one replaceable part of a MoE
+/// layer. Whatever the algorithm, combine() gives the same bits. Collective over a stage; ranks without rows take part.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;

@@ -6,7 +6,8 @@ void Experts::run(std::span<const ExpertWeights> weights, ExpertBatch& batch) {
   const std::int64_t width = grid_.config().emb_size;
   const std::size_t row_bytes = GemmInput{kernels_.numerics, width}.row_bytes();
   const bool complete = grid_.layout().etp == 1;
-  const std::size_t output_bytes = static_cast<std::size_t>(width) * (complete ? size_bytes(activation_type(kernels_.numerics)) : sizeof(float));
+  const std::size_t output_bytes =
+      static_cast<std::size_t>(width) * (complete ? size_bytes(activation_type(kernels_.numerics)) : sizeof(float));
   batch.outputs.reserve(static_cast<std::size_t>(batch.num_terms()) * output_bytes);
 
   for (std::size_t e = 0; e < weights.size(); ++e) {

@@ -20,8 +20,7 @@ float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysi
 template <class Random>
 float test_value(Random& random) {
   const auto draw = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
-  const float sign = draw(2) == 0 ? 1.0f : -1.0f,
-              mantissa = 1.0f + static_cast<float>(draw(1 << 23)) * 0x1p-23f;
+  const float sign = draw(2) == 0 ? 1.0f : -1.0f, mantissa = 1.0f + static_cast<float>(draw(1 << 23)) * 0x1p-23f;
   switch (draw(16)) {
     case 0:
       return sign * 0.0f;
@@ -100,8 +99,6 @@ Isa isa_from_option(const std::string& option) {
   fail("--isa {}: unknown instruction path; this processor supports {}", option, choices);
 }
 
-void flush_denormals() {
-  _mm_setcsr(_mm_getcsr() | 0x8040u);
-}  // bit 15 flush-to-zero, bit 6 denormals-are-zero
+void flush_denormals() { _mm_setcsr(_mm_getcsr() | 0x8040u); }  // bit 15 flush-to-zero, bit 6 denormals-are-zero
 
 }  // namespace moesaic::ops

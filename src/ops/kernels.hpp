@@ -11,9 +11,9 @@
 
 /// The one list of signatures of the CPU kernels. Every instruction path (kernels/cpu) fills in one `Kernels` for each
 /// numeric mode; all paths of a mode give the same bits, for any number of rows in a call and any number of threads.
-/// The arithmetic (orders, rounding points) is defined in docs/numerics.md. Rows are contiguous unless a stride is given;
-/// `Act` in a comment stands for the activation type of the mode (float or Bf16), `Input` for a row of inputs of int8 weights
-/// (GemmInput: Act, or int8 with scales); both are passed as void*.
+/// The arithmetic (orders, rounding points) is defined in docs/numerics.md. Rows are contiguous unless a stride is
+/// given; `Act` in a comment stands for the activation type of the mode (float or Bf16), `Input` for a row of inputs of
+/// int8 weights (GemmInput: Act, or int8 with scales); both are passed as void*.
 namespace moesaic::ops {
 
 enum class Isa : std::uint8_t { kPortable, kAvx2, kAvx512 };
@@ -47,12 +47,12 @@ struct Kernels {
   Isa isa = Isa::kPortable;
   Numerics numerics = Numerics::kF32;
 
-  /// y(rows, columns) = leaf tree over l of scale(l, column) * sum over inputs of leaf l of x(row, input) * W(input, column).
-  /// W: int8, x: Input, with W's leaves; or W: Act (the head), x: Act. y: row stride y_stride elements.
+  /// y(rows, columns) = leaf tree over l of scale(l, column) * sum over inputs of leaf l of x(row, input) * W(input,
+  /// column). W: int8, x: Input, with W's leaves; or W: Act (the head), x: Act. y: row stride y_stride elements.
   void (*gemm)(const void* x, std::int64_t num_rows, const PackedMatrix& w, float* y, std::int64_t y_stride);
 
-  /// h(rows, columns) Input, with num_leaves leaves = gelu(x.gate) * (x.up); x: Input; gate and up: int8, one leaf each, same
-  /// shape.
+  /// h(rows, columns) Input, with num_leaves leaves = gelu(x.gate) * (x.up); x: Input; gate and up: int8, one leaf
+  /// each, same shape.
   void (*gated_gelu)(const void* x, std::int64_t num_rows, const PackedMatrix& gate, const PackedMatrix& up,
                      std::int64_t num_leaves, void* h);
 
@@ -60,8 +60,7 @@ struct Kernels {
   void (*to_input)(const float* x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves, void* y);
 
   /// y(rows, width) = x * (1 / sqrt(mean(x^2) + eps)) * scale(width), fp32.
-  void (*rms_norm)(const float* x, const float* scale, std::int64_t num_rows, std::int64_t width, float eps,
-                   float* y);
+  void (*rms_norm)(const float* x, const float* scale, std::int64_t num_rows, std::int64_t width, float eps, float* y);
 
   /// y Act = round(x), n elements; a copy in f32 mode.
   void (*to_activation)(const float* x, std::int64_t n, void* y);
@@ -82,13 +81,14 @@ struct Kernels {
   void (*write_kv)(const float* k, const float* v, std::int64_t stride, std::int64_t num_rows,
                    const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset);
 
-  /// out(rows, q heads, K) Input, with num_leaves leaves = softmax(capped scores of q with the keys at positions 0 ... row's) .
-  /// values. q: Act (rows, q heads, K), row stride q_stride elements. Every key must have been written before.
+  /// out(rows, q heads, K) Input, with num_leaves leaves = softmax(capped scores of q with the keys at positions 0 ...
+  /// row's) . values. q: Act (rows, q heads, K), row stride q_stride elements. Every key must have been written before.
   void (*attention)(const void* q, std::int64_t q_stride, std::int64_t num_rows, const AttentionShape& shape,
                     const RowContext* rows, std::int64_t page_offset, std::int64_t num_leaves, void* out);
 };
 
-/// Whether this processor (and, for AVX-512, a check of vdpbf16ps against its definition on 1,000 cases) can run a path.
+/// Whether this processor (and, for AVX-512, a check of vdpbf16ps against its definition on 1,000 cases) can run a
+/// path.
 bool supported(Isa isa);
 
 /// The kernels of a path; throws Error when the processor does not support it.

@@ -130,12 +130,12 @@ MOESAIC_INLINE double exp_f64(double x) {
     q = q * r + 1.0 / factorial;
   }
   const double y = ((q * r) * r + r) + 1.0;
-  return MOESAIC_BITS(double, MOESAIC_BITS(std::uint64_t, y) +
-                                  (static_cast<std::uint64_t>(static_cast<std::int64_t>(n)) << 52));
+  return MOESAIC_BITS(
+      double, MOESAIC_BITS(std::uint64_t, y) + (static_cast<std::uint64_t>(static_cast<std::int64_t>(n)) << 52));
 }
 
-/// The f32 mode's own: gelu_f32 and capped_weight_f32 in double precision, rounded once, so that the reference has no error
-/// here but that rounding.
+/// The f32 mode's own: gelu_f32 and capped_weight_f32 in double precision, rounded once, so that the reference has no
+/// error here but that rounding.
 MOESAIC_INLINE double clamped_exp_f64(double x) { return exp_f64(x > 700.0 ? 700.0 : x < -700.0 ? -700.0 : x); }
 MOESAIC_INLINE float gelu_exact(float x) {
   const double wide = x;
@@ -151,8 +151,7 @@ MOESAIC_INLINE float capped_weight_exact(float dot, const CappedSoftmax& c) {
 
 /// Frequency j of a rotary embedding over K channels: fp32(1 / base^(2j/K)).
 MOESAIC_INLINE float rope_inverse_frequency(double base, std::int64_t j, std::int64_t key_size) {
-  return static_cast<float>(
-      1.0 / exp_f64(static_cast<double>(2 * j) / static_cast<double>(key_size) * log_f64(base)));
+  return static_cast<float>(1.0 / exp_f64(static_cast<double>(2 * j) / static_cast<double>(key_size) * log_f64(base)));
 }
 
 }  // namespace moesaic::ops

@@ -19,8 +19,7 @@ void interleave(const std::int8_t* even, const std::int8_t* odd, std::int8_t* li
   std::memcpy(e, even, sizeof(e));
   std::memcpy(o, odd, sizeof(o));
   for (int i = 0; i < 2; ++i) {
-    columns[2 * i] =
-        __builtin_shufflevector(e[i], o[i], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    columns[2 * i] = __builtin_shufflevector(e[i], o[i], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     columns[2 * i + 1] =
         __builtin_shufflevector(e[i], o[i], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
   }
@@ -48,8 +47,8 @@ void interleave(const T* even, const T* odd, T* line) {
 
 /// Whole panels and whole pairs of inputs: columns [first, first + 32 * num_panels) of the source.
 template <class T>
-void pack_panels(const MatrixShape& shape, const PackBlock& block, std::int64_t first,
-                 std::int64_t num_panels, const T* source, T* data) {
+void pack_panels(const MatrixShape& shape, const PackBlock& block, std::int64_t first, std::int64_t num_panels,
+                 const T* source, T* data) {
   const std::int64_t pairs = block.num_inputs / 2;
   for (std::int64_t run = 0; run < num_panels; run += kRunPanels) {
     const std::int64_t end = std::min(run + kRunPanels, num_panels);
@@ -79,8 +78,7 @@ void pack_block(const MatrixShape& shape, const PackBlock& block, const std::byt
   auto* data = reinterpret_cast<T*>(data_bytes);
   const std::int64_t before =
       std::min((kPanelColumns - block.first_column % kPanelColumns) % kPanelColumns, block.num_columns);
-  const std::int64_t panels = (block.num_columns - before) / kPanelColumns,
-                     after = before + panels * kPanelColumns;
+  const std::int64_t panels = (block.num_columns - before) / kPanelColumns, after = before + panels * kPanelColumns;
   pack_elements(shape, block, 0, 0, before, source, data);
   pack_panels(shape, block, before, panels, source, data);
   pack_elements(shape, block, block.num_inputs / 2 * 2, before, after, source, data);  // an odd last input
@@ -95,19 +93,17 @@ void clear(const MatrixShape& shape, std::byte* data_bytes) {
       for (std::int64_t c = shape.num_columns; c < shape.padded_columns(); ++c)
         data[shape.element(leaf, input, c)] = T{};
     if (shape.leaf_size % 2 == 1)
-      for (std::int64_t c = 0; c < shape.num_columns; ++c)
-        data[shape.element(leaf, shape.leaf_size, c)] = T{};
+      for (std::int64_t c = 0; c < shape.num_columns; ++c) data[shape.element(leaf, shape.leaf_size, c)] = T{};
   }
 }
 
 }  // namespace
 
 void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
-  MOESAIC_CHECK(
-      block.first_input % 2 == 0 && block.first_input + block.num_inputs <= shape.leaf_size &&
-          block.first_column + block.num_columns <= shape.num_columns && block.leaf < shape.num_leaves,
-      "leaf {} inputs {}+{} columns {}+{} of ({} x {}, {})", block.leaf, block.first_input, block.num_inputs,
-      block.first_column, block.num_columns, shape.num_leaves, shape.leaf_size, shape.num_columns);
+  MOESAIC_CHECK(block.first_input % 2 == 0 && block.first_input + block.num_inputs <= shape.leaf_size &&
+                    block.first_column + block.num_columns <= shape.num_columns && block.leaf < shape.num_leaves,
+                "leaf {} inputs {}+{} columns {}+{} of ({} x {}, {})", block.leaf, block.first_input, block.num_inputs,
+                block.first_column, block.num_columns, shape.num_leaves, shape.leaf_size, shape.num_columns);
   switch (shape.type) {
     case DType::kInt8:
       return pack_block<std::int8_t>(shape, block, source, data);

@@ -19,9 +19,9 @@ inline constexpr std::int64_t kPanelColumns = 32;
 /// gives 16 neighbouring columns a vector. Columns and odd inputs beyond the matrix are zero.
 struct MatrixShape {
   DType type = DType::kInt8;
-  std::int64_t num_leaves = 1;  ///< 1, 2, 4 or 8: a complete subtree of the leaf tree
-  std::int64_t leaf_size = 0;   ///< inputs a leaf
-  std::int64_t num_columns = 0; ///< outputs
+  std::int64_t num_leaves = 1;   ///< 1, 2, 4 or 8: a complete subtree of the leaf tree
+  std::int64_t leaf_size = 0;    ///< inputs a leaf
+  std::int64_t num_columns = 0;  ///< outputs
 
   constexpr std::int64_t num_panels() const { return (num_columns + kPanelColumns - 1) / kPanelColumns; }
   constexpr std::int64_t padded_columns() const { return num_panels() * kPanelColumns; }

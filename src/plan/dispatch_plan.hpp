@@ -11,8 +11,9 @@ namespace moesaic::plan {
 /// Where each row goes in one MoE layer, from one rank's point of view. Every rank derives it from the routing of the
 /// whole stage, so no sizes are exchanged.
 ///
-/// Dispatch: an owner sends a row once to every rank that holds a slice of one of its experts, however many of the row's experts are
-/// there. Combine: each of those ranks sends back one partial sum (its subtree of the expert's leaves) per (row, expert).
+/// Dispatch: an owner sends a row once to every rank that holds a slice of one of its experts, however many of the
+/// row's experts are there. Combine: each of those ranks sends back one partial sum (its subtree of the expert's
+/// leaves) per (row, expert).
 struct DispatchPlan {
   // Dispatch, as the rows' owner: own rows (index into the rank's range) by destination, ascending.
   std::vector<std::int32_t> send_rows;

@@ -7,7 +7,9 @@
 namespace moesaic::plan {
 namespace {
 
-std::int64_t activation_bytes(Numerics numerics) { return static_cast<std::int64_t>(size_bytes(activation_type(numerics))); }
+std::int64_t activation_bytes(Numerics numerics) {
+  return static_cast<std::int64_t>(size_bytes(activation_type(numerics)));
+}
 std::int64_t input_bytes(Numerics numerics, std::int64_t width, std::int64_t leaves = 1) {
   return static_cast<std::int64_t>(GemmInput{numerics, width, leaves}.row_bytes());
 }
@@ -38,7 +40,8 @@ double none_chosen(std::int64_t n, std::int64_t k, std::int64_t active) {
   return probability;
 }
 
-/// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same probability.
+/// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same
+/// probability.
 double layer_traffic(const Grid& grid, StageRank from, StageRank to, Numerics numerics) {
   const ModelConfig& c = grid.config();
   const double width = static_cast<double>(c.emb_size);
@@ -50,8 +53,10 @@ double layer_traffic(const Grid& grid, StageRank from, StageRank to, Numerics nu
   const auto num_experts = [&](StageRank rank) { return grid.experts(grid.subset(rank)).size(); };
   const double reached = 1 - none_chosen(c.num_experts, num_experts(to), c.num_selected_experts);
   bytes += owned * reached * row_bytes;  // dispatch
-  const double terms = static_cast<double>(c.num_selected_experts * num_experts(from)) / static_cast<double>(c.num_experts);
-  const double term_bytes = static_cast<double>(grid.layout().etp == 1 ? size_bytes(activation_type(numerics)) : sizeof(float));
+  const double terms =
+      static_cast<double>(c.num_selected_experts * num_experts(from)) / static_cast<double>(c.num_experts);
+  const double term_bytes =
+      static_cast<double>(grid.layout().etp == 1 ? size_bytes(activation_type(numerics)) : sizeof(float));
   bytes += owned * terms * width * term_bytes;  // combine
   bytes += owned * static_cast<double>(c.num_selected_experts * static_cast<std::int64_t>(sizeof(std::int32_t)));
   return bytes;
@@ -80,7 +85,8 @@ Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const W
   const std::int64_t heads = grid.kv_heads(grid.shard(local)).size();
   f.kv_bytes = sequences * blocks * num_layers * heads * static_cast<std::int64_t>(page.page_bytes());
 
-  // Rows of a micro-batch: all of the group's in attention, the rank's own elsewhere, and on average its experts' share.
+  // Rows of a micro-batch: all of the group's in attention, the rank's own elsewhere, and on average its experts'
+  // share.
   const std::int64_t groups_with_rows = std::min<std::int64_t>(grid.layout().dp, workload.num_sequences);
   const std::int64_t group = (workload.batch_rows + groups_with_rows - 1) / groups_with_rows;
   const std::int64_t own = (group + grid.layout().tp - 1) / grid.layout().tp;
@@ -92,8 +98,8 @@ Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const W
   const std::int64_t input = input_bytes(numerics, c.emb_size), q_width = heads * c.q_per_kv() * c.key_size;
   const std::int64_t heads_out = input_bytes(numerics, q_width, kNumLeaves) + q_width * unrounded;
   const std::int64_t hidden = input_bytes(numerics, slice, kNumLeaves) + slice * unrounded;
-  const std::int64_t attention = group * (input + c.emb_size * kFloat + (q_width + 2 * heads * c.key_size) * kFloat +
-                                          q_width * act + heads_out);
+  const std::int64_t attention =
+      group * (input + c.emb_size * kFloat + (q_width + 2 * heads * c.key_size) * kFloat + q_width * act + heads_out);
   const std::int64_t experts = terms * (2 * input + c.emb_size * 2 * kFloat + hidden) +
                                own * c.num_selected_experts * grid.layout().etp * c.emb_size * kFloat;
   f.buffer_bytes = attention + experts + own * c.emb_size * 4 * kFloat + c.sequence_len * c.key_size * kFloat;
@@ -113,7 +119,8 @@ std::vector<Link> links(const Grid& grid, Numerics numerics) {
       for (int j = 0; j < stage_ranks; ++j) {
         const StageRank to{j};
         double bytes = 0;
-        const double vocabulary_share = static_cast<double>(grid.vocabulary(from).size()) / static_cast<double>(c.vocab_size);
+        const double vocabulary_share =
+            static_cast<double>(grid.vocabulary(from).size()) / static_cast<double>(c.vocab_size);
         if (i != j) {
           bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, from, to, numerics);
           if (stage == 0) bytes += vocabulary_share / stage_ranks * width * act;
@@ -126,7 +133,8 @@ std::vector<Link> links(const Grid& grid, Numerics numerics) {
         if (bytes > 0) all.push_back({grid.in_world(stage, from), grid.in_world(stage, to), bytes});
       }
       if (stage + 1 < grid.num_stages())
-        all.push_back({grid.in_world(stage, from), grid.in_world(stage + 1, from), width * sizeof(float) / stage_ranks});
+        all.push_back(
+            {grid.in_world(stage, from), grid.in_world(stage + 1, from), width * sizeof(float) / stage_ranks});
       else if (stage > 0)
         all.push_back({grid.in_world(stage, from), WorldRank{0},
                        static_cast<double>(grid.vocabulary(from).size()) * sizeof(float)});

@@ -11,7 +11,7 @@ namespace moesaic::plan {
 /// What a run needs beside the weights.
 struct Workload {
   std::int64_t num_sequences = 1;
-  std::int64_t context = 0;     ///< tokens a sequence may reach; 0: the model's sequence_len
+  std::int64_t context = 0;       ///< tokens a sequence may reach; 0: the model's sequence_len
   std::int64_t batch_rows = 512;  ///< rows of a micro-batch
 };
 

@@ -10,25 +10,20 @@ namespace moesaic::plan {
 
 std::string Layout::text() const { return fmt::format("pp={} dp={} tp={} ep={} etp={}", pp, dp, tp, ep, etp); }
 
-int attention_units(const ModelConfig& config) {
-  return static_cast<int>(std::gcd(kNumLeaves, config.num_kv_heads));
-}
+int attention_units(const ModelConfig& config) { return static_cast<int>(std::gcd(kNumLeaves, config.num_kv_heads)); }
 
 std::string broken_rule(const ModelConfig& config, const Layout& layout) {
   const auto& [pp, dp, tp, ep, etp] = layout;
   if (pp < 1 || dp < 1 || tp < 1 || ep < 1 || etp < 1) return "every axis is at least 1";
-  if (pp > config.num_layers)
-    return fmt::format("pp <= num_layers: pp={} num_layers={}", pp, config.num_layers);
-  if (ep > config.num_experts)
-    return fmt::format("ep <= num_experts: ep={} num_experts={}", ep, config.num_experts);
+  if (pp > config.num_layers) return fmt::format("pp <= num_layers: pp={} num_layers={}", pp, config.num_layers);
+  if (ep > config.num_experts) return fmt::format("ep <= num_experts: ep={} num_experts={}", ep, config.num_experts);
   if (etp > kNumLeaves) return fmt::format("etp <= 8, the leaves of an expert: etp={}", etp);
   if (const int units = attention_units(config); tp > units)
     return fmt::format(
         "a shard boundary must be a kv head's and also a leaf's (a multiple of H*K/8): with {} kv heads tp is at most "
         "{}: tp={}",
         config.num_kv_heads, units, tp);
-  if (dp * tp != ep * etp)
-    return fmt::format("dp*tp = ep*etp, the ranks of a stage: {}*{} != {}*{}", dp, tp, ep, etp);
+  if (dp * tp != ep * etp) return fmt::format("dp*tp = ep*etp, the ranks of a stage: {}*{} != {}*{}", dp, tp, ep, etp);
   return "";
 }
 

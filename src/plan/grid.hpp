@@ -30,8 +30,8 @@ enum class StageRank : int {};
 constexpr int index(WorldRank rank) { return static_cast<int>(rank); }
 constexpr int index(StageRank rank) { return static_cast<int>(rank); }
 
-/// Largest number of attention shards, which is also the number of units that are cut: a shard boundary must be both a kv head's and a
-/// leaf's, so there are gcd(8, G) units of G / units kv heads and 8 / units leaves.
+/// Largest number of attention shards, which is also the number of units that are cut: a shard boundary must be both a
+/// kv head's and a leaf's, so there are gcd(8, G) units of G / units kv heads and 8 / units leaves.
 int attention_units(const ModelConfig& config);
 
 /// Empty when the layout works for the model, else the rule that it breaks.

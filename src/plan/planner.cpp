@@ -52,9 +52,9 @@ std::string explain(const ModelConfig& config, const LayoutRequest& request) {
   probe.etp = request.etp.value_or(request.ep && *request.ep > 0 ? std::max(1, stage / *request.ep) : 1);
   if (request.ep && *request.ep > config.num_experts)
     return fmt::format("ep <= num_experts: ep={} num_experts={}", *request.ep, config.num_experts);
-  if (request.etp && *request.etp > kNumLeaves) return fmt::format("etp <= 8, the leaves of an expert: etp={}", *request.etp);
-  if (request.tp && *request.tp > attention_units(config))
-    return broken_rule(config, {1, 1, *request.tp, 1, 1});
+  if (request.etp && *request.etp > kNumLeaves)
+    return fmt::format("etp <= 8, the leaves of an expert: etp={}", *request.etp);
+  if (request.tp && *request.tp > attention_units(config)) return broken_rule(config, {1, 1, *request.tp, 1, 1});
   if ((request.ep || request.etp) && probe.ep * probe.etp != stage)
     return fmt::format("ranks = pp*ep*etp: {} != {}*{}*{}", request.ranks, pp, probe.ep, probe.etp);
   if ((request.tp || request.dp) && probe.dp * probe.tp != stage)
@@ -66,17 +66,16 @@ std::string explain(const ModelConfig& config, const LayoutRequest& request) {
       if (stage % ep == 0 && stage / ep <= kNumLeaves) probe.ep = ep, probe.etp = stage / ep;
   }
   if (const std::string rule = broken_rule(config, probe); !rule.empty() && probe.ep * probe.etp == stage) return rule;
-  return fmt::format("ranks = pp*ep*etp with pp <= {}, ep <= {}, etp <= 8, and = pp*dp*tp with tp <= {}", config.num_layers,
-                     config.num_experts, attention_units(config));
+  return fmt::format("ranks = pp*ep*etp with pp <= {}, ep <= {}, etp <= 8, and = pp*dp*tp with tp <= {}",
+                     config.num_layers, config.num_experts, attention_units(config));
 }
 
 std::vector<Layout> nearest_layouts(const ModelConfig& config, const LayoutRequest& request, Numerics numerics) {
   constexpr std::size_t kMost = 3;
   std::vector<Layout> nearest = all_layouts(config, request.ranks);
   if (!nearest.empty()) {
-    std::stable_sort(nearest.begin(), nearest.end(), [&](const Layout& a, const Layout& b) {
-      return distance(request, a) < distance(request, b);
-    });
+    std::stable_sort(nearest.begin(), nearest.end(),
+                     [&](const Layout& a, const Layout& b) { return distance(request, a) < distance(request, b); });
     if (nearest.size() > kMost) nearest.resize(kMost);
     return nearest;
   }
@@ -120,9 +119,9 @@ std::vector<Layout> all_layouts(const ModelConfig& config, int ranks) {
 }
 
 double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics numerics) {
-  constexpr double kRead_bytes_per_ms = 20e6;   // of one rank's share of a node's memory
-  constexpr double kWire_bytes_per_ms = 5e6;    // one message stream between two ranks
-  constexpr double kMessage_ms = 0.004;         // start of one collective per peer that takes part
+  constexpr double kRead_bytes_per_ms = 20e6;  // of one rank's share of a node's memory
+  constexpr double kWire_bytes_per_ms = 5e6;   // one message stream between two ranks
+  constexpr double kMessage_ms = 0.004;        // start of one collective per peer that takes part
   const Grid grid(config, layout);
   const auto widest = [](const std::vector<Range>& cut) {
     std::int64_t most = 0;
@@ -133,7 +132,8 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics 
   const double attention_bytes =
       2 * width * static_cast<double>(config.attn_size() + config.kv_size()) * widest(grid.attention_leaves());
   const double expert_bytes = 3 * width * static_cast<double>(config.ffn_size) * widest(grid.expert_leaves());
-  // The rank that holds most of the chosen experts sets the pace: its expected number under uniform routing, at least one.
+  // The rank that holds most of the chosen experts sets the pace: its expected number under uniform routing, at least
+  // one.
   const double active = static_cast<double>(config.num_selected_experts);
   const double busiest = std::max(active / layout.ep, std::min(active, 1 + (active - 1) / layout.ep));
   const double read_ms = (attention_bytes + busiest * expert_bytes) / kRead_bytes_per_ms;
@@ -142,8 +142,9 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics 
       layout.tp == 1 ? 0 : 2 * (layout.tp - 1) * kMessage_ms + (row_bytes + 4 * width) / kWire_bytes_per_ms;
   const int stage = grid.ranks_per_stage();
   const double holders = std::min<double>(active, layout.ep) * layout.etp;
-  const double expert_ms =
-      stage == 1 ? 0 : 2 * std::log2(stage) * kMessage_ms + holders * (kMessage_ms + (row_bytes + 4 * width) / kWire_bytes_per_ms);
+  const double expert_ms = stage == 1 ? 0
+                                      : 2 * std::log2(stage) * kMessage_ms +
+                                            holders * (kMessage_ms + (row_bytes + 4 * width) / kWire_bytes_per_ms);
   const double head_ms = width * static_cast<double>(config.vocab_size) / stage *
                          static_cast<double>(size_bytes(activation_type(numerics))) / kRead_bytes_per_ms;
   return static_cast<double>(config.num_layers) * (read_ms + attention_ms + expert_ms) + head_ms +
@@ -165,8 +166,8 @@ PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request
   }
   if (result.choice)
     result.choice->reason = fmt::format(
-        "least estimated time for one token of one sequence ({:.3g} ms by nominal constants) of {} layout{} that fit", best_ms,
-        candidates, candidates == 1 ? "" : "s");
+        "least estimated time for one token of one sequence ({:.3g} ms by nominal constants) of {} layout{} that fit",
+        best_ms, candidates, candidates == 1 ? "" : "s");
   else
     result.refusal = {text(request), explain(config, request), nearest_layouts(config, request, numerics)};
   return result;

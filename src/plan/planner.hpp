@@ -25,7 +25,8 @@ struct Choice {
 struct Refusal {
   std::string error;  ///< what was asked
   std::string rule;   ///< what it breaks
-  std::vector<Layout> nearest;  ///< layouts that work: of the same rank count, else of the nearest counts below and above
+  std::vector<Layout>
+      nearest;  ///< layouts that work: of the same rank count, else of the nearest counts below and above
 
   std::string message() const;
 };
@@ -33,8 +34,8 @@ struct Refusal {
 /// All layouts of a rank count that work.
 std::vector<Layout> all_layouts(const ModelConfig& config, int ranks);
 
-/// Estimated milliseconds for one token of one sequence: the bytes of weights that the slowest rank of each stage reads,
-/// and the messages on the way. Constants of an ordinary cluster node; a measured model comes with `calibrate`.
+/// Estimated milliseconds for one token of one sequence: the bytes of weights that the slowest rank of each stage
+/// reads, and the messages on the way. Constants of an ordinary cluster node; a measured model comes with `calibrate`.
 double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics numerics);
 
 /// The cheapest layout that fits the request, or why there is none.

@@ -60,8 +60,8 @@ class Convert : public testing::Test {
 };
 
 /// Element (m, r, c) of an array of one, two or three axes, as bytes.
-std::span<const std::byte> element(const PickledArray& array, std::span<const std::byte> payload, std::size_t elem_bytes,
-                                   std::int64_t m, std::int64_t r, std::int64_t c) {
+std::span<const std::byte> element(const PickledArray& array, std::span<const std::byte> payload,
+                                   std::size_t elem_bytes, std::int64_t m, std::int64_t r, std::int64_t c) {
   std::int64_t extents[3] = {1, 1, 1};
   std::copy(array.shape.begin(), array.shape.end(), extents + 3 - array.shape.size());
   const auto [M, R, C] = extents;
@@ -184,8 +184,9 @@ TEST_F(Convert, TensorsOfTheWrongKind) {
                  spoil("tensor00001_000", PickleBuilder().array("i1", {96}, norm.substr(0, 96)).stop()));
   expect_refused("e16", "the parameter is an array of float32, expected a QuantizedWeight8bit",
                  spoil("tensor00002_000", PickleBuilder().array("f4", {96}, norm).stop()));
-  expect_refused("e16", "refused: the pickle names 'os.system'",
-                 spoil("tensor00013_000", PickleBuilder().global("os", "system").unicode("false").op(0x85).op('R').stop()));
+  expect_refused(
+      "e16", "refused: the pickle names 'os.system'",
+      spoil("tensor00013_000", PickleBuilder().global("os", "system").unicode("false").op(0x85).op('R').stop()));
   std::string nan = norm;
   nan.replace(40, 4, std::string("\x00\x00\xc0\x7f", 4));
   expect_refused("e16", "tensor00001_000 (language_model/rms_norm/scale): element 10 is nan",
@@ -203,7 +204,10 @@ TEST_F(Convert, NanScaleAndTruncation) {
   };
   // The scales' payload ends a few opcodes before the file does.
   expect_refused("tiny", "tensor00005_000 (transformer/decoder_layer_0/multi_head_attention/key/w): scales: element",
-                 edit("tensor00005_000", [](std::string& s) { s[s.size() - 20] = '\x7f', s[s.size() - 21] = '\xc0', s[s.size() - 22] = '\x7f', s[s.size() - 23] = '\xff'; }));
+                 edit("tensor00005_000", [](std::string& s) {
+                   s[s.size() - 20] = '\x7f', s[s.size() - 21] = '\xc0', s[s.size() - 22] = '\x7f',
+                                s[s.size() - 23] = '\xff';
+                 }));
   expect_refused("e16", "truncated", edit("tensor00004_000", [](std::string& s) { s.resize(s.size() / 2); }));
   expect_refused("e16", "is empty", edit("tensor00004_000", [](std::string& s) { s.clear(); }));
 }

@@ -38,8 +38,10 @@ class PickleBuilder {
   /// numpy.dtype with a byte order.
   PickleBuilder& dtype(std::string_view name, std::string_view order) {
     global("numpy", "dtype");
-    if (name == "bfloat16") global("ml_dtypes", "bfloat16");
-    else unicode(name);
+    if (name == "bfloat16")
+      global("ml_dtypes", "bfloat16");
+    else
+      unicode(name);
     op(0x89).op(0x88).op(0x87).op('R');  // (name, False, True); REDUCE
     op('(').integer(3).unicode(order).op('N').op('N').op('N').integer(-1).integer(-1).integer(0).op('t');
     return op('b');
@@ -48,7 +50,11 @@ class PickleBuilder {
   /// A numpy array as protocols 2 to 4 have it; `module`: numpy.core or numpy._core.
   PickleBuilder& array(std::string_view dtype_name, const std::vector<std::int64_t>& extents, std::string_view content,
                        bool fortran = false, std::string_view order = "<", std::string_view module = "numpy.core") {
-    global(std::string(module) + ".multiarray", "_reconstruct").global("numpy", "ndarray").integer(0).op(0x85).bytes("b");
+    global(std::string(module) + ".multiarray", "_reconstruct")
+        .global("numpy", "ndarray")
+        .integer(0)
+        .op(0x85)
+        .bytes("b");
     op(0x87).op('R').op('(').integer(1).shape(extents).dtype(dtype_name, order).op(fortran ? 0x88 : 0x89);
     return bytes(content).op('t').op('b');
   }

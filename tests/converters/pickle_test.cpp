@@ -39,10 +39,18 @@ TEST(Pickle, ReadsAnArray) {
 TEST(Pickle, ReadsQuantizedWeights) {
   for (const char* module : {"model", "__main__"}) {
     const std::string pickle = PickleBuilder(2)
-                                   .global(module, "QuantizedWeight8bit").op(')').op(0x81).op('}').op('(')
-                                   .unicode("weight").array("i1", {2, 2}, "\x80\x7f\x01\xff", false, "|")
-                                   .unicode("scales").array("bfloat16", {1, 2}, "abcd")
-                                   .op('u').op('b').stop();
+                                   .global(module, "QuantizedWeight8bit")
+                                   .op(')')
+                                   .op(0x81)
+                                   .op('}')
+                                   .op('(')
+                                   .unicode("weight")
+                                   .array("i1", {2, 2}, "\x80\x7f\x01\xff", false, "|")
+                                   .unicode("scales")
+                                   .array("bfloat16", {1, 2}, "abcd")
+                                   .op('u')
+                                   .op('b')
+                                   .stop();
     const auto tensor = read(pickle);
     EXPECT_EQ(tensor.weight.type, PickledType::kInt8);
     EXPECT_EQ(payload(tensor.weight), "\x80\x7f\x01\xff");
@@ -56,10 +64,30 @@ TEST(Pickle, ReadsQuantizedWeights) {
 TEST(Pickle, DecodesLatinText) {
   const auto pickle = [](std::string_view utf8) {
     return PickleBuilder(2)
-        .global("numpy.core.multiarray", "_reconstruct").global("numpy", "ndarray").integer(0).op(0x85)
-        .global("_codecs", "encode").unicode("b").unicode("latin1").op(0x86).op('R').op(0x87).op('R')
-        .op('(').integer(1).shape({3}).dtype("i1", "|").op(0x89)
-        .global("_codecs", "encode").unicode(utf8).unicode("latin1").op(0x86).op('R').op('t').op('b').stop();
+        .global("numpy.core.multiarray", "_reconstruct")
+        .global("numpy", "ndarray")
+        .integer(0)
+        .op(0x85)
+        .global("_codecs", "encode")
+        .unicode("b")
+        .unicode("latin1")
+        .op(0x86)
+        .op('R')
+        .op(0x87)
+        .op('R')
+        .op('(')
+        .integer(1)
+        .shape({3})
+        .dtype("i1", "|")
+        .op(0x89)
+        .global("_codecs", "encode")
+        .unicode(utf8)
+        .unicode("latin1")
+        .op(0x86)
+        .op('R')
+        .op('t')
+        .op('b')
+        .stop();
   };
   const std::string good = pickle("\x7f\xc2\x80\xc3\xbf");
   EXPECT_EQ(payload(read(good).weight), "\x7f\x80\xff");
@@ -71,16 +99,25 @@ TEST(Pickle, DecodesLatinText) {
 
 TEST(Pickle, ReadsBuffersOfProtocolFive) {
   const std::string pickle = PickleBuilder(5)
-                                 .global("numpy._core.numeric", "_frombuffer").op('(')
-                                 .op(0x96).number<std::uint64_t>(24).raw(kFloats).dtype("f4", "<").shape({2, 3}).unicode("F")
-                                 .op('t').op('R').stop();
+                                 .global("numpy._core.numeric", "_frombuffer")
+                                 .op('(')
+                                 .op(0x96)
+                                 .number<std::uint64_t>(24)
+                                 .raw(kFloats)
+                                 .dtype("f4", "<")
+                                 .shape({2, 3})
+                                 .unicode("F")
+                                 .op('t')
+                                 .op('R')
+                                 .stop();
   const auto tensor = read(pickle);
   EXPECT_TRUE(tensor.weight.fortran_order);
   EXPECT_EQ(payload(tensor.weight), kFloats);
 }
 
 TEST(Pickle, RefusesForbiddenGlobalsByName) {
-  EXPECT_ERROR(read(PickleBuilder().global("os", "system").unicode("touch /tmp/owned").op(0x85).op('R').stop()), "'os.system'");
+  EXPECT_ERROR(read(PickleBuilder().global("os", "system").unicode("touch /tmp/owned").op(0x85).op('R').stop()),
+               "'os.system'");
   EXPECT_ERROR(read(PickleBuilder().unicode("posix").unicode("system").op(0x93).stop()), "'posix.system'");
   EXPECT_ERROR(read(PickleBuilder().op('i').raw("os\nsystem\n").stop()), "'os.system'");
   EXPECT_ERROR(read(PickleBuilder().global("builtins", "eval").stop()), "'builtins.eval'");

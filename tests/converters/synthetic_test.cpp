@@ -33,7 +33,8 @@ TEST(RandomWeights, HaveTheirMomentsAndRange) {
   const double count = static_cast<double>(values.size());
   // Six standard errors of the mean and of the variance.
   EXPECT_NEAR(sum / count, 0.125, 6 * RandomTensor::kInt8Deviation / std::sqrt(count));
-  EXPECT_NEAR(std::sqrt(squares / count), RandomTensor::kInt8Deviation, 6 * RandomTensor::kInt8Deviation / std::sqrt(2 * count));
+  EXPECT_NEAR(std::sqrt(squares / count), RandomTensor::kInt8Deviation,
+              6 * RandomTensor::kInt8Deviation / std::sqrt(2 * count));
 }
 
 TEST(Synthesize, TinyIsSoundAndIndependentOfThreads) {
@@ -44,7 +45,8 @@ TEST(Synthesize, TinyIsSoundAndIndependentOfThreads) {
   options.num_threads = 3;
   synthesize(options);
   EXPECT_TRUE(test::read_file(folder.file("one.h5")) == test::read_file(folder.file("three.h5")));
-  const io::StoreReader reader(folder.file("one.h5"), io::StoreReader::read_index(folder.file("one.h5")), io::Verify::kFull);
+  const io::StoreReader reader(folder.file("one.h5"), io::StoreReader::read_index(folder.file("one.h5")),
+                               io::Verify::kFull);
   EXPECT_TRUE(reader.verify_all(1).empty());
   EXPECT_FALSE(reader.index().tokenizer);
 }

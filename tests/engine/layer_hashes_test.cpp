@@ -22,9 +22,11 @@ std::string write(const std::string& name, std::string lines) {
 
 TEST(LayerHashFile, NamesTheFirstDifferenceInTheOrderOfComputation) {
   const auto a = read_layer_hashes(write("a", "0 -1 embed 4 aa\n0 0 attn_norm 4 bb\n0 0 router 4 cc\n0 10 moe 4 dd\n"));
-  const auto same = read_layer_hashes(write("b", "0 10 moe 4 dd\n0 0 router 4 cc\n0 -1 embed 4 aa\n0 0 attn_norm 4 bb\n"));
+  const auto same =
+      read_layer_hashes(write("b", "0 10 moe 4 dd\n0 0 router 4 cc\n0 -1 embed 4 aa\n0 0 attn_norm 4 bb\n"));
   EXPECT_FALSE(first_difference(a, same));
-  const auto other = read_layer_hashes(write("c", "0 -1 embed 4 aa\n0 0 attn_norm 4 bb\n0 0 router 4 cd\n0 10 moe 4 de\n"));
+  const auto other =
+      read_layer_hashes(write("c", "0 -1 embed 4 aa\n0 0 attn_norm 4 bb\n0 0 router 4 cd\n0 10 moe 4 de\n"));
   EXPECT_EQ(first_difference(a, other), "sequence 0, layer 0, router");
   const auto shorter = read_layer_hashes(write("d", "0 -1 embed 4 aa\n0 0 attn_norm 4 bb\n0 0 router 4 cc\n"));
   EXPECT_EQ(first_difference(a, shorter), "sequence 0, layer 10, moe (only the first file has it)");

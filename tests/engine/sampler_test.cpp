@@ -23,9 +23,11 @@ std::map<std::int32_t, double> frequencies(const std::vector<float>& logits, con
 
 TEST(Philox, KnownAnswers) {
   // Random123's kat_vectors for philox4x32 with 10 rounds.
-  EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}), (std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}),
+            (std::array<std::uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   constexpr std::uint32_t f = 0xffffffff;
-  EXPECT_EQ(philox4x32({f, f, f, f}, {f, f}), (std::array<std::uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(philox4x32({f, f, f, f}, {f, f}),
+            (std::array<std::uint32_t, 4>{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
   EXPECT_EQ(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
             (std::array<std::uint32_t, 4>{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
@@ -38,8 +40,8 @@ TEST(Sampler, TemperatureZeroTakesTheLowestOfTheLargest) {
 TEST(Sampler, RepetitionPenaltyDividesPositiveAndMultipliesNegative) {
   SamplingOptions options;
   options.repetition_penalty = 2;
-  EXPECT_EQ(draw({3, 2, 1}, options, {}, {0, 0}), 1);     // 1.5 once, not twice
-  EXPECT_EQ(draw({-1, -1.5f}, options, {}, {0}), 1);      // -2
+  EXPECT_EQ(draw({3, 2, 1}, options, {}, {0, 0}), 1);  // 1.5 once, not twice
+  EXPECT_EQ(draw({-1, -1.5f}, options, {}, {0}), 1);   // -2
   EXPECT_EQ(draw({3, 1}, options, {}, {0}), 0);
 }
 

@@ -24,10 +24,12 @@ TEST(Scheduler, EveryTokenPassesOnceInOrder) {
   std::mt19937 random(3);
   for (int round = 0; round < 500; ++round) {
     std::vector<std::int64_t> lengths;
-    for (int i = 1 + static_cast<int>(random() % 6); i > 0; --i) lengths.push_back(1 + static_cast<std::int64_t>(random() % 40));
+    for (int i = 1 + static_cast<int>(random() % 6); i > 0; --i)
+      lengths.push_back(1 + static_cast<std::int64_t>(random() % 40));
     auto sequences = make_sequences(lengths);
     const SchedulerOptions options{1 + static_cast<int>(random() % 3), 1 + static_cast<int>(random() % 4),
-                                   static_cast<std::int64_t>(random() % 9), 1 + static_cast<std::int64_t>(random() % 30)};
+                                   static_cast<std::int64_t>(random() % 9),
+                                   1 + static_cast<std::int64_t>(random() % 30)};
     std::map<std::int32_t, std::int32_t> next;
     std::map<std::int32_t, int> with_logits;
     for (int step = 0; step < 1000; ++step) {
@@ -42,7 +44,9 @@ TEST(Scheduler, EveryTokenPassesOnceInOrder) {
             const auto sequence = batch.sequences[row];
             ASSERT_EQ(sequence % options.num_groups, group);
             ASSERT_EQ(batch.positions[row], next[sequence]++);
-            ASSERT_EQ(batch.tokens[row], sequences[static_cast<std::size_t>(sequence)].tokens[static_cast<std::size_t>(batch.positions[row])]);
+            ASSERT_EQ(
+                batch.tokens[row],
+                sequences[static_cast<std::size_t>(sequence)].tokens[static_cast<std::size_t>(batch.positions[row])]);
           }
         ASSERT_EQ(row, batch.tokens.size());
         for (const auto wanted : batch.logit_rows) ++with_logits[batch.sequences[static_cast<std::size_t>(wanted)]];

@@ -32,7 +32,8 @@ bool is_complete_utf8(std::string_view text) {
 }
 
 TEST(TextStream, PiecesAreCompleteAndTogetherTheDecode) {
-  for (const std::string text : {"Max the cat said \"hello\".", "na\xC3\xAFve \xE2\x82\xAC 5 \xF0\x9F\x98\x80 end", "\xE6\x97\xA5\xE6\x9C\xAC"}) {
+  for (const std::string text : {"Max the cat said \"hello\".", "na\xC3\xAFve \xE2\x82\xAC 5 \xF0\x9F\x98\x80 end",
+                                 "\xE6\x97\xA5\xE6\x9C\xAC"}) {
     const auto tokens = demo_tokenizer().encode(text);
     TextStream stream(&demo_tokenizer(), {});
     std::string all;

@@ -23,8 +23,8 @@ std::string error_of(Work&& work) {
 }  // namespace moesaic::test
 
 /// `work` must throw an Error whose message contains the text.
-#define EXPECT_ERROR(work, text)                                                                 \
-  do {                                                                                           \
-    const std::string moesaic_message_ = ::moesaic::test::error_of([&] { work; });               \
+#define EXPECT_ERROR(work, text)                                                                  \
+  do {                                                                                            \
+    const std::string moesaic_message_ = ::moesaic::test::error_of([&] { work; });                \
     EXPECT_NE(moesaic_message_.find(text), std::string::npos) << "message: " << moesaic_message_; \
   } while (false)

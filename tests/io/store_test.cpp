@@ -162,7 +162,8 @@ TEST_F(Store, MutationsGiveErrorsOrTheSameContent) {
     std::string mutated = content;
     if (round % 3 == 0) mutated.resize(random() % mutated.size());
     for (auto n = random() % 4; n > 0 && !mutated.empty(); --n)
-      mutated[random() % std::min<std::size_t>(mutated.size(), round % 2 ? mutated.size() : 4200)] = static_cast<char>(random());
+      mutated[random() % std::min<std::size_t>(mutated.size(), round % 2 ? mutated.size() : 4200)] =
+          static_cast<char>(random());
     try {
       expect_content(with(mutated), Verify::kFull);
     } catch (const Error&) {
@@ -217,11 +218,14 @@ TEST_F(Store, HostileExtentsAreRefused) {
     change(index);
     return test::error_of([&] { (void)StoreReader::read_index(with(signed_with(content, index.to_text()))); });
   };
-  EXPECT_NE(try_index([](auto& i) { i.tensors()[3].offset_bytes = 1LL << 40; }).find("leaves the file"), std::string::npos);
+  EXPECT_NE(try_index([](auto& i) { i.tensors()[3].offset_bytes = 1LL << 40; }).find("leaves the file"),
+            std::string::npos);
   EXPECT_NE(try_index([](auto& i) { i.tensors()[3].offset_bytes = i.tensors()[4].offset_bytes; }).find("overlaps"),
             std::string::npos);
-  EXPECT_NE(try_index([](auto& i) { i.tensors()[3].offset_bytes = 16; }).find("overlaps the header"), std::string::npos);
-  EXPECT_NE(try_index([](auto& i) { i.tokenizer->extent.size_bytes = 1LL << 62; }).find("leaves the file"), std::string::npos);
+  EXPECT_NE(try_index([](auto& i) { i.tensors()[3].offset_bytes = 16; }).find("overlaps the header"),
+            std::string::npos);
+  EXPECT_NE(try_index([](auto& i) { i.tokenizer->extent.size_bytes = 1LL << 62; }).find("leaves the file"),
+            std::string::npos);
 }
 
 TEST(StoreDraft, LeavesNothingWhenItFails) {

@@ -25,8 +25,7 @@ struct Case {
 
 class AttentionTest : public KernelTest {
  protected:
-  Case make(std::int64_t key_size, std::int64_t kv_heads, std::int64_t q_per_kv,
-            std::vector<std::int64_t> lengths) {
+  Case make(std::int64_t key_size, std::int64_t kv_heads, std::int64_t q_per_kv, std::vector<std::int64_t> lengths) {
     const Numerics numerics = GetParam().numerics;
     std::int64_t num_rows = 0;
     for (const std::int64_t length : lengths) num_rows += length;
@@ -35,17 +34,12 @@ class AttentionTest : public KernelTest {
                          q_per_kv,
                          1.0f / std::sqrt(static_cast<float>(key_size)),
                          30.0f};
-    Case c{
-        shape,    lengths,
-        numerics, {},
-        {},       Activations(numerics, static_cast<std::size_t>(num_rows * shape.num_q_heads() * key_size)),
-        {},       {},
-        {}};
+    Case c{shape, lengths, numerics,
+           {},    {},      Activations(numerics, static_cast<std::size_t>(num_rows * shape.num_q_heads() * key_size)),
+           {},    {},      {}};
     for (std::int64_t i = 0; i < num_rows * c.q_stride(); ++i) c.q.set(i, 3.0f * normal());
-    for (std::int64_t i = 0; i < num_rows * c.k_stride(); ++i)
-      c.k.push_back(3.0f * normal()), c.v.push_back(normal());
-    const std::size_t block_bytes =
-        Case::kPageOffset + static_cast<std::size_t>(kv_heads) * shape.page.page_bytes();
+    for (std::int64_t i = 0; i < num_rows * c.k_stride(); ++i) c.k.push_back(3.0f * normal()), c.v.push_back(normal());
+    const std::size_t block_bytes = Case::kPageOffset + static_cast<std::size_t>(kv_heads) * shape.page.page_bytes();
     for (const std::int64_t length : lengths) {
       std::vector<std::byte*>& blocks = c.blocks.emplace_back();
       for (std::int64_t b = 0; b < (length + 63) / 64; ++b) {
@@ -72,13 +66,12 @@ class AttentionTest : public KernelTest {
   }
 
   void write(const Case& c, std::int64_t first, std::int64_t count) {
-    GetParam().kernels().write_kv(c.k.data() + first * c.k_stride(), c.v.data() + first * c.k_stride(),
-                                  c.k_stride(), count, c.shape, c.rows.data() + first, Case::kPageOffset);
+    GetParam().kernels().write_kv(c.k.data() + first * c.k_stride(), c.v.data() + first * c.k_stride(), c.k_stride(),
+                                  count, c.shape, c.rows.data() + first, Case::kPageOffset);
   }
   void attend(const Case& c, std::int64_t first, std::int64_t count, Inputs& out) {
-    GetParam().kernels().attention(c.q.at(first * c.q_stride()), c.q_stride(), count, c.shape,
-                                   c.rows.data() + first, Case::kPageOffset, c.form().num_leaves,
-                                   out.row(first));
+    GetParam().kernels().attention(c.q.at(first * c.q_stride()), c.q_stride(), count, c.shape, c.rows.data() + first,
+                                   Case::kPageOffset, c.form().num_leaves, out.row(first));
   }
 
   Inputs expected(const Case& c) {
@@ -87,8 +80,7 @@ class AttentionTest : public KernelTest {
     for (const std::int64_t length : c.lengths) {
       for (std::int64_t position = 0; position < length; ++position) {
         std::vector<float> heads;
-        for (std::int64_t head = 0; head < c.shape.num_q_heads(); ++head)
-          one_head(c, first, position, head, heads);
+        for (std::int64_t head = 0; head < c.shape.num_q_heads(); ++head) one_head(c, first, position, head, heads);
         out.set(first + position, heads);
       }
       first += length;
@@ -97,8 +89,7 @@ class AttentionTest : public KernelTest {
   }
 
   /// The definition for one query, added to `out`; `first`: its sequence's first row.
-  void one_head(const Case& c, std::int64_t first, std::int64_t position, std::int64_t head,
-                std::vector<float>& out) {
+  void one_head(const Case& c, std::int64_t first, std::int64_t position, std::int64_t head, std::vector<float>& out) {
     const std::int64_t K = c.shape.page.key_size, at = (first + position) * c.q_stride() + head * K;
     const std::int64_t kv = head / c.shape.q_per_kv * K;
     const auto key = [&](const std::vector<float>& from, std::int64_t t, std::int64_t j) {
@@ -110,8 +101,7 @@ class AttentionTest : public KernelTest {
       std::vector<float> p(64, 0.0f);
       for (std::int64_t t = block * 64; t < block * 64 + 64 && t <= position; ++t) {
         const float qk = dot(
-            c.numerics, K, [&](std::int64_t j) { return c.q[at + j]; },
-            [&](std::int64_t j) { return key(c.k, t, j); });
+            c.numerics, K, [&](std::int64_t j) { return c.q[at + j]; }, [&](std::int64_t j) { return key(c.k, t, j); });
         const float s = qk * c.shape.multiplier;
         const float fast = exp_f32((-2.0f * c.shape.cap) / (exp_f32(s * (2.0f / c.shape.cap)) + 1.0f));
         const float weight =
@@ -140,8 +130,8 @@ TEST_P(AttentionTest, Shapes) {
     write(c, 0, rows);
     Inputs out(c.form(), rows);
     attend(c, 0, rows, out);
-    EXPECT_TRUE(out.same_bytes(expected(c))) << "K " << sizes.key_size << ", " << sizes.kv_heads
-                                             << " kv heads, " << sizes.q_per_kv << " q heads each";
+    EXPECT_TRUE(out.same_bytes(expected(c)))
+        << "K " << sizes.key_size << ", " << sizes.kv_heads << " kv heads, " << sizes.q_per_kv << " q heads each";
   }
 }
 
@@ -162,8 +152,7 @@ TEST_P(AttentionTest, Chunks) {
         EXPECT_TRUE(out.same_bytes(expected(c)));
       }
       static std::vector<std::pair<Numerics, Inputs>> seen;
-      const auto same =
-          std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == c.numerics; });
+      const auto same = std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == c.numerics; });
       if (same == seen.end())
         seen.emplace_back(c.numerics, out);
       else
@@ -181,15 +170,13 @@ TEST_P(AttentionTest, RowsOfOneSequenceInAnyOrder) {
   std::shuffle(order.begin(), order.end(), random);
   Case d = c;
   for (std::int64_t i = 0; i < 200; ++i) {
-    d.rows[static_cast<std::size_t>(i)] =
-        c.rows[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])];
+    d.rows[static_cast<std::size_t>(i)] = c.rows[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])];
     for (std::int64_t j = 0; j < c.q_stride(); ++j)
       d.q.set(i * c.q_stride() + j, c.q[order[static_cast<std::size_t>(i)] * c.q_stride() + j]);
   }
   attend(d, 0, 200, shuffled);
   for (std::int64_t i = 0; i < 200; ++i)
-    ASSERT_EQ(std::memcmp(shuffled.row(i), out.row(order[static_cast<std::size_t>(i)]), c.form().row_bytes()),
-              0);
+    ASSERT_EQ(std::memcmp(shuffled.row(i), out.row(order[static_cast<std::size_t>(i)]), c.form().row_bytes()), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, AttentionTest, testing::ValuesIn(modes()), mode_name);

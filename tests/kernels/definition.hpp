@@ -47,9 +47,7 @@ class KernelTest : public testing::TestWithParam<Mode> {
 };
 
 /// The value that an activation keeps of x.
-inline float rounded(Numerics numerics, float x) {
-  return numerics == Numerics::kF32 ? x : to_float(to_bf16(x));
-}
+inline float rounded(Numerics numerics, float x) { return numerics == Numerics::kF32 ? x : to_float(to_bf16(x)); }
 
 /// Sum of n products x(i) w(i) in the order of the mode.
 template <class X, class W>

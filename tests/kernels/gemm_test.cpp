@@ -22,10 +22,7 @@ struct Matrix {
 };
 
 Matrix random_matrix(std::mt19937& random, const MatrixShape& shape) {
-  Matrix m{.shape = shape,
-           .weights = {},
-           .scales = {},
-           .memory = std::vector<std::byte>(shape.total_bytes() + 64)};
+  Matrix m{.shape = shape, .weights = {}, .scales = {}, .memory = std::vector<std::byte>(shape.total_bytes() + 64)};
   const auto n = static_cast<std::size_t>(shape.num_leaves * shape.leaf_size * shape.num_columns);
   auto* data = const_cast<std::byte*>(m.packed().data);
   clear_padding(shape, data);
@@ -45,8 +42,7 @@ Matrix random_matrix(std::mt19937& random, const MatrixShape& shape) {
   }
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
     pack(shape, {leaf, 0, shape.leaf_size, 0, shape.num_columns},
-         source.data() +
-             source.size() / static_cast<std::size_t>(shape.num_leaves) * static_cast<std::size_t>(leaf),
+         source.data() + source.size() / static_cast<std::size_t>(shape.num_leaves) * static_cast<std::size_t>(leaf),
          data);
   for (std::int64_t leaf = 0; shape.type == DType::kInt8 && leaf < shape.num_leaves; ++leaf)
     for (std::int64_t c = 0; c < shape.num_columns; ++c) {
@@ -70,9 +66,8 @@ float product(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t c
   std::vector<float> leaves;
   for (std::int64_t leaf = 0; leaf < m.shape.num_leaves; ++leaf) {
     const float sum = leaf_sum(x, row, m, leaf, column);
-    leaves.push_back(m.scales.empty()
-                         ? sum
-                         : sum * m.scales[static_cast<std::size_t>(leaf * m.shape.num_columns + column)]);
+    leaves.push_back(m.scales.empty() ? sum
+                                      : sum * m.scales[static_cast<std::size_t>(leaf * m.shape.num_columns + column)]);
   }
   return tree(leaves, 0, leaves.size());
 }
@@ -107,9 +102,9 @@ class GemmTest : public KernelTest {
       for (std::int64_t c = 0; c < y_stride; ++c) {
         const float expected = c < shape.num_columns ? product(x, row, m, c) : kGuard;
         ASSERT_EQ(bits(y[static_cast<std::size_t>(row * y_stride + c)]), bits(expected))
-            << y[static_cast<std::size_t>(row * y_stride + c)] << " is not " << expected << " at row " << row
-            << " of " << rows << ", column " << c << " of " << shape.num_columns << ", " << shape.num_leaves
-            << " leaves of " << shape.leaf_size;
+            << y[static_cast<std::size_t>(row * y_stride + c)] << " is not " << expected << " at row " << row << " of "
+            << rows << ", column " << c << " of " << shape.num_columns << ", " << shape.num_leaves << " leaves of "
+            << shape.leaf_size;
       }
     ASSERT_EQ(y.back(), kGuard);
   }
@@ -119,8 +114,7 @@ TEST_P(GemmTest, OddSizes) {
   for (const std::int64_t leaves : {1, 2, 4, 8})
     for (const std::int64_t leaf_size : {1, 7, 20})
       for (const std::int64_t columns : {1, 31, 33, 70})
-        for (const std::int64_t rows : {0, 1, 2, 5, 13})
-          check({DType::kInt8, leaves, leaf_size, columns}, rows);
+        for (const std::int64_t rows : {0, 1, 2, 5, 13}) check({DType::kInt8, leaves, leaf_size, columns}, rows);
 }
 
 TEST_P(GemmTest, EveryRowCountOfATile) {
@@ -135,8 +129,7 @@ TEST_P(GemmTest, ManyRowsAndLongLeaves) {
 
 TEST_P(GemmTest, HeadWeightsAreActivations) {
   for (const std::int64_t rows : {1, 3, 12, 30})
-    for (const std::int64_t columns : {5, 70})
-      check({activation_type(GetParam().numerics), 1, 131, columns}, rows);
+    for (const std::int64_t columns : {5, 70}) check({activation_type(GetParam().numerics), 1, 131, columns}, rows);
 }
 
 TEST_P(GemmTest, Threads) {
@@ -154,8 +147,7 @@ TEST_P(GemmTest, ARowIsTheSameInAnyCompany) {
   const Inputs x = random_rows(rows, shape);
   std::vector<float> all(static_cast<std::size_t>(rows * shape.num_columns)), some(all.size());
   GetParam().kernels().gemm(x.data(), rows, m.packed(), all.data(), shape.num_columns);
-  for (std::int64_t first = 0, count = 1; first < rows;
-       first += count, count = std::min(count + 1, rows - first))
+  for (std::int64_t first = 0, count = 1; first < rows; first += count, count = std::min(count + 1, rows - first))
     GetParam().kernels().gemm(x.row(first), count, m.packed(), some.data() + first * shape.num_columns,
                               shape.num_columns);
   EXPECT_EQ(std::memcmp(all.data(), some.data(), all.size() * sizeof(float)), 0);
@@ -166,11 +158,9 @@ TEST_P(GemmTest, ExtremesOfQuantisedRows) {
   if (GetParam().numerics != Numerics::kW8A8) GTEST_SKIP() << "rows of w8a8 only";
   const MatrixShape shape{DType::kInt8, 1, kMostQuantisedInputs, 2};
   Matrix m = random_matrix(random, shape);
-  const std::vector<std::byte> lowest(static_cast<std::size_t>(shape.leaf_size * shape.num_columns),
-                                      std::byte{0x80});
+  const std::vector<std::byte> lowest(static_cast<std::size_t>(shape.leaf_size * shape.num_columns), std::byte{0x80});
   std::fill(m.weights.begin(), m.weights.end(), -128.0f);
-  pack(shape, {0, 0, shape.leaf_size, 0, shape.num_columns}, lowest.data(),
-       const_cast<std::byte*>(m.packed().data));
+  pack(shape, {0, 0, shape.leaf_size, 0, shape.num_columns}, lowest.data(), const_cast<std::byte*>(m.packed().data));
   for (const std::int64_t rows : {1, 13}) {
     Inputs x({Numerics::kW8A8, shape.leaf_size, 1}, rows);
     for (std::int64_t row = 0; row < rows; ++row)
@@ -187,8 +177,7 @@ TEST_P(GemmTest, SubnormalsAreZeros) {
   const MatrixShape shape{DType::kInt8, 1, 2, 3};
   const Matrix m = random_matrix(random, shape);
   Activations x(GetParam().numerics, 2);
-  const std::uint16_t subnormal =
-      0x0001;  // as bf16; as float 0x0001 in the lower half of a pair is subnormal too
+  const std::uint16_t subnormal = 0x0001;  // as bf16; as float 0x0001 in the lower half of a pair is subnormal too
   std::memcpy(x.data(), &subnormal, sizeof(subnormal));
   float y[3];
   GetParam().kernels().gemm(x.data(), 1, m.packed(), y, 3);
@@ -219,8 +208,7 @@ TEST_P(GemmTest, GatedGelu) {
         }
         expected.set(row, values);
       }
-      EXPECT_TRUE(h.same_bytes(expected))
-          << rows << " rows, " << columns << " columns, " << leaves << " leaves";
+      EXPECT_TRUE(h.same_bytes(expected)) << rows << " rows, " << columns << " columns, " << leaves << " leaves";
     }
 }
 

@@ -7,16 +7,14 @@ namespace {
 double ulps(float y, long double exact) {
   int exponent = 0;
   std::frexp(static_cast<double>(exact), &exponent);
-  return std::abs(
-      static_cast<double>((static_cast<long double>(y) - exact) / std::ldexp(1.0L, exponent - 24)));
+  return std::abs(static_cast<double>((static_cast<long double>(y) - exact) / std::ldexp(1.0L, exponent - 24)));
 }
 
 TEST(Math, ExpF32) {
   double worst = 0;
   for (std::uint32_t u = 0; u < 0xff800000u; u += 4093) {
     const float x = std::bit_cast<float>(u);
-    if (x > -87.0f && x < 88.0f)
-      worst = std::max(worst, ulps(exp_f32(x), std::exp(static_cast<long double>(x))));
+    if (x > -87.0f && x < 88.0f) worst = std::max(worst, ulps(exp_f32(x), std::exp(static_cast<long double>(x))));
   }
   EXPECT_LE(worst, 1.0);
   EXPECT_EQ(exp_f32(0.0f), 1.0f);
@@ -34,10 +32,8 @@ TEST(Math, Gelu) {
     const long double exact = x / (1.0L + std::exp(-2.0L * u));  // = x/2 (1 + tanh u)
     // In units of 2^-24: 7 roundings (3 of them of constants) of u become an absolute error 2u of exp's
     // argument, which is relative in the result; exp itself, the sum and the quotient add 2 + 1 + 1.
-    const long double bound =
-        std::abs(exact) * (4.0L + 14.0L * std::abs(u)) * 0x1p-24L + 1e-37L;  // exp_f32 ends at 88
-    EXPECT_NEAR(static_cast<double>(gelu_f32(x)), static_cast<double>(exact), static_cast<double>(bound))
-        << x;
+    const long double bound = std::abs(exact) * (4.0L + 14.0L * std::abs(u)) * 0x1p-24L + 1e-37L;  // exp_f32 ends at 88
+    EXPECT_NEAR(static_cast<double>(gelu_f32(x)), static_cast<double>(exact), static_cast<double>(bound)) << x;
   }
 }
 
@@ -75,10 +71,10 @@ TEST(Math, RopeFrequencies) {
   for (const double base : {10000.0, 1e5, 1e6})
     for (const std::int64_t key_size : {2, 20, 64, 128})
       for (std::int64_t j = 0; j < key_size / 2; ++j)
-        EXPECT_EQ(rope_inverse_frequency(base, j, key_size),
-                  static_cast<float>(
-                      1.0L / std::pow(static_cast<long double>(base),
-                                      static_cast<long double>(2 * j) / static_cast<long double>(key_size))));
+        EXPECT_EQ(
+            rope_inverse_frequency(base, j, key_size),
+            static_cast<float>(1.0L / std::pow(static_cast<long double>(base),
+                                               static_cast<long double>(2 * j) / static_cast<long double>(key_size))));
 }
 
 /// These bits may never change, on no machine and with no compiler.
@@ -87,7 +83,9 @@ TEST(Math, ExactFunctionsAreRoundedOnce) {
   for (float x = -300.0f; x <= 300.0f; x += 0.037f) {
     const long double wide = x, u = 0.797884560802865355879892L * (wide + 0.044715L * wide * wide * wide);
     const long double gelu = wide / (1.0L + std::exp(-2.0L * u));
-    EXPECT_NEAR(static_cast<double>(gelu_exact(x)), static_cast<double>(gelu), 0x1p-23 * std::abs(static_cast<double>(gelu)) + 1e-37) << x;
+    EXPECT_NEAR(static_cast<double>(gelu_exact(x)), static_cast<double>(gelu),
+                0x1p-23 * std::abs(static_cast<double>(gelu)) + 1e-37)
+        << x;
     const long double s = static_cast<long double>(x * 0.25f);
     const long double weight = std::exp(30.0L * std::tanh(s / 30.0L) - 30.0L);
     EXPECT_NEAR(static_cast<double>(capped_weight_exact(x, softmax) / weight), 1.0, 0x1p-23) << x;

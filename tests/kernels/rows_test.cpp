@@ -104,11 +104,11 @@ TEST_P(RowsTest, RouterLogits) {
       EXPECT_EQ(logits.back(), kGuard);
       for (std::int64_t row = 0; row < rows; ++row)
         for (std::int64_t e = 0; e < experts; ++e)
-          ASSERT_EQ(bits(logits[static_cast<std::size_t>(row * experts + e)]),
-                    bits(dot(
-                        Numerics::kF32, width,
-                        [&](std::int64_t i) { return x[static_cast<std::size_t>(row * width + i)]; },
-                        [&](std::int64_t i) { return w[static_cast<std::size_t>(i * experts + e)]; })));
+          ASSERT_EQ(
+              bits(logits[static_cast<std::size_t>(row * experts + e)]),
+              bits(dot(
+                  Numerics::kF32, width, [&](std::int64_t i) { return x[static_cast<std::size_t>(row * width + i)]; },
+                  [&](std::int64_t i) { return w[static_cast<std::size_t>(i * experts + e)]; })));
     }
 }
 
@@ -118,18 +118,15 @@ TEST_P(RowsTest, Rope) {
     const std::vector<RowContext> rows{{nullptr, 0}, {nullptr, 5}, {nullptr, 2}};
     const auto x = normals(3 * stride), cosines = normals(6 * half), sines = normals(6 * half);
     auto y = x;
-    GetParam().kernels().rope(y.data(), stride, 3, heads, key_size, rows.data(), cosines.data(),
-                              sines.data());
+    GetParam().kernels().rope(y.data(), stride, 3, heads, key_size, rows.data(), cosines.data(), sines.data());
     for (std::int64_t row = 0; row < 3; ++row)
       for (std::int64_t i = 0; i < stride; ++i) {
         const auto at = static_cast<std::size_t>(row * stride + i);
         float expected = x[at];
         if (i < heads * key_size) {
-          const auto j =
-              static_cast<std::size_t>(rows[static_cast<std::size_t>(row)].position * half + i % half);
+          const auto j = static_cast<std::size_t>(rows[static_cast<std::size_t>(row)].position * half + i % half);
           const bool first = i % key_size < half;
-          const auto other =
-              first ? at + static_cast<std::size_t>(half) : at - static_cast<std::size_t>(half);
+          const auto other = first ? at + static_cast<std::size_t>(half) : at - static_cast<std::size_t>(half);
           const float straight = x[at] * cosines[j], crossed = x[other] * sines[j];
           expected = first ? straight - crossed : straight + crossed;
         }

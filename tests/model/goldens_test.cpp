@@ -33,8 +33,8 @@ double median(std::vector<double> values) {
 
 /// What a run gives and what the golden says, for one position.
 struct Errors {
-  std::vector<double> logits, hidden;      // ours against the fp32 golden
-  std::vector<double> reference_bf16;      // xAI's bf16 run against it
+  std::vector<double> logits, hidden;  // ours against the fp32 golden
+  std::vector<double> reference_bf16;  // xAI's bf16 run against it
   std::size_t num_routed = 0;
   int num_routing_differences = 0;
   double worst_gate = 0;
@@ -72,7 +72,8 @@ class Goldens : public testing::TestWithParam<std::string> {
     CaptureSink sink;
     sink.hidden = [&](std::int32_t s, std::int32_t position, std::int32_t layer, std::span<const float> hidden) {
       const std::size_t at = static_cast<std::size_t>(layer) * num_tokens(s) + static_cast<std::size_t>(position);
-      errors.hidden.push_back(relative_error(hidden, row(expected[static_cast<std::size_t>(s)].hidden, at, hidden.size())));
+      errors.hidden.push_back(
+          relative_error(hidden, row(expected[static_cast<std::size_t>(s)].hidden, at, hidden.size())));
     };
     sink.routing = [&](std::int32_t s, std::int32_t position, std::int32_t layer, std::span<const std::int32_t> experts,
                        std::span<const float> gates) {
@@ -86,7 +87,7 @@ class Goldens : public testing::TestWithParam<std::string> {
     };
     const auto layouts = plan::all_layouts(config, world.size());
     const bool root = world.rank() == 0;
-    run_golden(world, golden, {layouts.back(), numerics, ops::isa_from_option("auto") , 0, 1}, golden.sequences,
+    run_golden(world, golden, {layouts.back(), numerics, ops::isa_from_option("auto"), 0, 1}, golden.sequences,
                root ? LogitsRun::TakeRow(take_row) : LogitsRun::TakeRow(), root ? sink : CaptureSink());
     return errors;
   }
@@ -110,9 +111,9 @@ TEST_P(Goldens, F32AgreesWithXaisFp32Run) {
   EXPECT_EQ(errors.num_routing_differences, 0);
   EXPECT_LE(errors.worst_gate, 2e-5);
   RecordProperty("median_logits_error", fmt::format("{:.3g}", median(errors.logits)));
-  fmt::print("{} f32: logits median {:.3g}, largest {:.3g}; hidden median {:.3g}; largest gate error {:.3g}\n", GetParam(),
-             median(errors.logits), *std::max_element(errors.logits.begin(), errors.logits.end()), median(errors.hidden),
-             errors.worst_gate);
+  fmt::print("{} f32: logits median {:.3g}, largest {:.3g}; hidden median {:.3g}; largest gate error {:.3g}\n",
+             GetParam(), median(errors.logits), *std::max_element(errors.logits.begin(), errors.logits.end()),
+             median(errors.hidden), errors.worst_gate);
 }
 
 TEST_P(Goldens, W8A16IsCloserThanXaisBf16Run) {
@@ -133,8 +134,8 @@ TEST_P(Goldens, W8A8IsWithinTwiceXaisBf16Run) {
   const Errors errors = compare(*golden, Numerics::kW8A8);
   if (comm::Communicator::world().rank() != 0) return;
   const double ratio = median(errors.logits) / median(errors.reference_bf16);
-  fmt::print("{} w8a8: logits median {:.3g}, largest {:.3g}, {:.2f} of xAI's bf16 run; {} of {} routings differ\n", GetParam(),
-             median(errors.logits), *std::max_element(errors.logits.begin(), errors.logits.end()), ratio,
+  fmt::print("{} w8a8: logits median {:.3g}, largest {:.3g}, {:.2f} of xAI's bf16 run; {} of {} routings differ\n",
+             GetParam(), median(errors.logits), *std::max_element(errors.logits.begin(), errors.logits.end()), ratio,
              errors.num_routing_differences, errors.hidden.size());
   EXPECT_LE(ratio, 2);  // 1.1 to 1.6
 }
@@ -146,12 +147,17 @@ TEST_P(Goldens, LayerHashesAreTheCommittedOnes) {
   const auto world = comm::Communicator::world();
   for (const Numerics numerics : {Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8}) {
     const std::string file = fmt::format("{}.{}.txt", GetParam(), name(numerics));
-    RunSetting setting{plan::all_layouts(golden->index.config(), world.size())[0], numerics,
-                       ops::isa_from_option("auto"), 7, 1, testing::TempDir() + file};
+    RunSetting setting{plan::all_layouts(golden->index.config(), world.size())[0],
+                       numerics,
+                       ops::isa_from_option("auto"),
+                       7,
+                       1,
+                       testing::TempDir() + file};
     run_golden(world, *golden, setting, golden->sequences);
     if (world.rank() != 0) continue;
-    const auto difference = first_difference(read_layer_hashes(std::string(MOESAIC_TEST_DATA) + "/layer_hashes/" + file),
-                                             read_layer_hashes(setting.layer_hash_file));
+    const auto difference =
+        first_difference(read_layer_hashes(std::string(MOESAIC_TEST_DATA) + "/layer_hashes/" + file),
+                         read_layer_hashes(setting.layer_hash_file));
     EXPECT_FALSE(difference) << file << ": first difference from the committed hashes: " << *difference;
   }
 }

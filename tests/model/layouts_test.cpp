@@ -54,8 +54,8 @@ TEST_P(Layouts, GiveTheCommittedHash) {
   if (world.size() > 8 && golden_name != "tiny") GTEST_SKIP() << "covered by tiny";
   const std::size_t most = golden_name == "tiny" ? 5 : 3;
   for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), most)) {
-    const RunSetting setting{layout, numerics, isas[turn % isas.size()], kChunks[(turn / 2 + turn) % std::size(kChunks)],
-                             1 + static_cast<int>(turn % 3)};
+    const RunSetting setting{layout, numerics, isas[turn % isas.size()],
+                             kChunks[(turn / 2 + turn) % std::size(kChunks)], 1 + static_cast<int>(turn % 3)};
     ++turn;
     EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
   }
@@ -89,9 +89,10 @@ TEST_P(Layouts, ASequenceAloneHasTheLogitsItHasInABatch) {
   using Rows = std::map<std::int32_t, std::vector<float>>;  // position -> logits
   const auto rows_of = [&](const std::vector<std::vector<std::int32_t>>& sequences, std::int32_t which) {
     Rows rows;
-    run_golden(world, *golden, setting, sequences, [&](std::int32_t sequence, std::int32_t position, std::span<const float> logits) {
-      if (sequence == which) rows[position].assign(logits.begin(), logits.end());
-    });
+    run_golden(world, *golden, setting, sequences,
+               [&](std::int32_t sequence, std::int32_t position, std::span<const float> logits) {
+                 if (sequence == which) rows[position].assign(logits.begin(), logits.end());
+               });
     return rows;
   };
   const auto last = static_cast<std::int32_t>(golden->sequences.size() - 1);

@@ -15,7 +15,8 @@ std::optional<Golden> open_golden(const std::string& name) {
 }
 
 std::string RunSetting::text() const {
-  return fmt::format("{} {} {} chunk {} threads {}", layout.text(), name(numerics), name(isa), prefill_chunk, num_threads);
+  return fmt::format("{} {} {} chunk {} threads {}", layout.text(), name(numerics), name(isa), prefill_chunk,
+                     num_threads);
 }
 
 std::string run_golden(const comm::Communicator& world, const Golden& golden, const RunSetting& setting,

@@ -26,8 +26,8 @@ std::vector<std::int32_t> random_routing(std::mt19937& random, const ModelConfig
   return routing;
 }
 
-/// Plays the exchange of all ranks with labels instead of rows: each (row, expert, slice) is computed exactly once, by a holder of
-/// that slice, and its partial sum comes back to the place where the owner looks for it.
+/// Plays the exchange of all ranks with labels instead of rows: each (row, expert, slice) is computed exactly once, by
+/// a holder of that slice, and its partial sum comes back to the place where the owner looks for it.
 void expect_delivered(const Grid& grid, const RowMap& map, const std::vector<std::int32_t>& experts) {
   const auto active = grid.config().num_selected_experts;
   const int ranks = grid.ranks_per_stage(), etp = grid.layout().etp;
@@ -57,9 +57,11 @@ void expect_delivered(const Grid& grid, const RowMap& map, const std::vector<std
     ASSERT_EQ(std::ssize(plan.psum_expert_rows), local.size() + 1);
     std::vector<Label> batch(plan.expert_rows.size());
     for (std::int64_t e = 0; e < local.size(); ++e)
-      for (auto i = plan.psum_expert_rows[static_cast<std::size_t>(e)]; i < plan.psum_expert_rows[static_cast<std::size_t>(e) + 1]; ++i)
-        batch[static_cast<std::size_t>(i)] = {received[static_cast<std::size_t>(plan.expert_rows[static_cast<std::size_t>(i)])],
-                                              static_cast<std::int32_t>(local.begin + e), grid.slice(StageRank{holder})};
+      for (auto i = plan.psum_expert_rows[static_cast<std::size_t>(e)];
+           i < plan.psum_expert_rows[static_cast<std::size_t>(e) + 1]; ++i)
+        batch[static_cast<std::size_t>(i)] = {
+            received[static_cast<std::size_t>(plan.expert_rows[static_cast<std::size_t>(i)])],
+            static_cast<std::int32_t>(local.begin + e), grid.slice(StageRank{holder})};
     auto& back = returned[static_cast<std::size_t>(holder)];
     std::size_t next = 0;
     for (int owner = 0; owner < ranks; ++owner) {
@@ -91,8 +93,8 @@ void expect_delivered(const Grid& grid, const RowMap& map, const std::vector<std
 
 TEST(DispatchPlan, EveryTermIsComputedOnceAndComesBack) {
   std::mt19937 random(7);
-  const ModelConfig models[] = {test::small_model(2, 8, 8, 2), test::small_model(2, 4, 16, 4), test::small_model(2, 1, 4, 1),
-                                test::small_model(2, 8, 3, 3)};
+  const ModelConfig models[] = {test::small_model(2, 8, 8, 2), test::small_model(2, 4, 16, 4),
+                                test::small_model(2, 1, 4, 1), test::small_model(2, 8, 3, 3)};
   for (const ModelConfig& config : models)
     for (int ranks = 1; ranks <= 24; ++ranks)
       for (const Layout& layout : all_layouts(config, ranks)) {

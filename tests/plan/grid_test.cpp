@@ -32,7 +32,8 @@ void expect_owned_once(const ModelConfig& config, const Layout& layout) {
     EXPECT_GE(experts.size(), 1);
     for (auto e = experts.begin; e < experts.end; ++e) {
       EXPECT_EQ(grid.subset_of_expert(e), grid.subset(rank));
-      for (auto l = leaves.begin; l < leaves.end; ++l) ++experts_times_leaves[static_cast<std::size_t>(e * kNumLeaves + l)];
+      for (auto l = leaves.begin; l < leaves.end; ++l)
+        ++experts_times_leaves[static_cast<std::size_t>(e * kNumLeaves + l)];
     }
     const Range rows = grid.vocabulary(rank);
     for (auto v = rows.begin; v < rows.end; ++v) ++vocabulary[static_cast<std::size_t>(v)];
@@ -48,7 +49,8 @@ void expect_owned_once(const ModelConfig& config, const Layout& layout) {
 
 TEST(Grid, EverythingIsOwnedOnceInEveryLayout) {
   const ModelConfig models[] = {test::small_model(12, 8, 8, 2), test::small_model(3, 3, 16, 4, 777),
-                                test::small_model(2, 2, 8, 2), test::small_model(5, 4, 4, 1, 64), test::small_model(21, 1, 3, 2, 97)};
+                                test::small_model(2, 2, 8, 2), test::small_model(5, 4, 4, 1, 64),
+                                test::small_model(21, 1, 3, 2, 97)};
   for (const ModelConfig& config : models)
     for (int ranks = 1; ranks <= 48; ++ranks)
       for (const Layout& layout : all_layouts(config, ranks)) expect_owned_once(config, layout);

@@ -102,8 +102,8 @@ struct Queries {
         .attention(q.data() + q_offset_bytes, width(), checked, shape, contexts.data() + first, 0, 1, expected.data());
     const std::size_t elem_bytes = form.quantised() ? sizeof(float) : act_bytes();  // a quantised row: words of 4 bytes
     const auto columns = static_cast<std::int64_t>(form.row_bytes() / elem_bytes);
-    return first_wrong({expected.data(), columns, elem_bytes}, checked, {out.data() + offset_bytes, columns, elem_bytes},
-                       checked);
+    return first_wrong({expected.data(), columns, elem_bytes}, checked,
+                       {out.data() + offset_bytes, columns, elem_bytes}, checked);
   }
 };
 
