@@ -1,11 +1,10 @@
 #include "engine/model_loader.hpp"
 
-#include <omp.h>
-
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/log.hpp"
+#include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
 #include "device/machine.hpp"
@@ -81,9 +80,10 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
 
 }  // namespace
 
-void set_threads(int num_threads) {
-  omp_set_num_threads(num_threads);
-#pragma omp parallel
+void set_threads(int num_threads, int ranks_on_node) {
+  make_team({.num_threads = num_threads,
+             .spin = device::has_processor_each(num_threads, ranks_on_node),
+             .at_start = [](int) { ops::flush_denormals(); }});
   ops::flush_denormals();
 }
 
@@ -103,7 +103,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   const ops::Kernels* kernels = nullptr;
   comm::together(world, [&] {
     num_threads = device::threads_per_rank(options.num_threads, node.size());
-    set_threads(num_threads);
+    set_threads(num_threads, node.size());
     kernels = &ops::kernels(ops::isa_from_option(options.isa), options.numerics);
     reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store),
                                                options.verify);

@@ -31,8 +31,9 @@ struct OpenedModel {
   int num_threads;
 };
 
-/// Number of threads that this rank's kernels use from now on; every thread flushes denormals.
-void set_threads(int num_threads);
+/// Makes the team of threads that this rank's kernels use from now on; every thread flushes denormals. They wait for
+/// each other actively when all threads of the node's ranks have a processor of their own.
+void set_threads(int num_threads, int ranks_on_node);
 
 /// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run.
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options);

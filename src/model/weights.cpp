@@ -1,12 +1,11 @@
 #include "model/weights.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <exception>
 #include <functional>
 
 #include "base/error.hpp"
+#include "base/parallel.hpp"
 
 namespace moesaic {
 namespace {
@@ -212,24 +211,10 @@ class Loader {
 
   /// Runs tasks with all threads; the first failure is thrown when all have ended.
   static void run(const std::vector<Task>& tasks) {
-    std::exception_ptr failure;
-    std::atomic<bool> failed = false;
-#pragma omp parallel
-    {
-      AlignedBuffer scratch(kScratch_bytes);
-#pragma omp for schedule(dynamic)
-      for (std::size_t i = 0; i < tasks.size(); ++i) {
-        if (failed) continue;
-        try {
-          tasks[i]({scratch.data(), scratch.size_bytes()});
-        } catch (...) {
-#pragma omp critical
-          failure = std::current_exception();
-          failed = true;
-        }
-      }
-    }
-    if (failure) std::rethrow_exception(failure);
+    parallel_for(std::ssize(tasks), [&](std::int64_t task) {
+      thread_local AlignedBuffer scratch(kScratch_bytes);
+      tasks[static_cast<std::size_t>(task)]({scratch.data(), scratch.size_bytes()});
+    });
   }
 
   const io::StoreReader& store_;

@@ -134,7 +134,7 @@ TEST_P(GemmTest, HeadWeightsAreActivations) {
 
 TEST_P(GemmTest, Threads) {
   for (const int threads : {1, 2, 3}) {
-    omp_set_num_threads(threads);
+    set_threads(threads);
     check({DType::kInt8, 4, 40, 200}, 13);
     check({DType::kInt8, 1, 40, 32}, 100);
   }

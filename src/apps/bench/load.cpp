@@ -1,10 +1,9 @@
-#include <atomic>
-
 #include "apps/bench/bench.hpp"
 #include "apps/bench/limits.hpp"
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
 #include "base/log.hpp"
+#include "base/parallel.hpp"
 #include "comm/agree.hpp"
 #include "device/machine.hpp"
 #include "io/file.hpp"
@@ -61,18 +60,11 @@ void read_plainly(const comm::Communicator& world, const std::string& path, doub
   const io::File file = io::File::open_for_reading(path);
   const std::int64_t bytes = std::min(static_cast<std::int64_t>(size_bytes), file.size_bytes());
   const std::int64_t begin = (file.size_bytes() - bytes) / std::max(1, world.size() - 1) * world.rank();
-  std::atomic<bool> failed = false;
-#pragma omp parallel
-  {
-    AlignedBuffer scratch(static_cast<std::size_t>(std::min(kChunk_bytes, bytes)));
-#pragma omp for schedule(dynamic)
-    for (std::int64_t at = 0; at < bytes; at += kChunk_bytes) try {
-        file.read_at(begin + at, {scratch.data(), static_cast<std::size_t>(std::min(kChunk_bytes, bytes - at))});
-      } catch (const Error&) {
-        failed = true;
-      }
-  }
-  if (failed) throw std::runtime_error(path + ": cannot be read");
+  parallel_for((bytes + kChunk_bytes - 1) / kChunk_bytes, [&](std::int64_t chunk) {
+    thread_local AlignedBuffer scratch(kChunk_bytes);
+    const std::int64_t at = chunk * kChunk_bytes;
+    file.read_at(begin + at, {scratch.data(), static_cast<std::size_t>(std::min(kChunk_bytes, bytes - at))});
+  });
 }
 
 /// One way of getting at the bytes, and how long it took each time.
