@@ -203,7 +203,7 @@ def print_table(lines):
 
 
 def print_markdown(options, results):
-    print(f"{options.preset}, {options.rounds} rounds: min / median / max\n")
+    print(f"{options.preset}, {options.rounds} round{'s' if options.rounds > 1 else ''}: min / median / max\n")
     print_table([["machine", "threads", "rate", "unit"]] +
                 [[test, str(threads), spread(rates), results.units[test]]
                  for (threads, test), rates in results.machine.items()])
