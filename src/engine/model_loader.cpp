@@ -64,20 +64,6 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
 }
 
-void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload) {
-  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics, workload);
-  const comm::Communicator node = world.split_node();
-  const double needed = node.sum(static_cast<double>(needs.total_bytes()));
-  const double available = node.min(static_cast<double>(device::available_memory_bytes()));
-  std::optional<std::string> error;
-  if (node.rank() == 0 && needed > available)
-    error = fmt::format(
-        "{}: the node has {:.0f} MiB of memory left, its {} ranks would own {:.0f} MiB (weights, KV cache, "
-        "buffers); use more nodes, fewer or shorter sequences, or a smaller model",
-        device::host_name(), available / kMiB, node.size(), needed / kMiB);
-  comm::agree(world, error);
-}
-
 }  // namespace
 
 void set_threads(int num_threads, int ranks_on_node) {
@@ -135,6 +121,21 @@ plan::Workload share(const comm::Communicator& world, plan::Workload workload) {
   world.broadcast(bytes, 0);
   std::memcpy(&workload, bytes.data(), sizeof workload);
   return workload;
+}
+
+void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
+                  std::int64_t more_bytes) {
+  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics, workload);
+  const comm::Communicator node = world.split_node();
+  const double needed = node.sum(static_cast<double>(needs.total_bytes() + more_bytes));
+  const double available = node.min(static_cast<double>(device::available_memory_bytes()));
+  std::optional<std::string> error;
+  if (node.rank() == 0 && needed > available)
+    error = fmt::format(
+        "{}: the node has {:.0f} MiB of memory left, its {} ranks would need {:.0f} MiB (weights, KV cache, "
+        "buffers); use more nodes, fewer or shorter sequences, or a smaller model",
+        device::host_name(), available / kMiB, node.size(), needed / kMiB);
+  comm::agree(world, error);
 }
 
 std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,

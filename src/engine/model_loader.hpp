@@ -45,7 +45,11 @@ plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts
 /// Collective: rank 0's workload, on every rank.
 plan::Workload share(const comm::Communicator& world, plan::Workload workload);
 
-/// Collective: checks that every node has the memory for what its ranks would own, and loads.
+/// Collective: Error on all ranks unless every node has the memory for what its ranks would own, and more_bytes a rank.
+void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
+                  std::int64_t more_bytes = 0);
+
+/// Collective: checks the memory, and loads.
 std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,
                                   const plan::Workload& workload);
 

@@ -126,6 +126,7 @@ std::vector<KernelCase> attention_cases(const ops::Kernels& kernels, const Kerne
     test.num_rows = num_rows;
     test.num_inputs = workload.context;
     test.num_columns = queries->width();
+    test.factors = shape.page.type == DType::kBf16 ? Factors::kBf16 : Factors::kF32;
     const std::int64_t keys = num_rows * workload.context - num_rows * (num_rows - 1) / 2;  // causal
     test.multiply_adds = 2.0 * static_cast<double>(keys * queries->width());
     test.read_bytes = static_cast<double>(queries->pages.sequence_bytes());

@@ -43,6 +43,7 @@ double needed_bytes(const ModelWeights& weights, const io::StoreIndex& index) {
 /// Collective: the store becomes a stage that could run, and goes again. Of this rank.
 LoadBytes load(const comm::Communicator& world, const ModelOptions& options) {
   const OpenedModel opened = open_model(world, options);
+  check_memory(world, opened, {.num_sequences = 1, .context = 1, .batch_rows = 1});
   ModelWeights weights;
   comm::together(world, [&] {
     weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);

@@ -117,6 +117,7 @@ void add_cases(const ops::Kernels& kernels, const KernelWorkload& workload, bool
     test.num_rows = num_rows;
     test.num_inputs = shape.leaf_size;
     test.num_columns = shape.num_columns;
+    test.factors = factors_of(kernels.numerics);
     test.multiply_adds = matrices * static_cast<double>(num_rows * shape.leaf_size * shape.num_columns);
     test.read_bytes = matrices * static_cast<double>(shape.total_bytes());
     test.run = [=, &kernels](std::size_t call) { product->multiply(kernels, num_rows, call, product->y.data()); };
