@@ -96,7 +96,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
-  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads};
+  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, node.size()};
   warn_of_narrow_masks(world, num_threads);
   print_header(world, opened, options);
   return opened;

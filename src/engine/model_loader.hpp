@@ -29,6 +29,7 @@ struct OpenedModel {
   plan::Grid grid;
   const ops::Kernels& kernels;
   int num_threads;
+  int ranks_on_node;
 };
 
 /// Makes the team of threads that this rank's kernels use from now on; every thread flushes denormals. They wait for
