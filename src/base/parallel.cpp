@@ -8,10 +8,6 @@
 #include <thread>
 #include <utility>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace moesaic {
 namespace {
 
@@ -25,7 +21,7 @@ constexpr std::chrono::microseconds kShortSpin{20};
 
 void pause() {
 #if defined(__x86_64__)
-  _mm_pause();
+  __builtin_ia32_pause();
 #endif
 }
 
