@@ -17,7 +17,7 @@ using ops::PackedMatrix;
 constexpr std::int64_t kChunkSteps = 128;         ///< 16 KiB of expanded lines but in f32 mode
 constexpr std::int64_t kBlockTiles = 16;          ///< most row tiles of a block
 constexpr std::int64_t kSmallPack_steps = 16384;  ///< below it, packing rows is not worth a parallel region
-constexpr std::int64_t kRunPanels = 8;            ///< most panels that a thread takes at a time
+constexpr std::int64_t kRunPanels = 64;           ///< most panels that a thread takes at a time
 constexpr int kMaxLevels = 4;                     ///< sums waiting in a tree of 8 leaves, and one in the making
 
 /// Scratch that each thread keeps from call to call.
@@ -125,6 +125,7 @@ class PanelProduct {
     int level = 0;
     for (std::int64_t leaf = 0; leaf < w.shape.num_leaves; ++leaf) {
       float* acc = levels_[kMaxLevels - 1];
+      if (product_.scale_leaf) prefetch_scales(w.scales(leaf) + panel * kColumns);
       std::memset(acc, 0, static_cast<std::size_t>(num_sums()) * sizeof(float));
       add_leaf(w, panel, leaf, acc);
       if (product_.scale_leaf)
@@ -137,6 +138,12 @@ class PanelProduct {
   }
 
  private:
+  /// Scales lie apart from the lines, so that nothing else would bring them before they are needed.
+  static void prefetch_scales(const float* scales) {
+    constexpr int kLine_floats = 16;
+    for (int c = 0; c < kColumns; c += kLine_floats) __builtin_prefetch(scales + c);
+  }
+
   void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, float* acc) {
     const std::int64_t steps = x_.steps_per_leaf();
     const std::size_t elem_bytes = size_bytes(w.shape.type),

@@ -140,7 +140,7 @@ void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pa
   __m512 acc[R][2];
   load(out, kColumns, acc);
   for (int64_t j = 0; j < num_pairs; ++j, x += R, packed += Weights::kLine_bytes) {
-    for (int at = 0; at < Weights::kLine_bytes; at += 64) _mm_prefetch(packed + kPrefetch_bytes + at, _MM_HINT_T0);
+    for (int at = 0; at < Weights::kLine_bytes; at += 64) _mm_prefetch(packed + kPrefetch_bytes + at, _MM_HINT_T1);
     const Line w = weights(packed);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {

@@ -93,7 +93,7 @@ void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_st
   __m512i acc[R][2];
   load(out, acc);
   for (int64_t j = 0; j < num_steps; ++j, x += R, packed += kStep_bytes) {
-    for (int at = 0; at < kStep_bytes; at += 64) _mm_prefetch(packed + kPrefetch_bytes + at, _MM_HINT_T0);
+    for (int at = 0; at < kStep_bytes; at += 64) _mm_prefetch(packed + kPrefetch_bytes + at, _MM_HINT_T1);
     add_step(x, expanded(packed), acc);
   }
   store(acc, out);
