@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include "elementwise.hpp"
+#include "int4.hpp"
 
 /// w8a16 with AVX-512 BF16: tiles of 12 rows x 32 columns (matrices) and 6 queries x 64 columns (attention),
 /// 24 accumulators each; a vector holds 16 columns, or 16 columns of a pair as bf16. vdpbf16ps does a pair
@@ -99,6 +99,35 @@ struct Int8Weights {
     const __m512i signed_h = _mm512_ternarylogic_epi32(h, w, _mm512_set1_epi8(-128), kHighOrSign);
     return {{_mm512_unpacklo_epi8(l, signed_h), _mm512_unpackhi_epi8(l, signed_h)}};
   }
+};
+
+/// The numbers that 4 bits mean as bf16, for 5 bits of which the highest is another number's.
+struct Int4Table {
+  alignas(64) std::uint16_t values[32];
+  constexpr Int4Table() : values() {
+    for (int i = 0; i < 32; ++i) {
+      const float value = static_cast<float>((i & 15) ^ 8) - 8.0f;
+      values[i] = static_cast<std::uint16_t>(MOESAIC_BITS(std::uint32_t, value) >> 16);
+    }
+  }
+};
+constexpr Int4Table kInt4Table;
+
+/// Each half of a line holds 16 columns of a pair, four to a shift: its copies, shifted, are the indices of a table.
+struct Int4Weights {
+  static constexpr int kLine_bytes = 32;
+  __m512i table, shifts;
+
+  MOESAIC_INLINE Int4Weights()
+      : table(_mm512_load_si512(kInt4Table.values)),
+        shifts(_mm512_set_epi64(0x000c000c000c000c, 0x000c000c000c000c, 0x0008000800080008, 0x0008000800080008,
+                                0x0004000400040004, 0x0004000400040004, 0, 0)) {}
+
+  MOESAIC_INLINE __m512i columns(const std::byte* half) const {
+    const __m512i four = _mm512_maskz_broadcast_i32x4(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(half)));
+    return _mm512_maskz_permutexvar_epi16(0xffffffff, _mm512_srlv_epi16(four, shifts), table);
+  }
+  MOESAIC_INLINE Line operator()(const std::byte* packed) const { return {{columns(packed), columns(packed + 16)}}; }
 };
 
 /// Packed bf16: the 128-bit lanes alternate between the first and the second half of the panel.
@@ -214,7 +243,7 @@ void values(int queries, const void* p, const void* page, int64_t value_stride, 
   kTiles[queries - 1](static_cast<const std::uint32_t*>(p), static_cast<const __m512i*>(page), value_stride, out);
 }
 
-constexpr Product kWeights = {.quantised = false,
+constexpr Product kInt8 = {.quantised = false,
                               .step_inputs = 2,
                               .step_bytes = sizeof(Bf16Pair),
                               .line_bytes = 4 * kColumns,
@@ -226,13 +255,13 @@ constexpr Product kWeights = {.quantised = false,
                               .direct = direct<Int8Weights>,
                               .scale_leaf = scale_leaf};
 
-constexpr Product kHead = with_activations(kWeights, expand<Bf16Weights>, direct<Bf16Weights>);
+constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf16Weights>);
+constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct<Int4Weights>>();
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(Bf16Pair),
                         .tile_queries = kQueries,
-                        .weights = &kWeights,
-                        .head = &kHead,
+                        .products = {nullptr, &kBf16, &kInt8, &kInt4},
                         .result_bytes = 2,
                         .quantise = nullptr,
                         .add_left = add_left,
