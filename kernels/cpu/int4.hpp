@@ -2,8 +2,8 @@
 
 #include "elementwise.hpp"
 
-/// Products with int4 matrices out of a path's ordinary ones: a group of inputs is multiplied like a leaf, then its sums
-/// are scaled and added to the leaf's. Included by the files of the paths only, as elementwise.hpp is.
+/// Products with int4 matrices out of a path's ordinary ones: a group of inputs is multiplied like a leaf, then its
+/// sums are scaled and added to the leaf's. Included by the files of the paths only, as elementwise.hpp is.
 namespace moesaic::cpu {
 namespace {  // NOLINT: a copy for each path is the purpose
 
@@ -77,8 +77,8 @@ void direct_groups(int rows, const void* x, const void* packed, int64_t num_step
   }
 }
 
-/// kInt8: the path's product with int8 matrices, whose steps and expanded lines these have too; the others: what does an
-/// int4 group's lines.
+/// kInt8: the path's product with int8 matrices, whose steps and expanded lines these have too; the others: what does
+/// an int4 group's lines.
 template <const Product& kInt8, decltype(Product::expand) kExpand, decltype(Product::direct) kDirect>
 constexpr Product int4_product() {
   Product product = kInt8;

@@ -55,11 +55,11 @@ struct Product {
 
 /// `pairs`: inputs 2j and 2j+1 of a row side by side: two bf16 (4 bytes) or two floats (8 bytes).
 struct Path {
-  std::size_t act_bytes;     ///< of an activation: bf16 or float
-  std::size_t pair_bytes;    ///< of a pair of inputs
-  int tile_queries;          ///< the most queries scores() and values() take
-  const Product* products[kNumDTypes];  ///< with matrices of a DType; null: the mode has none. Rows are GemmInput, those
-                                        ///< of the head (a matrix of activations) activations
+  std::size_t act_bytes;                ///< of an activation: bf16 or float
+  std::size_t pair_bytes;               ///< of a pair of inputs
+  int tile_queries;                     ///< the most queries scores() and values() take
+  const Product* products[kNumDTypes];  ///< with matrices of a DType; null: the mode has none. Rows are GemmInput,
+                                        ///< those of the head (a matrix of activations) activations
   std::size_t result_bytes;  ///< of an element that gated_gelu and finish_head give: an activation, or a
                              ///< float that is to be quantised
 

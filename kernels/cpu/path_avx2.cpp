@@ -188,16 +188,16 @@ void values(int queries, const void* p, const void* page, int64_t value_stride, 
 }
 
 constexpr Product kInt8 = {.quantised = false,
-                              .step_inputs = 2,
-                              .step_bytes = sizeof(F32Pair),
-                              .line_bytes = 4 * kColumns,
-                              .tile_rows = kRows,
-                              .direct_rows = kDirectRows,
-                              .make_steps = make_pairs<Bf16Act, F32Pair>,
-                              .expand = expand<Int8Weights>,
-                              .tile = tile,
-                              .direct = direct<Int8Weights>,
-                              .scale_leaf = scale_leaf};
+                           .step_inputs = 2,
+                           .step_bytes = sizeof(F32Pair),
+                           .line_bytes = 4 * kColumns,
+                           .tile_rows = kRows,
+                           .direct_rows = kDirectRows,
+                           .make_steps = make_pairs<Bf16Act, F32Pair>,
+                           .expand = expand<Int8Weights>,
+                           .tile = tile,
+                           .direct = direct<Int8Weights>,
+                           .scale_leaf = scale_leaf};
 
 constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf16Weights>);
 constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct<Int4Weights>>();

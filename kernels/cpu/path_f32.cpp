@@ -83,16 +83,16 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
 }
 
 constexpr Product kInt8 = {.quantised = false,
-                              .step_inputs = 2,
-                              .step_bytes = sizeof(F32Pair),
-                              .line_bytes = 8 * kColumns,
-                              .tile_rows = 4,
-                              .direct_rows = 0,
-                              .make_steps = make_pairs<F32Act, F32Pair>,
-                              .expand = expand<std::int8_t>,
-                              .tile = tile,
-                              .direct = nullptr,
-                              .scale_leaf = scale_leaf};
+                           .step_inputs = 2,
+                           .step_bytes = sizeof(F32Pair),
+                           .line_bytes = 8 * kColumns,
+                           .tile_rows = 4,
+                           .direct_rows = 0,
+                           .make_steps = make_pairs<F32Act, F32Pair>,
+                           .expand = expand<std::int8_t>,
+                           .tile = tile,
+                           .direct = nullptr,
+                           .scale_leaf = scale_leaf};
 
 constexpr Product kBf16 = with_activations(kInt8, expand<std::uint16_t>, nullptr);
 constexpr Product kF32 = with_activations(kInt8, expand<float>, nullptr);

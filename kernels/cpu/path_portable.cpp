@@ -81,16 +81,16 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
 }
 
 constexpr Product kInt8 = {.quantised = false,
-                              .step_inputs = 2,
-                              .step_bytes = sizeof(F32Pair),
-                              .line_bytes = 4 * kColumns,
-                              .tile_rows = 4,
-                              .direct_rows = 0,
-                              .make_steps = make_pairs<Bf16Act, F32Pair>,
-                              .expand = expand_int8,
-                              .tile = tile,
-                              .direct = nullptr,
-                              .scale_leaf = scale_leaf};
+                           .step_inputs = 2,
+                           .step_bytes = sizeof(F32Pair),
+                           .line_bytes = 4 * kColumns,
+                           .tile_rows = 4,
+                           .direct_rows = 0,
+                           .make_steps = make_pairs<Bf16Act, F32Pair>,
+                           .expand = expand_int8,
+                           .tile = tile,
+                           .direct = nullptr,
+                           .scale_leaf = scale_leaf};
 
 constexpr Product kBf16 = with_activations(kInt8, expand_bf16, nullptr);
 constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();

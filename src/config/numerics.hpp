@@ -11,9 +11,9 @@ namespace moesaic {
 
 /// How numbers are held and rounded between operations (docs/numerics.md).
 enum class Numerics : std::uint8_t {
-  kF32,    ///< weights exactly as stored, fp32 activations; the definition that everything is tested against
-  kW8A16,  ///< int8 weights, bf16 activations, fp32 accumulation and residual stream
-  kW8A8,   ///< w8a16, but the inputs of int8 weights are quantised to int8; int32 accumulation
+  kF32,     ///< weights exactly as stored, fp32 activations; the definition that everything is tested against
+  kW8A16,   ///< int8 weights, bf16 activations, fp32 accumulation and residual stream
+  kW8A8,    ///< w8a16, but the inputs of int8 weights are quantised to int8; int32 accumulation
   kW16A16,  ///< w8a16 with bf16 weights
   kW4A16,   ///< w8a16 with int4 weights
 };

@@ -38,7 +38,8 @@ struct MatrixShape {
   constexpr std::size_t leaf_bytes() const {
     const auto pairs = static_cast<std::size_t>(pairs_per_leaf());
     if (type != DType::kInt4x2) return pairs * 2 * kPanelColumns * size_bytes(type);
-    const std::size_t bytes = static_cast<std::size_t>(int4_groups(leaf_size)) * kInt4Scales_bytes + pairs * kInt4Line_bytes;
+    const std::size_t bytes =
+        static_cast<std::size_t>(int4_groups(leaf_size)) * kInt4Scales_bytes + pairs * kInt4Line_bytes;
     return (bytes + 63) / 64 * 64;
   }
   /// Where the lines of a panel and leaf begin that belong to inputs from 2 * pair on; int4: the first pair of a group,

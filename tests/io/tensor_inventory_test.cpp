@@ -10,7 +10,7 @@ namespace {
 
 TEST(TensorInventory, GrokOneHasItsPublishedSize) {
   const auto tensors = tensor_inventory(ModelConfig{}, {});
-  EXPECT_EQ(tensors.size(), static_cast<std::size_t>(kModelTensors + 64 * kLayerTensors));
+  EXPECT_EQ(tensors.size(), static_cast<std::size_t>(kModelTensors + 64 * layer_tensors(WeightFormat::kInt8)));
   std::int64_t int8_bytes = 0;
   for (const auto& spec : tensors) int8_bytes += spec.dtype == DType::kInt8 ? spec.size_bytes() : 0;
   // 64 layers of 8 experts of 3*D*F and attention's 2*D*H*K + 2*D*G*K.

@@ -100,7 +100,8 @@ float leaf_of(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t l
   float sum = 0;
   for (std::int64_t group = 0; group < m.groups(); ++group) {
     const std::int64_t first = group * kInt4GroupInputs, size = std::min(m.shape.leaf_size - first, kInt4GroupInputs);
-    sum = sum + dot(x.form().numerics, size, [&](std::int64_t i) { return value(first + i); },
+    sum = sum + dot(
+                    x.form().numerics, size, [&](std::int64_t i) { return value(first + i); },
                     [&](std::int64_t i) { return weight(first + i); }) *
                     m.scale(leaf, group, column);
   }
