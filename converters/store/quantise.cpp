@@ -9,7 +9,7 @@
 namespace moesaic::converters {
 namespace {
 
-constexpr int kLanes = 16;                               ///< columns side by side
+constexpr int kLanes = 8;                                ///< columns side by side
 constexpr int kFirstScale = 22, kLastScale = 35;         ///< tried: largest weight * -k / 256; 32 gives it q = -8
 constexpr float kLeast = 0x1p-100f, kRound = 0x1.8p23f;  ///< adding kRound and taking it off rounds to an integer
 
@@ -70,8 +70,9 @@ Lanes best_scales(const Group& group) {
 
 void to_bf16(const Int8Piece& piece, std::span<Bf16> into) {
   const auto columns = static_cast<std::size_t>(piece.columns());
-  for (std::size_t i = 0; i < piece.weights.size(); ++i)
-    into[i] = moesaic::to_bf16(static_cast<float>(piece.weights[i]) * piece.scales[i % columns]);
+  for (std::size_t row = 0; row < piece.weights.size(); row += columns)
+    for (std::size_t c = 0; c < columns; ++c)
+      into[row + c] = moesaic::to_bf16(static_cast<float>(piece.weights[row + c]) * piece.scales[c]);
 }
 
 void to_int4(const Int8Piece& piece, std::span<std::uint8_t> weights, std::span<Bf16> scales) {

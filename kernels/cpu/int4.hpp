@@ -84,7 +84,7 @@ constexpr Product int4_product() {
   Product product = kInt8;
   product.expand = expand_groups<kExpand, kInt8.line_bytes>;
   product.tile = tile_groups<kInt8.tile, kInt8.step_bytes, kInt8.line_bytes>;
-  if constexpr (kDirect != nullptr) product.direct = direct_groups<kDirect, kInt8.step_bytes>;
+  product.direct = kDirect;
   product.group_steps = kInt4GroupSteps;
   product.scale_leaf = nullptr;
   return product;

@@ -60,8 +60,8 @@ struct Path {
   int tile_queries;                     ///< the most queries scores() and values() take
   const Product* products[kNumDTypes];  ///< with matrices of a DType; null: the mode has none. Rows are GemmInput,
                                         ///< those of the head (a matrix of activations) activations
-  std::size_t result_bytes;  ///< of an element that gated_gelu and finish_head give: an activation, or a
-                             ///< float that is to be quantised
+  std::size_t result_bytes;             ///< of an element that gated_gelu and finish_head give: an activation, or a
+                                        ///< float that is to be quantised
 
   // Matrix products.
 

@@ -200,7 +200,8 @@ constexpr Product kInt8 = {.quantised = false,
                            .scale_leaf = scale_leaf};
 
 constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf16Weights>);
-constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct<Int4Weights>>();
+constexpr Product kInt4 =
+    int4_product<kInt8, expand<Int4Weights>, direct_groups<direct<Int4Weights>, sizeof(F32Pair)>>();
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(F32Pair),

@@ -181,6 +181,55 @@ void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pa
   store(acc, out, kColumns);
 }
 
+MOESAIC_INLINE __m512 int4_scales(const std::byte* packed) {
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(packed));
+  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, halves), 16));
+}
+
+/// acc += scaled sums of G groups of num_pairs each. Side by side, for enough sums under way: a dot waits for the last.
+template <int G, int R>
+MOESAIC_INLINE void add_groups(const Int4Weights& weights, const std::uint32_t* x, const std::byte* packed,
+                               int64_t num_pairs, __m512 (&acc)[R][2]) {
+  __m512 sums[G][R][2] = {};
+  for (int64_t j = 0; j < num_pairs; ++j)
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+      const Line w = weights(packed + static_cast<std::size_t>(g) * kInt4Group_bytes + kInt4Scales_bytes +
+                             j * Int4Weights::kLine_bytes);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        const __m512i b = broadcast(x + (g * kInt4GroupSteps + j) * R + r);
+        dot(sums[g][r][0], w.columns[0], b);
+        dot(sums[g][r][1], w.columns[1], b);
+      }
+    }
+#pragma GCC unroll 4
+  for (int g = 0; g < G; ++g)
+#pragma GCC unroll 2
+    for (int c = 0; c < 2; ++c) {
+      const __m512 scales = int4_scales(packed + static_cast<std::size_t>(g) * kInt4Group_bytes + 32 * c);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) acc[r][c] = _mm512_add_ps(acc[r][c], _mm512_mul_ps(sums[g][r][c], scales));
+    }
+}
+
+template <int R>
+void direct_int4_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pairs, float* out) {
+  constexpr int kGroups = R == 1 ? 4 : R <= 3 ? 2 : 1;
+  const Int4Weights weights;
+  __m512 acc[R][2];
+  load(out, kColumns, acc);
+  const auto step = [&](int64_t groups) {
+    x += groups * kInt4GroupSteps * R;
+    packed += static_cast<std::size_t>(groups) * kInt4Group_bytes;
+    num_pairs -= groups * kInt4GroupSteps;
+  };
+  for (; num_pairs >= kGroups * kInt4GroupSteps; step(kGroups))
+    add_groups<kGroups>(weights, x, packed, kInt4GroupSteps, acc);
+  for (; num_pairs > 0; step(1)) add_groups<1>(weights, x, packed, group_size(0, num_pairs), acc);
+  store(acc, out, kColumns);
+}
+
 template <int R>
 void score_rows(const std::uint32_t* q, const __m512i* keys, int64_t num_pairs, float* out) {
   __m512 acc[R][4] = {};
@@ -231,6 +280,13 @@ void direct(int rows, const void* x, const void* packed, int64_t num_pairs, floa
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
 }
 
+void direct_int4(int rows, const void* x, const void* packed, int64_t num_pairs, float* acc) {
+  static constexpr Direct kTiles[kDirectRows] = {direct_int4_rows<1>, direct_int4_rows<2>, direct_int4_rows<3>,
+                                                 direct_int4_rows<4>, direct_int4_rows<5>, direct_int4_rows<6>,
+                                                 direct_int4_rows<7>, direct_int4_rows<8>};
+  kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
+}
+
 void scores(int queries, const void* q, const void* keys, int64_t num_pairs, float* out) {
   static constexpr BlockTile kTiles[kQueries] = {score_rows<1>, score_rows<2>, score_rows<3>,
                                                  score_rows<4>, score_rows<5>, score_rows<6>};
@@ -256,7 +312,7 @@ constexpr Product kInt8 = {.quantised = false,
                            .scale_leaf = scale_leaf};
 
 constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf16Weights>);
-constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct<Int4Weights>>();
+constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct_int4>();
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(Bf16Pair),

@@ -29,12 +29,14 @@ struct Weights {
     std::mt19937 random(5);
     for (std::int64_t c = 0; c < columns; ++c) scales.push_back(0.01f * static_cast<float>(c + 1));
     for (std::int64_t i = 0; i < inputs * columns; ++i)
-      weights.push_back(i % columns == 3 ? std::int8_t{0} : static_cast<std::int8_t>(static_cast<int>(random() % 256) - 128));
+      weights.push_back(i % columns == 3 ? std::int8_t{0}
+                                         : static_cast<std::int8_t>(static_cast<int>(random() % 256) - 128));
   }
   std::int64_t columns() const { return std::ssize(scales); }
   Int8Piece piece() const { return {weights, scales}; }
   float at(std::int64_t i, std::int64_t c) const {
-    return static_cast<float>(weights[static_cast<std::size_t>(i * columns() + c)]) * scales[static_cast<std::size_t>(c)];
+    return static_cast<float>(weights[static_cast<std::size_t>(i * columns() + c)]) *
+           scales[static_cast<std::size_t>(c)];
   }
 };
 
@@ -76,7 +78,8 @@ TEST(Quantise, Int4IsTheNearestOfItsScale) {
 
 TEST(Quantise, Int4KeepsWhatItCanHold) {
   Weights w(64, 8);
-  for (std::size_t i = 0; i < w.weights.size(); ++i) w.weights[i] = static_cast<std::int8_t>(16 * (static_cast<int>(i / 8 % 16) - 8));
+  for (std::size_t i = 0; i < w.weights.size(); ++i)
+    w.weights[i] = static_cast<std::int8_t>(16 * (static_cast<int>(i / 8 % 16) - 8));
   for (auto& scale : w.scales) scale = 0.25f;
   const Int4 int4(w);
   for (std::int64_t i = 0; i < 64; ++i) EXPECT_EQ(static_cast<float>(int4.q(i, 2)) * int4.scale(i, 2), w.at(i, 2));

@@ -147,7 +147,8 @@ TEST_P(Goldens, OtherWeightsAreWithinTheirErrors) {
     double most_of_weights, most;
   };
   // Weights: bf16 rounds by 2^-9 at most, 1.1e-3 rms; int4's rms error is 9e-2.
-  for (const auto& [format, most_of_weights, most] : {Case{WeightFormat::kBf16, 2e-2, 3e-2}, {WeightFormat::kInt4, 1, 1}}) {
+  for (const auto& [format, most_of_weights, most] :
+       {Case{WeightFormat::kBf16, 2e-2, 3e-2}, {WeightFormat::kInt4, 1, 1}}) {
     const auto golden = open_golden(GetParam(), format);
     if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
     if (GetParam() == "tiny") GTEST_SKIP() << "tiny is chaotic in bf16: one routing flip spreads";

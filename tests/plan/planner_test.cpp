@@ -90,6 +90,16 @@ TEST(Footprint, RanksTogetherOwnTheModel) {
   }
 }
 
+TEST(Footprint, GrokOneInEachFormat) {
+  const auto gb = [](WeightFormat format) {
+    return static_cast<double>(model_weight_bytes(ModelConfig{}, {format, default_numerics(format)})) * 1e-9;
+  };
+  // 314.9 billion weights in the matrices; the embedding is bf16.
+  EXPECT_NEAR(gb(WeightFormat::kBf16), 2 * 314.8 + 1.6, 1);
+  EXPECT_NEAR(gb(WeightFormat::kInt8), 314.8 + 1.6, 1);
+  EXPECT_NEAR(gb(WeightFormat::kInt4), 0.53125 * 314.8 + 1.6, 1);
+}
+
 TEST(Links, SumsOfTrafficAddUp) {
   const ModelConfig config = test::small_model(4, 8, 8, 2);
   const Grid grid(config, {1, 4, 1, 4, 1});
