@@ -66,8 +66,11 @@ TEST(Quantise, Int4IsTheNearestOfItsScale) {
   for (std::int64_t c = 0; c < w.columns(); ++c)
     for (std::int64_t i = 0; i < w.inputs; ++i) {
       const float scale = int4.scale(i, c), x = w.at(i, c), found = static_cast<float>(int4.q(i, c)) * scale;
-      if (c == 3) EXPECT_EQ(found, 0.0f);
-      if (c != 3) EXPECT_EQ(int4.q(i, c), std::clamp(std::nearbyint(x * (1.0f / scale)), -8.0f, 7.0f)) << i << " " << c;
+      if (c == 3) {  // zeros
+        EXPECT_EQ(found, 0.0f);
+      } else {
+        EXPECT_EQ(int4.q(i, c), std::clamp(std::nearbyint(x * (1.0f / scale)), -8.0f, 7.0f)) << i << " " << c;
+      }
       error += (x - found) * (x - found);
       squares += x * x;
     }
@@ -147,7 +150,9 @@ TEST_F(ConvertStore, WritesEveryMatrixAndKeepsTheRest) {
     EXPECT_EQ(to.index().config(), from.index().config());
     EXPECT_EQ(to.tokenizer_bytes(), from.tokenizer_bytes());
     for (const io::StoredTensor& tensor : to.index().tensors())
-      if (tensor.spec.dtype == DType::kF32) EXPECT_EQ(tensor.hashes, from.index().tensor(tensor.spec.name).hashes);
+      if (tensor.spec.dtype == DType::kF32) {
+        EXPECT_EQ(tensor.hashes, from.index().tensor(tensor.spec.name).hashes);
+      }
     for (const auto& [weights_name, scales_name] : io::kMatrices) {
       const auto& source = from.index().tensor(io::layer_tensor(1, weights_name));
       const auto& source_scales = from.index().tensor(io::layer_tensor(1, scales_name));

@@ -21,9 +21,15 @@ TEST(TensorInventory, Int4HalvesTheInputs) {
   ModelConfig config = test::small_config();
   config.num_layers = 1, config.emb_size = 129;
   for (const auto& spec : tensor_inventory(config, {}, WeightFormat::kInt4)) {
-    if (spec.name == "layers/0/moe/gate") EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{2, 8, 65, 2}));
-    if (spec.name == "layers/0/moe/gate_scales") EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{2, 8, 3, 2}));
-    if (spec.name == "layers/0/attn/out_scales") EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{8, 1, 129}));
+    if (spec.name == "layers/0/moe/gate") {
+      EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{2, 8, 65, 2}));
+    }
+    if (spec.name == "layers/0/moe/gate_scales") {
+      EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{2, 8, 3, 2}));
+    }
+    if (spec.name == "layers/0/attn/out_scales") {
+      EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{8, 1, 129}));
+    }
   }
 }
 
