@@ -1,7 +1,6 @@
 # Everything comes from Debian 12 (launch/setup installs it); nothing is downloaded by the build.
 find_package(Threads REQUIRED)
 find_package(MPI REQUIRED COMPONENTS C)
-find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Boost 1.74 REQUIRED COMPONENTS program_options)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the batch scripts have in common; they source it inside the job. It finds the binary, reads slurm/site.sh if
-# there is one, sets what srun, PMIx and OpenMP need, and prints the job's header.
+# there is one, sets what srun and PMIx need, and prints the job's header.
 
 moesaic_root=${MOESAIC_ROOT:-$SLURM_SUBMIT_DIR}
 if [ -f "$moesaic_root/slurm/site.sh" ]; then
@@ -24,7 +24,6 @@ export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
 # PMIx's shared-memory store crashed in 13 of 910 launches, this one in none of 960.
 export PMIX_MCA_gds=${PMIX_MCA_gds:-hash}
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 # UCX without InfiniBand, where it is chosen (OMPI_MCA_pml=ucx).
 export OMPI_MCA_opal_common_ucx_tls=${OMPI_MCA_opal_common_ucx_tls:-any}
 export OMPI_MCA_opal_common_ucx_devices=${OMPI_MCA_opal_common_ucx_devices:-any}

@@ -29,5 +29,5 @@ function(moesaic_test_properties test ranks full)
     list(APPEND labels full)
   endif()
   set_tests_properties(${test} PROPERTIES LABELS "${labels}" PROCESSORS ${ranks} TIMEOUT 600
-    ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive")
+    ENVIRONMENT "OMP_NUM_THREADS=1")
 endfunction()

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.hpp"
-#include "base/range.hpp"
+#include "base/parallel.hpp"
 #include "drivers.hpp"
 
 /// Attention, block by block: one pass over a kv head's pages serves the query heads that share it, for a
@@ -137,28 +137,29 @@ void attention_results(const Path& path, const void* q, std::int64_t q_stride, s
                     out_row_bytes =
                         static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size) * path.result_bytes;
   // Backwards: a sequence's later rows see more keys, and the largest items should come first.
-#pragma omp parallel for schedule(dynamic, 1) if (items > 1)
-  for (std::int64_t item = items - 1; item >= 0; --item) {
+  parallel_for(items, [&](std::int64_t backwards) {
+    const std::int64_t item = items - 1 - backwards;
     const Range& group = groups[static_cast<std::size_t>(item / shape.num_kv_heads)];
     const auto first = static_cast<std::size_t>(group.begin);
     GroupAttention(path, shape, rows + group.begin, group.size())
         .run(static_cast<const std::byte*>(q) + first * q_row_bytes, q_stride, item % shape.num_kv_heads, page_offset,
              static_cast<std::byte*>(out) + first * out_row_bytes);
-  }
+  });
 }
 
 }  // namespace
 
 void write_kv(const Path& path, const float* k, const float* v, std::int64_t stride, std::int64_t num_rows,
               const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset) {
-#pragma omp parallel for if (num_rows * shape.num_kv_heads > 64)
-  for (std::int64_t row = 0; row < num_rows; ++row)
+  constexpr std::int64_t kHeads = 64;  // that a thread writes at least
+  parallel_for(num_rows, (kHeads + shape.num_kv_heads - 1) / shape.num_kv_heads, [&](std::int64_t row) {
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
       const std::int64_t position = rows[row].position, at = row * stride + head * shape.page.key_size;
       std::byte* keys = keys_of(shape, rows[row], position / kKeys, page_offset, head);
       path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(), static_cast<int>(position % kKeys),
                     keys, values_of(shape, keys));
     }
+  });
 }
 
 void attention(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,

@@ -158,7 +158,7 @@ void scale_int8_leaf(const float* scales, const LeafScale* inputs, std::size_t i
 template <class Act>
 void gated_gelu(const float* gate, const float* up, int64_t n, void* out) {
   auto* h = static_cast<typename Act::Type*>(out);
-#pragma omp simd
+#pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) h[i] = Act::round(Act::gelu(gate[i]) * up[i]);
 }
 
@@ -221,7 +221,7 @@ void finish_head(const float* sums, float sum, int64_t n, void* out) {
 
 [[maybe_unused]] void rope(float* x, int64_t key_size, const float* cosines, const float* sines) {
   const int64_t half = key_size / 2;
-#pragma omp simd
+#pragma GCC ivdep
   for (int64_t j = 0; j < half; ++j) {
     const float a = x[j], b = x[j + half];
     x[j] = a * cosines[j] - b * sines[j];

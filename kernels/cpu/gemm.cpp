@@ -1,11 +1,9 @@
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "base/aligned_buffer.hpp"
 #include "base/error.hpp"
-#include "base/range.hpp"
+#include "base/parallel.hpp"
 #include "drivers.hpp"
 
 /// Matrix products. Threads share out panels (32 columns), and blocks of rows when panels alone are too few.
@@ -60,15 +58,15 @@ class PackedRows {
     data_ = buffer.data();
     const std::size_t leaf_bytes =
         static_cast<std::size_t>(shape.leaf_size) * (product_.quantised ? sizeof(std::int8_t) : path.act_bytes);
-#pragma omp parallel for collapse(2) if (num_rows * num_steps_ > kSmallPack_steps)
-    for (std::int64_t tile = 0; tile < num_tiles_; ++tile)
-      for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
-        for (std::int64_t row = rows(tile).begin; row < rows(tile).end; ++row)
-          product_.make_steps(
-              x_ + static_cast<std::size_t>(row) * input_.row_bytes() + static_cast<std::size_t>(leaf) * leaf_bytes,
-              shape.leaf_size,
-              at(tile, leaf, 0) + static_cast<std::size_t>(row - rows(tile).begin) * product_.step_bytes,
-              rows(tile).size());
+    const auto items = num_tiles_ * shape.num_leaves;
+    parallel_for(items, num_rows * num_steps_ > kSmallPack_steps ? 1 : items, [&](std::int64_t item) {
+      const std::int64_t tile = item / shape.num_leaves, leaf = item % shape.num_leaves;
+      for (std::int64_t row = rows(tile).begin; row < rows(tile).end; ++row)
+        product_.make_steps(
+            x_ + static_cast<std::size_t>(row) * input_.row_bytes() + static_cast<std::size_t>(leaf) * leaf_bytes,
+            shape.leaf_size, at(tile, leaf, 0) + static_cast<std::size_t>(row - rows(tile).begin) * product_.step_bytes,
+            rows(tile).size());
+    });
   }
 
   const Product& product() const { return product_; }
@@ -176,25 +174,22 @@ class PanelProduct {
   float* levels_[kMaxLevels];
 };
 
-/// Calls body(product, panels) for runs of panels and blocks of rows that cover the product, in parallel.
+/// Calls body(product, panels) for runs of panels and blocks of rows that cover the product, by all threads.
 template <class Body>
 void for_each_run(const Path& path, const PackedRows& x, const MatrixShape& shape, const Body& body) {
-  const std::int64_t threads = omp_get_max_threads(), panels = shape.num_panels(), tiles = x.num_tiles();
+  const std::int64_t threads = num_threads(), panels = shape.num_panels(), tiles = x.num_tiles();
   // As few blocks of rows as keep every thread busy: each one expands the weights again.
   std::int64_t blocks = (tiles + kBlockTiles - 1) / kBlockTiles;
   blocks = std::clamp((4 * threads + panels - 1) / panels, blocks, std::max(blocks, tiles / 2));
   // Few rows stream memory: long runs are few restarts of the processor's prefetching.
-  const std::int64_t run =
-      x.num_rows() <= x.product().direct_rows ? std::clamp<std::int64_t>(panels / (4 * threads), 1, kRunPanels) : 1;
-  const std::int64_t runs = (panels + run - 1) / run;
+  const std::int64_t most_panels = blocks == 1 && x.num_rows() <= x.product().direct_rows ? kRunPanels : 1;
   const std::size_t needed =
       PanelProduct::scratch_bytes(x.product(), ((tiles + blocks - 1) / blocks) * x.product().tile_rows);
-#pragma omp parallel for schedule(dynamic, 1) if (threads > 1)
-  for (std::int64_t item = 0; item < runs * blocks; ++item) {
-    const std::int64_t first = item / blocks * run;
-    PanelProduct product(path, x, even_part(tiles, blocks, item % blocks), scratch(needed));
-    body(product, Range{first, std::min(first + run, panels)});
-  }
+  parallel_ranges(panels * blocks, most_panels, [&](Range items) {
+    PanelProduct product(path, x, even_part(tiles, blocks, items.begin % blocks), scratch(needed));
+    const std::int64_t first = items.begin / blocks;
+    body(product, Range{first, first + items.size()});
+  });
 }
 
 /// Columns of a panel that exist.

@@ -162,14 +162,14 @@ void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_pairs, 
   store(acc, out, kColumns);
 }
 
-/// Few rows: each line of weights comes from memory, is expanded in registers and used at once. One stream in
-/// ascending order, which the processor prefetches by itself better than instructions do.
+/// Few rows: each line of weights comes from memory, is expanded in registers and used at once.
 template <int R, class Weights>
 void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pairs, float* out) {
   const Weights weights;
   __m512 acc[R][2];
   load(out, kColumns, acc);
   for (int64_t j = 0; j < num_pairs; ++j, x += R, packed += Weights::kLine_bytes) {
+    for (int at = 0; at < Weights::kLine_bytes; at += 64) _mm_prefetch(packed + kPrefetch_bytes + at, _MM_HINT_T0);
     const Line w = weights(packed);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {

@@ -23,6 +23,8 @@ constexpr ops::Kernels kernels_of(ops::Isa isa, Numerics numerics) {
           .rms_norm = Bind<path, rms_norm>::call,
           .to_activation = Bind<path, to_activation>::call,
           .from_activation = Bind<path, from_activation>::call,
+          .add = Bind<path, add>::call,
+          .scale = Bind<path, scale>::call,
           .router_logits = Bind<path, router_logits>::call,
           .rope = Bind<path, rope>::call,
           .write_kv = Bind<path, write_kv>::call,

@@ -88,7 +88,7 @@ po::options_description layout_options(plan::LayoutRequest& request) {
   return options;
 }
 
-po::options_description model_options(ModelOptions& options) {
+po::options_description model_options(ModelOptions& options, std::string* thread_list) {
   static const std::string isa_help = fmt::format("instruction path: {}", ops::kIsaOptions);
   po::options_description description("model");
   // clang-format off
@@ -100,14 +100,19 @@ po::options_description model_options(ModelOptions& options) {
        }), "f32: exact reference, any weights; w8a16, w16a16, w4a16: bf16 activations with int8, bf16, int4 weights, the default "
            "of each; w8a8: inputs of int8 weights as int8, faster and coarser")
       ("isa", po::value(&options.isa)->default_value("auto"), isa_help.c_str())
-      ("threads", ranged(&options.num_threads, "threads", 0, 4096)->default_value(0),
-       "threads of each rank; 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK or the rank's share of the node")
       ("verify", choice("verify", "full, fast or off", "full", [&](const std::string& word) {
          const auto verify = io::verify_from(word);
          if (verify) options.verify = *verify;
          return verify.has_value();
        }), "how much of the weights is checked while loading: full, fast (samples) or off");
   // clang-format on
+  if (thread_list)
+    description.add_options()("threads", po::value(thread_list),
+                              "threads of each rank, a list; default: as many as generate would use");
+  else
+    description.add_options()(
+        "threads", ranged(&options.num_threads, "threads", 0, 4096)->default_value(0),
+        "threads of each rank; 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK or the rank's share of the node");
   description.add(layout_options(options.layout));
   return description;
 }

@@ -210,7 +210,7 @@ int run_selftest(const std::vector<std::string>& arguments) {
   world.broadcast(index_text, 0);
   const comm::Communicator node = world.split_node();
   comm::together(world, [&] { num_threads = device::threads_per_rank(num_threads, node.size()); });
-  set_threads(num_threads);
+  set_threads(num_threads, node.size());
   io::StoreIndex index = io::StoreIndex::parse(index_text, store);
   Case test{store, std::move(index), {}, {}};
   comm::together(world, [&] {

@@ -8,7 +8,6 @@
 namespace moesaic {
 namespace {
 constexpr std::size_t kCacheLine_bytes = 64;
-constexpr std::size_t kHugePage_bytes = std::size_t{2} << 20;
 }  // namespace
 
 AlignedBuffer::AlignedBuffer(std::size_t size_bytes) : size_bytes_(size_bytes) {

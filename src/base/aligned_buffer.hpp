@@ -6,6 +6,8 @@
 
 namespace moesaic {
 
+inline constexpr std::size_t kHugePage_bytes = std::size_t{2} << 20;
+
 /// Uninitialised bytes, aligned for every vector unit and, from 2 MiB on, backed by huge pages where the system allows.
 /// Pages are first touched by whoever writes them first.
 class AlignedBuffer {

@@ -133,4 +133,9 @@ int threads_per_rank(int asked, int ranks_on_node) {
   return allowed < all ? allowed : std::max(1, all / ranks_on_node);
 }
 
+bool has_processor_each(int num_threads, int ranks_on_node) {
+  const auto& [allowed, all] = processors();
+  return num_threads <= allowed && num_threads * ranks_on_node <= all;
+}
+
 }  // namespace moesaic::device

@@ -1,11 +1,10 @@
 #include "engine/model_loader.hpp"
 
-#include <omp.h>
-
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/log.hpp"
+#include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
 #include "device/machine.hpp"
@@ -67,26 +66,12 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
 }
 
-void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload) {
-  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()},
-                                     {opened.reader->index().format(), opened.kernels.numerics}, workload);
-  const comm::Communicator node = world.split_node();
-  const double needed = node.sum(static_cast<double>(needs.total_bytes()));
-  const double available = node.min(static_cast<double>(device::available_memory_bytes()));
-  std::optional<std::string> error;
-  if (node.rank() == 0 && needed > available)
-    error = fmt::format(
-        "{}: the node has {:.0f} MiB of memory left, its {} ranks would own {:.0f} MiB (weights, KV cache, "
-        "buffers); use more nodes, fewer or shorter sequences, or a smaller model",
-        device::host_name(), available / kMiB, node.size(), needed / kMiB);
-  comm::agree(world, error);
-}
-
 }  // namespace
 
-void set_threads(int num_threads) {
-  omp_set_num_threads(num_threads);
-#pragma omp parallel
+void set_threads(int num_threads, int ranks_on_node) {
+  make_team({.num_threads = num_threads,
+             .spin = device::has_processor_each(num_threads, ranks_on_node),
+             .at_start = [](int) { ops::flush_denormals(); }});
   ops::flush_denormals();
 }
 
@@ -106,7 +91,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   const ops::Kernels* kernels = nullptr;
   comm::together(world, [&] {
     num_threads = device::threads_per_rank(options.num_threads, node.size());
-    set_threads(num_threads);
+    set_threads(num_threads, node.size());
     reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store),
                                                options.verify);
     kernels = &ops::kernels(ops::isa_from_option(options.isa),
@@ -114,7 +99,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
-  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads};
+  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, node.size()};
   warn_of_narrow_masks(world, num_threads);
   print_header(world, opened, options);
   return opened;
@@ -139,6 +124,22 @@ plan::Workload share(const comm::Communicator& world, plan::Workload workload) {
   world.broadcast(bytes, 0);
   std::memcpy(&workload, bytes.data(), sizeof workload);
   return workload;
+}
+
+void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
+                  std::int64_t more_bytes) {
+  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()},
+                                     {opened.reader->index().format(), opened.kernels.numerics}, workload);
+  const comm::Communicator node = world.split_node();
+  const double needed = node.sum(static_cast<double>(needs.total_bytes() + more_bytes));
+  const double available = node.min(static_cast<double>(device::available_memory_bytes()));
+  std::optional<std::string> error;
+  if (node.rank() == 0 && needed > available)
+    error = fmt::format(
+        "{}: the node has {:.0f} MiB of memory left, its {} ranks would need {:.0f} MiB (weights, KV cache, "
+        "buffers); use more nodes, fewer or shorter sequences, or a smaller model",
+        device::host_name(), available / kMiB, node.size(), needed / kMiB);
+  comm::agree(world, error);
 }
 
 std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,

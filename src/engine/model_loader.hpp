@@ -29,10 +29,12 @@ struct OpenedModel {
   plan::Grid grid;
   const ops::Kernels& kernels;
   int num_threads;
+  int ranks_on_node;
 };
 
-/// Number of threads that this rank's kernels use from now on; every thread flushes denormals.
-void set_threads(int num_threads);
+/// Makes the team of threads that this rank's kernels use from now on; every thread flushes denormals. They wait for
+/// each other actively when all threads of the node's ranks have a processor of their own.
+void set_threads(int num_threads, int ranks_on_node);
 
 /// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run.
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options);
@@ -44,7 +46,11 @@ plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts
 /// Collective: rank 0's workload, on every rank.
 plan::Workload share(const comm::Communicator& world, plan::Workload workload);
 
-/// Collective: checks that every node has the memory for what its ranks would own, and loads.
+/// Collective: Error on all ranks unless every node has the memory for what its ranks would own, and more_bytes a rank.
+void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
+                  std::int64_t more_bytes = 0);
+
+/// Collective: checks the memory, and loads.
 std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,
                                   const plan::Workload& workload);
 

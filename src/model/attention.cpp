@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "plan/leaf_tree.hpp"
 
@@ -73,10 +74,11 @@ void Attention::project_and_cache(const LayerWeights& w, std::int64_t layer, con
   k.write_kv(qkv + q_width, qkv + q_width + kv_width, stride, num_rows, shape_, rows.contexts.data(),
              cache_.page_offset(layer));
   q_.reserve(static_cast<std::size_t>(num_rows * q_width) * context_.act_bytes());
-#pragma omp parallel for if (num_rows > 16)
-  for (std::int64_t row = 0; row < num_rows; ++row)
+  constexpr std::int64_t kGrain_rows = 16;
+  parallel_for(num_rows, kGrain_rows, [&](std::int64_t row) {
     k.to_activation(qkv + row * stride, q_width,
                     q_.data() + static_cast<std::size_t>(row * q_width) * context_.act_bytes());
+  });
 }
 
 void Attention::reduce_scatter(const BatchRows& rows, float* a) {
@@ -88,12 +90,8 @@ void Attention::reduce_scatter(const BatchRows& rows, float* a) {
   exchange_.all_to_all(partial_.data(), num_rows_by_shard_, subtrees_.data(), num_own_from_each_,
                        static_cast<std::size_t>(context_.config().emb_size) * sizeof(float));
   float* sums = subtrees_.as<float>();
-  for (const auto& [into, from] : plan::finish_tree(subtrees)) {
-    float* const left = sums + into * size;
-    const float* const right = sums + from * size;
-#pragma omp parallel for if (size > 65536)
-    for (std::int64_t i = 0; i < size; ++i) left[i] += right[i];
-  }
+  for (const auto& [into, from] : plan::finish_tree(subtrees))
+    context_.kernels.add(sums + from * size, size, sums + into * size);
   std::memcpy(a, sums, size_of_part);
 }
 

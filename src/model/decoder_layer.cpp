@@ -28,10 +28,7 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
     context_.kernels.rms_norm(in, scale, rows.num_own(), width, config.rms_norm_eps, n);
   };
   const auto round = [&] { context_.kernels.to_input(n, rows.num_own(), width, 1, input_.data()); };
-  const auto add_residual = [&] {
-#pragma omp parallel for if (size > 65536)
-    for (std::int64_t i = 0; i < size; ++i) x[i] += n[i];
-  };
+  const auto add_residual = [&] { context_.kernels.add(n, size, x); };
   const auto see = [&](Operation operation, const float* values) {
     if (context_.probe) context_.probe->see({model_layer, operation}, rows.batch, rows.own, {values, elems});
   };

@@ -67,10 +67,7 @@ void Embedding::logits(const std::byte* n, std::int64_t num_rows, float* logits)
   const std::int64_t columns = table_.shape.num_columns;
   if (columns == 0) return;
   context_.kernels.gemm(n, num_rows, table_, logits, columns);
-  const std::int64_t size = num_rows * columns;
-  const float multiplier = context_.config().output_multiplier;
-#pragma omp parallel for if (size > 65536)
-  for (std::int64_t i = 0; i < size; ++i) logits[i] = logits[i] * multiplier;
+  context_.kernels.scale(context_.config().output_multiplier, num_rows * columns, logits);
 }
 
 }  // namespace moesaic

@@ -1,5 +1,6 @@
 #include "model/rope.hpp"
 
+#include "base/parallel.hpp"
 #include "ops/math.hpp"
 
 namespace moesaic {
@@ -11,14 +12,15 @@ RopeTable::RopeTable(const ModelConfig& config) {
   std::vector<float> inverse(static_cast<std::size_t>(half));
   for (std::int64_t j = 0; j < half; ++j)
     inverse[static_cast<std::size_t>(j)] = ops::rope_inverse_frequency(config.rope_base, j, config.key_size);
-#pragma omp parallel for
-  for (std::int64_t position = 0; position < num_positions; ++position)
+  constexpr std::int64_t kGrain_positions = 64;
+  parallel_for(num_positions, kGrain_positions, [&](std::int64_t position) {
     for (std::int64_t j = 0; j < half; ++j) {
       const float angle = static_cast<float>(position) * inverse[static_cast<std::size_t>(j)];
       const auto at = static_cast<std::size_t>(position * half + j);
       cosines[at] = static_cast<float>(ops::cos_f64(static_cast<double>(angle)));
       sines[at] = static_cast<float>(ops::sin_f64(static_cast<double>(angle)));
     }
+  });
 }
 
 }  // namespace moesaic

@@ -1,19 +1,20 @@
 #include "model/weights.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <exception>
 #include <functional>
 
 #include "base/error.hpp"
+#include "base/parallel.hpp"
+#include "model/load_progress.hpp"
 
 namespace moesaic {
 namespace {
 
 static_assert(plan::kVocabularyPiece_rows == io::kEmbedPieceRows);
 
-constexpr std::size_t kScratch_bytes = std::size_t{4} << 20;
+/// Small enough for a core's cache: what was read is packed before it has left it.
+constexpr std::int64_t kScratch_bytes = std::int64_t{256} << 10;
 
 /// Lays out the rank's memory first, then fills it: each tensor piece becomes one task, run by any thread.
 class Loader {
@@ -31,7 +32,7 @@ class Loader {
     ModelWeights weights;
     for (const bool dry : {true, false}) {  // the first pass only measures
       offset_ = 0;
-      clearing_.clear();
+      planned_bytes_ = 0;
       tasks_.clear();
       weights.layers.clear();
       if (!dry) weights.memory = AlignedBuffer(needed_bytes_);
@@ -39,13 +40,29 @@ class Loader {
       plan_model(weights);
       needed_bytes_ = offset_;
     }
-    run(clearing_);  // before the scales are read
-    run(tasks_);
+    LoadProgress progress(planned_bytes_);
+    run(touching(weights.memory));
+    run(tasks_, [&] { progress.report(store_.bytes_read()); });
     return weights;
   }
 
  private:
   using Task = std::function<void(std::span<std::byte> scratch)>;
+
+  /// The system clears a page when it is first written to. Were that left to the other tasks, several threads would
+  /// clear one huge page at the same time, all but one in vain.
+  static std::vector<Task> touching(AlignedBuffer& memory) {
+    std::vector<Task> tasks;
+    for (std::size_t at = 0; at < memory.size_bytes(); at += kHugePage_bytes)
+      tasks.push_back([page = memory.data() + at](std::span<std::byte>) { *page = std::byte{0}; });
+    return tasks;
+  }
+
+  /// A task that reads a piece of a tensor.
+  void add(const io::StoredTensor& tensor, std::int64_t piece, Task task) {
+    planned_bytes_ += tensor.spec.piece_bytes(piece);
+    tasks_.push_back(std::move(task));
+  }
 
   std::byte* place(std::size_t size_bytes) {
     std::byte* at = base_ ? base_ + offset_ : nullptr;
@@ -59,14 +76,22 @@ class Loader {
 
   ops::PackedMatrix matrix(const ops::MatrixShape& shape) {
     const ops::PackedMatrix packed{shape, place(shape.total_bytes())};
-    clearing_.push_back([packed](std::span<std::byte>) {
-      ops::clear_padding(packed.shape, writable(packed));
-      std::memset(writable(packed) + packed.shape.panels_bytes(), 0, packed.shape.scales_bytes());
-    });
+    tasks_.push_back([packed](std::span<std::byte>) { clear_padding(packed); });
     return packed;
   }
 
+  static void clear_padding(const ops::PackedMatrix& w) {
+    ops::clear_padding(w.shape, writable(w));
+    if (w.shape.scales_bytes() == 0) return;
+    for (std::int64_t leaf = 0; leaf < w.shape.num_leaves; ++leaf)
+      std::fill(writable_scales(w, leaf) + w.shape.num_columns, writable_scales(w, leaf) + w.shape.padded_columns(),
+                0.0f);
+  }
+
   static std::byte* writable(const ops::PackedMatrix& w) { return const_cast<std::byte*>(w.data); }
+  static float* writable_scales(const ops::PackedMatrix& w, std::int64_t leaf) {
+    return const_cast<float*>(w.scales(leaf));
+  }
 
   void plan_model(ModelWeights& weights) {
     const Range layers = grid_.layers(stage_);
@@ -96,7 +121,7 @@ class Loader {
   const float* vector(const io::StoredTensor& tensor) {
     const auto size = static_cast<std::size_t>(tensor.spec.size_bytes());
     std::byte* into = place(size);
-    tasks_.push_back([this, &tensor, into, size](std::span<std::byte>) { store_.read_piece(tensor, 0, {into, size}); });
+    add(tensor, 0, [this, &tensor, into, size](std::span<std::byte>) { store_.read_piece(tensor, 0, {into, size}); });
     return reinterpret_cast<const float*>(into);
   }
 
@@ -104,7 +129,7 @@ class Loader {
   void pack_piece(const ops::PackedMatrix& w, const io::MatrixNames& names, std::int64_t piece, std::int64_t leaf,
                   std::int64_t first_column, std::int64_t num_columns) {
     if (type_ == DType::kInt4x2) pack_scales(w, tensor(names.scales), piece, leaf, first_column, num_columns);
-    tasks_.push_back([=, this, &tensor = tensor(names.weights)](std::span<std::byte> scratch) {
+    add(tensor(names.weights), piece, [=, this, &tensor = tensor(names.weights)](std::span<std::byte> scratch) {
       // Inputs are packed in pairs, so every chunk begins at an even row; an odd last row makes the unit a single row.
       // Rows of int4 are pairs already.
       const std::int64_t row_inputs = type_ == DType::kInt4x2 ? 2 : 1,
@@ -126,7 +151,7 @@ class Loader {
 
   void pack_scales(const ops::PackedMatrix& w, const io::StoredTensor& tensor, std::int64_t piece, std::int64_t leaf,
                    std::int64_t first_column, std::int64_t num_columns) {
-    tasks_.push_back([=, this, &tensor](std::span<std::byte>) {
+    add(tensor, piece, [=, this, &tensor](std::span<std::byte>) {
       std::vector<std::byte> scales(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)));
       store_.read_piece(tensor, piece, scales);
       ops::pack_scales(w.shape, {leaf, 0, int4_groups(w.shape.leaf_size), first_column, num_columns}, scales.data(),
@@ -139,10 +164,10 @@ class Loader {
   void read_scales(const ops::PackedMatrix& w, std::string_view scales, std::int64_t piece, std::int64_t source_offset,
                    std::int64_t leaf, std::int64_t first_column, std::int64_t num_columns) {
     if (type_ != DType::kInt8) return;
-    tasks_.push_back([=, this, &tensor = tensor(scales)](std::span<std::byte>) {
+    add(tensor(scales), piece, [=, this, &tensor = tensor(scales)](std::span<std::byte>) {
       std::vector<float> values(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)) / sizeof(float));
       store_.read_piece(tensor, piece, std::as_writable_bytes(std::span(values)));
-      std::memcpy(const_cast<float*>(w.scales(leaf)) + first_column, values.data() + source_offset,
+      std::memcpy(writable_scales(w, leaf) + first_column, values.data() + source_offset,
                   static_cast<std::size_t>(num_columns) * sizeof(float));
     });
   }
@@ -203,51 +228,38 @@ class Loader {
     const io::StoredTensor& table = store_.index().tensor(io::kEmbed);
     const ops::PackedMatrix w = matrix({act_, 1, config_.emb_size, rows.size()});
     for (std::int64_t row = rows.begin; row < rows.end; row += io::kEmbedPieceRows)
-      tasks_.push_back([this, &table, w, row, rows](std::span<std::byte>) {
-        transpose_piece(table, row / io::kEmbedPieceRows, w, row - rows.begin);
-      });
+      pack_rows(w, table, row / io::kEmbedPieceRows, row - rows.begin);
     return w;
   }
 
-  void transpose_piece(const io::StoredTensor& table, std::int64_t piece, const ops::PackedMatrix& w,
-                       std::int64_t first_column) const {
-    const std::int64_t width = config_.emb_size;
-    std::vector<float> rows(static_cast<std::size_t>(table.spec.piece_bytes(piece)) / sizeof(float));
-    store_.read_piece(table, piece, std::as_writable_bytes(std::span(rows)));
-    const std::int64_t num_columns = static_cast<std::int64_t>(rows.size()) / width;
-    AlignedBuffer columns(rows.size() * size_bytes(act_));
-    for (std::int64_t input = 0; input < width; ++input)
-      for (std::int64_t column = 0; column < num_columns; ++column) {
-        const float value = rows[static_cast<std::size_t>(column * width + input)];
-        const std::int64_t at = input * num_columns + column;
-        if (act_ == DType::kF32)
-          columns.as<float>()[at] = value;
-        else
-          columns.as<Bf16>()[at] = to_bf16(value);
-      }
-    ops::pack(w.shape, {0, 0, width, first_column, num_columns}, columns.data(), writable(w));
+  /// Packs a piece of an fp32 table, whose rows become columns.
+  void pack_rows(const ops::PackedMatrix& w, const io::StoredTensor& table, std::int64_t piece,
+                 std::int64_t first_column) {
+    add(table, piece, [=, this, &table](std::span<std::byte> scratch) {
+      const std::int64_t row_bytes = panel_of_rows_bytes() / ops::kPanelColumns;
+      store_.stream_piece(table, piece, row_bytes, scratch.first(static_cast<std::size_t>(panel_of_rows_bytes())),
+                          [&](std::int64_t offset, std::span<const std::byte> chunk) {
+                            const std::int64_t num_rows = static_cast<std::int64_t>(chunk.size()) / row_bytes;
+                            ops::pack_rows(w.shape, first_column + offset / row_bytes, num_rows,
+                                           reinterpret_cast<const float*>(chunk.data()), writable(w));
+                          });
+    });
   }
 
-  /// Runs tasks with all threads; the first failure is thrown when all have ended.
-  static void run(const std::vector<Task>& tasks) {
-    std::exception_ptr failure;
-    std::atomic<bool> failed = false;
-#pragma omp parallel
-    {
-      AlignedBuffer scratch(kScratch_bytes);
-#pragma omp for schedule(dynamic)
-      for (std::size_t i = 0; i < tasks.size(); ++i) {
-        if (failed) continue;
-        try {
-          tasks[i]({scratch.data(), scratch.size_bytes()});
-        } catch (...) {
-#pragma omp critical
-          failure = std::current_exception();
-          failed = true;
-        }
-      }
-    }
-    if (failure) std::rethrow_exception(failure);
+  /// Rows of the embedding table that make a panel: the least that gives whole cache lines.
+  std::int64_t panel_of_rows_bytes() const {
+    return ops::kPanelColumns * config_.emb_size * static_cast<std::int64_t>(sizeof(float));
+  }
+
+  /// Runs tasks with all threads, done() after each; the first failure is thrown when all have ended.
+  void run(
+      const std::vector<Task>& tasks, const std::function<void()>& done = [] {}) const {
+    parallel_for(std::ssize(tasks), [&](std::int64_t task) {
+      thread_local AlignedBuffer scratch;
+      scratch.reserve(static_cast<std::size_t>(std::max(kScratch_bytes, panel_of_rows_bytes())));
+      tasks[static_cast<std::size_t>(task)]({scratch.data(), scratch.size_bytes()});
+      done();
+    });
   }
 
   const io::StoreReader& store_;
@@ -259,7 +271,8 @@ class Loader {
   std::int64_t layer_ = 0;
   std::byte* base_ = nullptr;
   std::size_t offset_ = 0, needed_bytes_ = 0;
-  std::vector<Task> clearing_, tasks_;
+  std::int64_t planned_bytes_ = 0;  // to be read
+  std::vector<Task> tasks_;
 };
 
 }  // namespace

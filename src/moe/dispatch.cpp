@@ -2,19 +2,21 @@
 
 #include <cstring>
 
+#include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "moe/combine.hpp"
 
 namespace moesaic::moe {
 namespace {
 
+constexpr std::int64_t kGrain_rows = 16;  ///< that are worth another thread
+
 /// out(i) = in(rows[i]), rows of row_bytes.
 void gather_rows(const std::byte* in, std::span<const std::int32_t> rows, std::size_t row_bytes, std::byte* out) {
-  const auto num_rows = static_cast<std::int64_t>(rows.size());
-#pragma omp parallel for if (num_rows > 16)
-  for (std::int64_t i = 0; i < num_rows; ++i)
+  parallel_for(std::ssize(rows), kGrain_rows, [&](std::int64_t i) {
     std::memcpy(out + static_cast<std::size_t>(i) * row_bytes,
                 in + static_cast<std::size_t>(rows[static_cast<std::size_t>(i)]) * row_bytes, row_bytes);
+  });
 }
 
 std::size_t sum(std::span<const std::int32_t> counts) {

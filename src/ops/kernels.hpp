@@ -68,6 +68,12 @@ struct Kernels {
   /// x(n) = float(y Act(n)) * factor.
   void (*from_activation)(const void* y, std::int64_t n, float factor, float* x);
 
+  /// x(n) = x(n) + y(n), fp32.
+  void (*add)(const float* y, std::int64_t n, float* x);
+
+  /// x(n) = x(n) * factor, fp32.
+  void (*scale)(float factor, std::int64_t n, float* x);
+
   /// logits(rows, E) = x(rows, D) . W(D, E), fp32, one accumulator per output, inputs ascending, product rounded.
   void (*router_logits)(const float* x, std::int64_t num_rows, std::int64_t width, const float* w,
                         std::int64_t num_experts, float* logits);

@@ -3,63 +3,82 @@
 
 #include "base/error.hpp"
 #include "ops/pack_int4.hpp"
+#include "ops/stream_store.hpp"
 
 namespace moesaic::ops {
 namespace {
 
-constexpr std::int64_t kLineElems = 2 * kPanelColumns;
-constexpr std::int64_t kRunPanels =
-    8;  ///< panels written side by side, so that whole cache lines of a source row are read
+/// Panels written side by side, so that whole cache lines of a source row are read.
+constexpr std::int64_t kRunPanels = 2;
 
-/// One line from 32 columns of two rows. Vectors of 16 bytes, in the compiler's own notation: int8.
+// One line from 32 columns of two rows, by vectors of 16 bytes in the compiler's own notation.
+
+template <class Vector, class T>
+Vector load(const T* from) {
+  Vector vector;
+  std::memcpy(&vector, from, sizeof vector);
+  return vector;
+}
+
 void interleave(const std::int8_t* even, const std::int8_t* odd, std::int8_t* line) {
   using V [[gnu::vector_size(16)]] = std::int8_t;
   using Half [[gnu::vector_size(16)]] = std::int64_t;
-  V e[2], o[2], columns[4];  // columns 0-7, 8-15, 16-23, 24-31 in pairs
-  std::memcpy(e, even, sizeof(e));
-  std::memcpy(o, odd, sizeof(o));
+  Half columns[4];  // 0-7, 8-15, 16-23, 24-31, in pairs
   for (int i = 0; i < 2; ++i) {
-    columns[2 * i] = __builtin_shufflevector(e[i], o[i], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    columns[2 * i + 1] =
-        __builtin_shufflevector(e[i], o[i], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    const V e = load<V>(even + 16 * i), o = load<V>(odd + 16 * i);
+    columns[2 * i] =
+        reinterpret_cast<Half>(__builtin_shufflevector(e, o, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+    columns[2 * i + 1] = reinterpret_cast<Half>(
+        __builtin_shufflevector(e, o, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31));
   }
   Half groups[4];
   for (int i = 0; i < 2; ++i) {
-    const auto first = reinterpret_cast<Half>(columns[i]), second = reinterpret_cast<Half>(columns[2 + i]);
-    groups[2 * i] = __builtin_shufflevector(first, second, 0, 2);
-    groups[2 * i + 1] = __builtin_shufflevector(first, second, 1, 3);
+    groups[2 * i] = __builtin_shufflevector(columns[i], columns[2 + i], 0, 2);
+    groups[2 * i + 1] = __builtin_shufflevector(columns[i], columns[2 + i], 1, 3);
   }
-  std::memcpy(line, groups, sizeof(groups));
+  stream_store(groups, 4, line);
 }
 
-/// bf16 and float bits.
-template <class T>
-void interleave(const T* even, const T* odd, T* line) {
-  for (int group = 0; group < 4; ++group)
-    for (int half = 0; half < 2; ++half)
-      for (int c = 0; c < 4; ++c) {
-        const int column = half * 16 + group * 4 + c;
-        T* at = line + group * 16 + half * 8 + c * 2;
-        at[0] = even[column];
-        at[1] = odd[column];
-      }
+/// bf16.
+void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::uint16_t* line) {
+  using V [[gnu::vector_size(16)]] = std::uint16_t;
+  V groups[8];  // four columns each
+  for (int i = 0; i < 4; ++i) {
+    const V e = load<V>(even + 8 * i), o = load<V>(odd + 8 * i);
+    V* at = groups + MatrixShape::line_offset(8 * i, 0) / 8;
+    at[0] = __builtin_shufflevector(e, o, 0, 8, 1, 9, 2, 10, 3, 11);
+    at[2] = __builtin_shufflevector(e, o, 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+  stream_store(groups, 8, line);
+}
+
+void interleave(const float* even, const float* odd, float* line) {
+  using V [[gnu::vector_size(16)]] = float;
+  V columns[16];  // two each
+  for (int i = 0; i < 8; ++i) {
+    const V e = load<V>(even + 4 * i), o = load<V>(odd + 4 * i);
+    V* at = columns + MatrixShape::line_offset(4 * i, 0) / 4;
+    at[0] = __builtin_shufflevector(e, o, 0, 4, 1, 5);
+    at[1] = __builtin_shufflevector(e, o, 2, 6, 3, 7);
+  }
+  stream_store(columns, 16, line);
 }
 
 /// Whole panels and whole pairs of inputs: columns [first, first + 32 * num_panels) of the source.
 template <class T>
 void pack_panels(const MatrixShape& shape, const PackBlock& block, std::int64_t first, std::int64_t num_panels,
                  const T* source, T* data) {
-  const std::int64_t pairs = block.num_inputs / 2;
+  // Read once: to the compiler the stores below might change shape and block.
+  const std::int64_t pairs = block.num_inputs / 2, width = block.num_columns, panel_elems = shape.panel_elems();
   for (std::int64_t run = 0; run < num_panels; run += kRunPanels) {
-    const std::int64_t end = std::min(run + kRunPanels, num_panels);
-    for (std::int64_t j = 0; j < pairs; ++j) {
-      const T* rows = source + 2 * j * block.num_columns + first;
-      T* lines = data + shape.element(block.leaf, block.first_input + 2 * j, block.first_column + first);
-      for (std::int64_t p = run; p < end; ++p)
-        interleave(rows + p * kPanelColumns, rows + block.num_columns + p * kPanelColumns,
-                   lines + p * shape.panel_elems());
-    }
+    const std::int64_t first_of_run = first + run * kPanelColumns, count = std::min(kRunPanels, num_panels - run);
+    const T* rows = source + first_of_run;
+    T* lines = data + shape.element(block.leaf, block.first_input, block.first_column + first_of_run);
+    for (std::int64_t j = 0; j < pairs; ++j, rows += 2 * width, lines += 2 * kPanelColumns)
+      for (std::int64_t p = 0; p < count; ++p)
+        interleave(rows + p * kPanelColumns, rows + width + p * kPanelColumns, lines + p * panel_elems);
   }
+  finish_stream_stores();
 }
 
 template <class T>

@@ -84,8 +84,17 @@ void pack_scales(const MatrixShape& shape, const PackScales& block, const std::b
 
 /// An odd last input has its partner in the store, as zeros; so only columns are padded.
 void clear_int4(const MatrixShape& shape, std::byte* data) {
-  if (shape.num_columns % kPanelColumns != 0)
-    std::memset(data + shape.offset_bytes(shape.num_panels() - 1, 0, 0), 0, shape.panel_bytes());
+  const std::int64_t panel = shape.num_panels() - 1, first = shape.num_columns - panel * kPanelColumns;
+  for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
+    for (std::int64_t pair = 0; pair < shape.pairs_per_leaf(); ++pair) {
+      if (pair % MatrixShape::kInt4GroupPairs == 0)
+        std::memset(data + shape.offset_bytes(panel, leaf, pair) + static_cast<std::size_t>(first) * sizeof(Bf16), 0,
+                    static_cast<std::size_t>(kPanelColumns - first) * sizeof(Bf16));
+      for (std::int64_t column = first; column < kPanelColumns; ++column)
+        for (std::int64_t input = 0; input < 2; ++input)
+          store_half(line_at(shape, leaf, pair, panel, data) + MatrixShape::int4_byte(column, input),
+                     MatrixShape::int4_half(column), 0);
+    }
 }
 
 }  // namespace moesaic::ops

@@ -89,8 +89,8 @@ struct PackedMatrix {
 };
 
 /// Writes a block of W into its panels: `source` is row-major (num_inputs, num_columns) of shape.type, it goes to the
-/// inputs of `leaf` from `first_input` (even) and to the columns from `first_column`. May run in several threads on
-/// disjoint blocks.
+/// inputs of `leaf` from `first_input` (even) and to the columns from `first_column`; `data` is aligned to 16 bytes.
+/// May run in several threads on disjoint blocks.
 struct PackBlock {
   std::int64_t leaf = 0, first_input = 0, num_inputs = 0, first_column = 0, num_columns = 0;
 };
@@ -103,7 +103,14 @@ struct PackScales {
 };
 void pack_scales(const MatrixShape& shape, const PackScales& block, const std::byte* source, std::byte* data);
 
-/// Zeroes what pack() never writes: padding columns and the missing partner of an odd last input.
+/// Writes rows of an fp32 table as columns of a matrix of one leaf: `rows` is row-major (num_rows, leaf_size), row 0
+/// goes to `first_column`, the first one of a panel; rounded to shape.type, bf16 or f32. Threads and alignment as for
+/// pack().
+void pack_rows(const MatrixShape& shape, std::int64_t first_column, std::int64_t num_rows, const float* rows,
+               std::byte* data);
+
+/// Zeroes what the functions above never write, and no byte else: padding columns and the missing partner of an odd
+/// last input.
 void clear_padding(const MatrixShape& shape, std::byte* data);
 
 }  // namespace moesaic::ops

@@ -140,7 +140,7 @@ TEST_P(AttentionTest, Chunks) {
   const Case whole = make(32, 3, 3, {200});
   for (const std::int64_t chunk : {1, 7, 64, 200})
     for (const int threads : {1, 2, 3}) {
-      omp_set_num_threads(threads);
+      set_threads(threads);
       random.seed(42);
       Case c = make(32, 3, 3, {200});
       Inputs out(c.form(), 200);

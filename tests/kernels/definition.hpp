@@ -1,7 +1,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <bit>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.hpp"
 #include "ops/kernels.hpp"
 #include "ops/math.hpp"
 
@@ -54,7 +54,10 @@ inline std::string mode_name(const testing::TestParamInfo<Mode>& info) {
 class KernelTest : public testing::TestWithParam<Mode> {
  protected:
   void SetUp() override { flush_denormals(); }
-  void TearDown() override { omp_set_num_threads(2); }
+  void TearDown() override { set_threads(2); }
+  static void set_threads(int num_threads) {
+    make_team({.num_threads = num_threads, .spin = false, .at_start = [](int) { flush_denormals(); }});
+  }
   std::mt19937 random{42};
   float normal() { return std::normal_distribution<float>()(random); }
 };

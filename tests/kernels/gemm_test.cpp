@@ -178,7 +178,7 @@ TEST_P(GemmTest, HeadWeightsAreActivations) {
 
 TEST_P(GemmTest, Threads) {
   for (const int threads : {1, 2, 3}) {
-    omp_set_num_threads(threads);
+    set_threads(threads);
     check({GetParam().weights, 4, 40, 200}, 13);
     check({GetParam().weights, 1, 40, 32}, 100);
   }

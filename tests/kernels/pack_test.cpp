@@ -8,6 +8,22 @@
 namespace moesaic::ops::test {
 namespace {
 
+/// Every element at its place, zeroes around them, and nothing behind.
+template <class T, class Expected>
+void expect_packed(const MatrixShape& shape, const std::vector<std::byte>& data, Expected expected) {
+  std::vector<T> packed(static_cast<std::size_t>(shape.num_panels() * shape.panel_elems()));
+  std::memcpy(packed.data(), data.data(), shape.panels_bytes());
+  for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
+    for (std::int64_t input = 0; input < 2 * shape.pairs_per_leaf(); ++input)
+      for (std::int64_t column = 0; column < shape.padded_columns(); ++column) {
+        const bool inside = input < shape.leaf_size && column < shape.num_columns;
+        const T found = packed[static_cast<std::size_t>(shape.element(leaf, input, column))];
+        ASSERT_EQ(found, inside ? expected(leaf, input, column) : T{})
+            << "leaf " << leaf << " input " << input << " column " << column << " of " << shape.num_columns;
+      }
+  for (std::size_t i = shape.panels_bytes(); i < data.size(); ++i) ASSERT_EQ(data[i], std::byte{0x55});
+}
+
 /// Packs a matrix in blocks of any size and order, in two threads, and looks up every element.
 template <class T>
 void check(DType type, std::int64_t leaves, std::int64_t leaf_size, std::int64_t columns) {
@@ -44,19 +60,46 @@ void check(DType type, std::int64_t leaves, std::int64_t leaf_size, std::int64_t
   pack_half(0);
   other.join();
 
-  std::vector<T> packed(static_cast<std::size_t>(shape.num_panels() * shape.panel_elems()));
-  std::memcpy(packed.data(), data.data(), shape.panels_bytes());
-  for (std::int64_t leaf = 0; leaf < leaves; ++leaf)
-    for (std::int64_t input = 0; input < 2 * shape.pairs_per_leaf(); ++input)
-      for (std::int64_t column = 0; column < shape.padded_columns(); ++column) {
-        const bool inside = input < leaf_size && column < columns;
-        const T expected =
-            inside ? source[static_cast<std::size_t>((leaf * leaf_size + input) * columns + column)] : T{};
-        const T found = packed[static_cast<std::size_t>(shape.element(leaf, input, column))];
-        ASSERT_EQ(found, expected) << "leaf " << leaf << " input " << input << " column " << column << " of "
-                                   << columns;
-      }
-  for (std::size_t i = shape.panels_bytes(); i < data.size(); ++i) ASSERT_EQ(data[i], std::byte{0x55});
+  expect_packed<T>(shape, data, [&](std::int64_t leaf, std::int64_t input, std::int64_t column) {
+    return source[static_cast<std::size_t>((leaf * leaf_size + input) * columns + column)];
+  });
+}
+
+/// Floats of all kinds: everyday ones, ties and their neighbours, subnormal, infinite, NaN.
+float any_float(std::mt19937& random) {
+  const auto bits = static_cast<std::uint32_t>(random());
+  switch (random() % 4) {
+    case 0:
+      return std::bit_cast<float>((bits & 0xffff0000u) + 0x7fffu + bits % 3);
+    case 1:
+      return std::bit_cast<float>(bits & 0x807fffffu);
+    case 2:
+      return std::bit_cast<float>(bits | 0x7f800000u);
+    default:
+      return std::bit_cast<float>(bits);
+  }
+}
+
+/// Packs the rows of a table, 64 at a time in any order; compares bits.
+template <class Bits, class Round>
+void check_rows(DType type, std::int64_t width, std::int64_t num_rows, Round round) {
+  const MatrixShape shape{type, 1, width, num_rows};
+  std::mt19937 random(11);
+  std::vector<float> table(static_cast<std::size_t>(width * num_rows));
+  std::generate(table.begin(), table.end(), [&] { return any_float(random); });
+  std::vector<std::byte> data(shape.panels_bytes() + 16, std::byte{0x55});
+
+  constexpr std::int64_t kRows = 64;
+  for (std::int64_t row = (num_rows - 1) / kRows * kRows; row >= 0; row -= kRows) {
+    const auto from = table.begin() + row * width;
+    const std::int64_t count = std::min(kRows, num_rows - row);
+    const std::vector<float> piece(from, from + count * width);  // apart, so that sanitizers see its end
+    pack_rows(shape, row, count, piece.data(), data.data());
+  }
+  clear_padding(shape, data.data());
+  expect_packed<Bits>(shape, data, [&](std::int64_t, std::int64_t input, std::int64_t column) {
+    return std::bit_cast<Bits>(round(table[static_cast<std::size_t>(column * width + input)]));
+  });
 }
 
 TEST(Pack, EveryElementAtItsPlace) {
@@ -139,6 +182,23 @@ TEST(Pack, Int4) {
         }
       for (std::size_t i = shape.panels_bytes(); i < data.size(); ++i) ASSERT_EQ(data[i], std::byte{0x55});
     }
+}
+
+TEST(Pack, RowsOfATableBecomeColumns) {
+  flush_denormals();  // as in every thread that loads
+  for (const std::int64_t width : {1, 2, 7, 16, 33, 48, 160})
+    for (const std::int64_t num_rows : {1, 31, 32, 33, 64, 70, 200}) {
+      check_rows<std::uint16_t>(DType::kBf16, width, num_rows, to_bf16);
+      check_rows<std::uint32_t>(DType::kF32, width, num_rows, [](float x) { return x; });
+    }
+}
+
+TEST(Pack, RefusesRowsInsideAPanel) {
+  std::byte bytes[8192] = {};
+  const float rows[64] = {};
+  EXPECT_THROW(pack_rows({DType::kBf16, 1, 1, 64}, 16, 32, rows, bytes), std::logic_error);
+  EXPECT_THROW(pack_rows({DType::kBf16, 1, 1, 64}, 32, 64, rows, bytes), std::logic_error);
+  EXPECT_THROW(pack_rows({DType::kInt8, 1, 1, 64}, 0, 32, rows, bytes), std::logic_error);
 }
 
 TEST(Pack, RefusesBlocksOutsideTheMatrix) {

@@ -5,6 +5,7 @@
 #include "apps/bench/compare.hpp"
 #include "apps/bench/kernel_case.hpp"
 #include "base/aligned_buffer.hpp"
+#include "base/parallel.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -45,9 +46,9 @@ class Pages {
       kernels.write_kv(values.data(), values.data() + ops::kBlockKeys * stride, stride, ops::kBlockKeys, shape,
                        rows.data(), 0);
     }
-#pragma omp parallel for schedule(static)
-    for (std::size_t sequence = 1; sequence < num_sequences_; ++sequence)
-      std::memcpy(memory_.data() + sequence * sequence_bytes_, memory_.data(), sequence_bytes_);
+    parallel_for(static_cast<std::int64_t>(num_sequences_) - 1, [&](std::int64_t i) {
+      std::memcpy(memory_.data() + static_cast<std::size_t>(i + 1) * sequence_bytes_, memory_.data(), sequence_bytes_);
+    });
   }
 
   std::int64_t num_blocks_;
@@ -125,6 +126,7 @@ std::vector<KernelCase> attention_cases(const ops::Kernels& kernels, const Kerne
     test.num_rows = num_rows;
     test.num_inputs = workload.context;
     test.num_columns = queries->width();
+    test.factors = shape.page.type == DType::kBf16 ? Factors::kBf16 : Factors::kF32;
     const std::int64_t keys = num_rows * workload.context - num_rows * (num_rows - 1) / 2;  // causal
     test.multiply_adds = 2.0 * static_cast<double>(keys * queries->width());
     test.read_bytes = static_cast<double>(queries->pages.sequence_bytes());

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/bench/limits.hpp"
 #include "config/model_config.hpp"
 #include "ops/kernels.hpp"
 
@@ -16,8 +17,9 @@ namespace moesaic::apps::bench {
 struct KernelCase {
   std::string op;
   std::int64_t num_rows = 0, num_inputs = 0, num_columns = 0;
-  double multiply_adds = 0;  ///< a call
-  double read_bytes = 0;     ///< of weights or pages, a call
+  Factors factors = Factors::kF32;  ///< of its multiply-adds
+  double multiply_adds = 0;         ///< a call
+  double read_bytes = 0;            ///< of weights or pages, a call
   std::function<void(std::size_t call)> run;
   /// Runs once and compares with the portable path bit by bit; what is wrong first.
   std::function<std::optional<std::string>()> check;

@@ -1,3 +1,5 @@
+#include <map>
+
 #include "apps/bench/bench.hpp"
 #include "apps/bench/kernel_case.hpp"
 #include "apps/bench/limits.hpp"
@@ -19,16 +21,22 @@ struct KernelOptions {
 
 /// The limits with the same number of threads, in the same run.
 struct KernelLimits {
-  Limit peak, read;
-  bool right() const { return peak.right && read.right; }
+  std::map<Factors, Limit> peaks;  // those that the cases are made of
+  Limit read;
+  bool right() const {
+    return read.right && std::all_of(peaks.begin(), peaks.end(), [](const auto& peak) { return peak.second.right; });
+  }
 };
 
-KernelLimits measure_limits(const comm::Communicator& self, const ops::Kernels& kernels, std::int64_t memory_bytes,
-                            int num_threads) {
-  const ops::PeakLoops& loops = ops::peak_loops(kernels.isa);
+KernelLimits measure_limits(const comm::Communicator& self, const ops::PeakLoops& loops,
+                            const std::vector<KernelCase>& cases, std::int64_t memory_bytes, int num_threads) {
+  KernelLimits limits;
+  for (const KernelCase& test : cases)
+    if (!limits.peaks.contains(test.factors))
+      limits.peaks[test.factors] = multiply_add_peak(self, loops, test.factors, num_threads);
   const ReadMemory memory(memory_bytes, num_threads);
-  return {multiply_add_peak(self, loops, factors_of(kernels.numerics), num_threads),
-          read_bandwidth(self, loops, memory.bytes(), num_threads, memory.sum())};
+  limits.read = read_bandwidth(self, loops, memory.bytes(), num_threads, memory.sum());
+  return limits;
 }
 
 /// Microseconds a call: at least five, and as many as the time allows, after two that are left out.
@@ -50,6 +58,7 @@ Statistics time_calls(const KernelCase& test, double seconds) {
 Record record_of(const KernelCase& test, const ops::Kernels& kernels, int num_threads, const KernelLimits& limits,
                  const Statistics& times_us, const std::optional<std::string>& wrong) {
   const double gmacs = test.multiply_adds / times_us.median / 1e3, gbps = test.read_bytes / times_us.median / 1e3;
+  const double peak_gmacs = limits.peaks.at(test.factors).rate.median;
   return {{"op", test.op},
           {"numerics", name(kernels.numerics)},
           {"n_rows", test.num_rows},
@@ -59,8 +68,9 @@ Record record_of(const KernelCase& test, const ops::Kernels& kernels, int num_th
           {"least_us", times_us.least},
           {"most_us", times_us.most},
           {"gmacs", gmacs},
-          {"peak_gmacs", limits.peak.rate.median},
-          {"share_of_peak", 100 * gmacs / limits.peak.rate.median},
+          {"factors", name(test.factors)},
+          {"peak_gmacs", peak_gmacs},
+          {"share_of_peak", 100 * gmacs / peak_gmacs},
           {"gbps", gbps},
           {"read_gbps", limits.read.rate.median},
           {"share_of_read", 100 * gbps / limits.read.rate.median},
@@ -123,7 +133,7 @@ int run_kernels(const std::vector<std::string>& arguments) {
   const auto thread_counts = bench.threads.empty() ? std::vector<std::int64_t>{device::threads_per_rank(0, 1)}
                                                    : parse_list(bench.threads, "threads", 1, 4096);
 
-  set_threads(static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end())));
+  set_threads(static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end())), 1);
   spdlog::info("making weights and reference results");
   std::vector<KernelCase> cases = matrix_cases(kernels, workload);
   for (KernelCase& test : attention_cases(kernels, workload)) cases.push_back(std::move(test));
@@ -132,8 +142,9 @@ int run_kernels(const std::vector<std::string>& arguments) {
   bool right = true;
   for (const std::int64_t count : thread_counts) {
     const int num_threads = static_cast<int>(count);
-    set_threads(num_threads);
-    const KernelLimits limits = measure_limits(world, kernels, workload.memory_bytes, num_threads);
+    set_threads(num_threads, 1);
+    const KernelLimits limits =
+        measure_limits(world, ops::peak_loops(kernels.isa), cases, workload.memory_bytes, num_threads);
     right &= limits.right();
     for (const KernelCase& test : cases) {
       const auto wrong = test.check();

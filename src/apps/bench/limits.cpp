@@ -1,10 +1,11 @@
 #include "apps/bench/limits.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <atomic>
+#include <barrier>
+#include <mutex>
 #include <numeric>
+#include <thread>
 
 #include "base/range.hpp"
 
@@ -13,22 +14,32 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// Calls work(thread) once in each of `num_threads` threads at the same time, in the calling one as thread 0.
+template <class Work>
+void in_threads(int num_threads, const Work& work) {
+  std::vector<std::jthread> threads;
+  for (int thread = 1; thread < num_threads; ++thread) threads.emplace_back(work, thread);
+  work(0);
+}
+
 /// Rates (amount / second / 1e9) of something that the threads of all ranks do not share: every thread calls
 /// run(thread, pass), which gives an amount, and times itself. The first pass is left out.
 template <class Run>
 Statistics sample_alone(const comm::Communicator& world, int num_threads, int num_passes, Run&& run) {
   std::vector<double> rates(static_cast<std::size_t>(num_passes)), sums(rates.size());
+  std::barrier barrier(num_threads);
+  std::mutex adding;
   world.barrier();
-#pragma omp parallel num_threads(num_threads)
-  for (int pass = -1; pass < num_passes; ++pass) {
-#pragma omp barrier
-    const auto start = Clock::now();
-    const double amount = run(omp_get_thread_num(), std::max(pass, 0));
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (pass < 0) continue;
-#pragma omp atomic
-    rates[static_cast<std::size_t>(pass)] += amount / seconds / 1e9;
-  }
+  in_threads(num_threads, [&](int thread) {
+    for (int pass = -1; pass < num_passes; ++pass) {
+      barrier.arrive_and_wait();
+      const auto start = Clock::now();
+      const double amount = run(thread, std::max(pass, 0));
+      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      const std::lock_guard lock(adding);
+      if (pass >= 0) rates[static_cast<std::size_t>(pass)] += amount / seconds / 1e9;
+    }
+  });
   MOESAIC_MPI(MPI_Allreduce(rates.data(), sums.data(), num_passes, MPI_DOUBLE, MPI_SUM, world.handle()));
   return statistics(sums);
 }
@@ -39,24 +50,25 @@ template <class Run>
 Statistics sample_shared(const comm::Communicator& world, int num_threads, int num_passes, Run&& run) {
   std::vector<double> amounts(static_cast<std::size_t>(num_passes)), seconds(amounts.size());
   Clock::time_point start;
-#pragma omp parallel num_threads(num_threads)
-  for (int pass = -1; pass < num_passes; ++pass) {
-#pragma omp barrier
-#pragma omp master
-    {
-      world.barrier();
-      start = Clock::now();
-    }
-#pragma omp barrier
-    const double amount = run(omp_get_thread_num(), std::max(pass, 0));
-    const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
-    const auto p = static_cast<std::size_t>(std::max(pass, 0));
-#pragma omp critical
-    if (pass >= 0) {
+  std::barrier barrier(num_threads);
+  std::mutex adding;
+  in_threads(num_threads, [&](int thread) {
+    for (int pass = -1; pass < num_passes; ++pass) {
+      barrier.arrive_and_wait();
+      if (thread == 0) {  // the only one that may call MPI
+        world.barrier();
+        start = Clock::now();
+      }
+      barrier.arrive_and_wait();
+      const double amount = run(thread, std::max(pass, 0));
+      const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+      const auto p = static_cast<std::size_t>(std::max(pass, 0));
+      const std::lock_guard lock(adding);
+      if (pass < 0) continue;
       amounts[p] += amount;
       seconds[p] = std::max(seconds[p], elapsed);
     }
-  }
+  });
   MOESAIC_MPI(MPI_Allreduce(MPI_IN_PLACE, amounts.data(), num_passes, MPI_DOUBLE, MPI_SUM, world.handle()));
   MOESAIC_MPI(MPI_Allreduce(MPI_IN_PLACE, seconds.data(), num_passes, MPI_DOUBLE, MPI_MAX, world.handle()));
   for (std::size_t p = 0; p < amounts.size(); ++p) amounts[p] /= seconds[p] * 1e9;
@@ -99,14 +111,15 @@ Limit multiply_add_peak(const comm::Communicator& world, const ops::PeakLoops& l
 
 ReadMemory::ReadMemory(std::int64_t size_bytes, int num_threads)
     : buffer_(static_cast<std::size_t>(size_bytes / ops::kReadUnit_bytes * ops::kReadUnit_bytes)) {
-  std::uint64_t sum = 0;
-#pragma omp parallel num_threads(num_threads) reduction(+ : sum)
-  {
-    const Range part = part_bytes(size_bytes, num_threads, omp_get_thread_num());
+  std::atomic<std::uint64_t> sum = 0;
+  in_threads(num_threads, [&](int thread) {
+    const Range part = part_bytes(size_bytes, num_threads, thread);
     auto* words = reinterpret_cast<std::uint64_t*>(buffer_.data());
+    std::uint64_t own_sum = 0;
     for (auto i = static_cast<std::uint64_t>(part.begin / 8); i < static_cast<std::uint64_t>(part.end / 8); ++i)
-      sum += words[i] = i * 0x9e3779b97f4a7c15u;
-  }
+      own_sum += words[i] = i * 0x9e3779b97f4a7c15u;
+    sum += own_sum;
+  });
   sum_ = sum;
 }
 

@@ -6,6 +6,7 @@
 #include "apps/bench/kernel_case.hpp"
 #include "apps/bench/random.hpp"
 #include "base/aligned_buffer.hpp"
+#include "base/parallel.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -24,10 +25,10 @@ class MatrixSet {
     const auto elems = static_cast<std::size_t>(shape.leaf_size * shape.num_columns);
     std::vector<std::uint64_t> words(elems / 8 + static_cast<std::size_t>(num_matrices_) + 1);
     for (std::size_t i = 0; i < words.size(); ++i) words[i] = random_word(i);
-#pragma omp parallel for schedule(static)
-    for (std::int64_t m = 0; m < num_matrices_; ++m)
+    parallel_for(num_matrices_, [&](std::int64_t m) {
       fill(memory_.data() + static_cast<std::size_t>(m) * stride_,
            reinterpret_cast<const std::byte*>(words.data() + m));
+    });
   }
 
   ops::PackedMatrix operator[](std::size_t call) const {
@@ -128,6 +129,7 @@ void add_cases(const ops::Kernels& kernels, const KernelWorkload& workload, bool
     test.num_rows = num_rows;
     test.num_inputs = shape.leaf_size;
     test.num_columns = shape.num_columns;
+    test.factors = factors_of(kernels.numerics);
     test.multiply_adds = matrices * static_cast<double>(num_rows * shape.leaf_size * shape.num_columns);
     test.read_bytes = matrices * static_cast<double>(shape.total_bytes());
     test.run = [=, &kernels](std::size_t call) { product->multiply(kernels, num_rows, call, product->y.data()); };

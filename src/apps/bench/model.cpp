@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "apps/bench/bench.hpp"
 #include "apps/bench/model_bench.hpp"
 #include "apps/command.hpp"
@@ -9,7 +11,7 @@ namespace {
 /// What the command line says; lists as texts.
 struct ModelCommand {
   ModelBenchOptions bench;
-  std::string prompts, generated, batches, both;
+  std::string prompts, generated, batches, both, threads;
   OutputFormat format = OutputFormat::kMarkdown;
 };
 
@@ -36,6 +38,13 @@ void check_context(const std::vector<ModelTest>& tests, const ModelConfig& confi
   for (const ModelTest& test : tests)
     if (const std::int64_t context = test.num_prompt + test.num_generated; context > config.sequence_len)
       fail("{}: {} tokens, the model's context is {}", test.name(), context, config.sequence_len);
+}
+
+/// Collective: weights, the largest test's cache and buffers, and the memory that is read for the limits.
+void check_memory(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
+                  const std::vector<ModelTest>& tests) {
+  for (const ModelTest& test : tests)
+    moesaic::check_memory(world, opened, test.workload(options.prefill_chunk), options.memory_mib << 20);
 }
 
 constexpr Column kColumns[] = {{"layout", "layout"},
@@ -76,33 +85,42 @@ int run_model(const std::vector<std::string>& arguments) {
   ModelCommand command;
   po::options_description options;
   options.add(test_options(command))
-      .add(model_options(command.bench.model))
+      .add(model_options(command.bench.model, &command.threads))
       .add(run_options(command.bench.prefill_chunk));
   options.add(output_options(command.format));
   if (parse("bench model", arguments, options).contains("help")) return kSuccess;
   const std::vector<ModelTest> tests = tests_of(command);
+  std::vector<std::int64_t> thread_counts;
+  if (!command.threads.empty()) {
+    thread_counts = parse_list(command.threads, "threads", 1, 4096);
+    command.bench.model.num_threads = static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end()));
+  }
 
   const comm::Communicator world = comm::Communicator::world();
   command.bench.model.layout.ranks = world.size();
   const OpenedModel opened = open_model(world, command.bench.model);
+  if (thread_counts.empty()) thread_counts.push_back(opened.num_threads);
   check_context(tests, opened.grid.config());
+  check_memory(world, command.bench, opened, tests);
   ModelWeights weights;
   comm::together(world, [&] {
     weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
   });
-  ModelBench model(world, command.bench, opened, std::move(weights));
-
-  const bool as_portable = model.as_portable();
-  model.measure_limits();
-  for (const ModelTest& test : tests) model.measure(test);
-  model.measure_limits();
 
   Table table(command.format, this_machine(world, opened.kernels.isa), {std::begin(kColumns), std::end(kColumns)});
-  if (world.rank() == 0) {
-    model.add_records(table);
-    table.print();
+  bool right = true;
+  for (const std::int64_t num_threads : thread_counts) {
+    set_threads(static_cast<int>(num_threads), opened.ranks_on_node);
+    ModelBench model(world, command.bench, opened, weights, static_cast<int>(num_threads));
+    right &= model.as_portable();
+    model.measure_limits();
+    for (const ModelTest& test : tests) model.measure(test);
+    model.measure_limits();
+    right &= model.right();
+    if (world.rank() == 0) model.add_records(table);
   }
-  return world.min(as_portable && model.right()) > 0 ? kSuccess : kFailed;
+  if (world.rank() == 0) table.print();
+  return world.min(right) > 0 ? kSuccess : kFailed;
 }
 
 }  // namespace moesaic::apps::bench

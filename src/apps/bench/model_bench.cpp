@@ -40,11 +40,12 @@ std::string now() {
 }  // namespace
 
 ModelBench::ModelBench(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
-                       ModelWeights weights)
+                       const ModelWeights& weights, int num_threads)
     : world_(world),
       options_(options),
       opened_(opened),
-      weights_(std::move(weights)),
+      weights_(weights),
+      num_threads_(num_threads),
       stage_(world, opened.grid, opened.kernels, shared_with(weights_)),
       loops_(ops::peak_loops(opened.kernels.isa)) {}
 
@@ -66,9 +67,9 @@ bool ModelBench::as_portable() {
 }
 
 void ModelBench::measure_limits() {
-  const ReadMemory memory(options_.memory_mib << 20, opened_.num_threads);
-  const Limit peak = multiply_add_peak(world_, loops_, factors_of(opened_.kernels.numerics), opened_.num_threads);
-  const Limit read = read_bandwidth(world_, loops_, memory.bytes(), opened_.num_threads, memory.sum());
+  const ReadMemory memory(options_.memory_mib << 20, num_threads_);
+  const Limit peak = multiply_add_peak(world_, loops_, factors_of(opened_.kernels.numerics), num_threads_);
+  const Limit read = read_bandwidth(world_, loops_, memory.bytes(), num_threads_, memory.sum());
   limits_right_ &= peak.right && read.right;
   peak_gmacs_ = std::max(peak_gmacs_, peak.rate.median);
   read_gbps_ = std::max(read_gbps_, read.rate.median);
@@ -79,7 +80,7 @@ void ModelBench::measure_own_memory() {
   const double least_owned = world_.min(static_cast<double>(weights_.memory.size_bytes()));
   if (least_owned * world_.size() < static_cast<double>(kReadMemory_bytes)) return;  // caches would help
   const std::span<const std::byte> own(weights_.memory.data(), weights_.memory.size_bytes());
-  const Limit weights = read_bandwidth(world_, loops_, own, opened_.num_threads);
+  const Limit weights = read_bandwidth(world_, loops_, own, num_threads_);
   weights_read_gbps_ = std::max(weights_read_gbps_, weights.rate.median);
   read_gbps_ = std::max(read_gbps_, weights_read_gbps_);
 }
@@ -127,7 +128,7 @@ Record ModelBench::record_of(const Result& result) const {
           {"n_gen", test.num_generated},
           {"n_depth", 0},
           {"batch", test.num_sequences},
-          {"n_threads", opened_.num_threads},
+          {"n_threads", num_threads_},
           {"layout", opened_.choice.layout.text()},
           {"numerics", name(opened_.kernels.numerics)},
           {"prefill_chunk", options_.prefill_chunk},

@@ -18,12 +18,12 @@ struct ModelBenchOptions {
   std::int64_t memory_mib = kReadMemory_bytes >> 20;  ///< that each rank reads to measure the bandwidth
 };
 
-/// A model that is ready, and what it is measured against. All member functions but add_records() are
-/// collective.
+/// A model that is ready, and what it is measured against, with one number of threads. All member functions but
+/// add_records() are collective.
 class ModelBench {
  public:
   ModelBench(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
-             ModelWeights weights);
+             const ModelWeights& weights, int num_threads);
 
   /// Whether a short prompt and some tokens give the portable path's logits.
   bool as_portable();
@@ -54,7 +54,8 @@ class ModelBench {
   const comm::Communicator& world_;
   const ModelBenchOptions& options_;
   const OpenedModel& opened_;
-  ModelWeights weights_;
+  const ModelWeights& weights_;
+  int num_threads_;
   Stage stage_;
   const ops::PeakLoops& loops_;
   double peak_gmacs_ = 0, read_gbps_ = 0, weights_read_gbps_ = 0;

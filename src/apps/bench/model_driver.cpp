@@ -11,6 +11,12 @@ std::string ModelTest::name() const {
   return num_generated == 0 ? prompt : num_prompt == 0 ? generated : prompt + "+" + generated;
 }
 
+plan::Workload ModelTest::workload(std::int64_t prefill_chunk) const {
+  const std::vector<std::int64_t> lengths(static_cast<std::size_t>(num_sequences),
+                                          std::max<std::int64_t>(1, num_prompt));
+  return {num_sequences, num_prompt + num_generated, largest_batch_rows(lengths, prefill_chunk)};
+}
+
 ModelDriver::ModelDriver(const plan::Grid& grid, const ModelTest& test, std::int64_t prefill_chunk)
     : test_(test),
       options_{grid.layout().dp, grid.layout().pp, prefill_chunk},

@@ -5,7 +5,7 @@
 #include "engine/engine.hpp"
 #include "engine/run_hash.hpp"
 #include "engine/scheduler.hpp"
-#include "plan/grid.hpp"
+#include "plan/footprint.hpp"
 
 namespace moesaic::apps::bench {
 
@@ -17,6 +17,7 @@ struct ModelTest {
 
   std::int64_t num_tokens() const { return num_sequences * (num_prompt + num_generated); }
   std::string name() const;  ///< "pp512", "tg128" or "pp512+tg128"
+  plan::Workload workload(std::int64_t prefill_chunk) const;
 };
 
 /// Pseudo-random tokens, the same in every repetition; nothing is drawn from the logits, they are hashed. The
