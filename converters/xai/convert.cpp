@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -15,6 +13,7 @@
 #include "io/stop_signals.hpp"
 #include "io/store_writer.hpp"
 #include "io/tokenizer.hpp"
+#include "store/write_together.hpp"
 #include "xai/checkpoint.hpp"
 #include "xai/parameters.hpp"
 #include "xai/repack.hpp"
@@ -124,10 +123,9 @@ void convert_scales(const XaiParameter& parameter, const Source& source, io::Pie
   writer.write(tensor_idx, 0, std::as_bytes(std::span(values)));
 }
 
-std::vector<io::WrittenPiece> convert_share(const std::vector<XaiParameter>& mine, const std::string& folder,
-                                            const std::string& temporary_path, const io::StoreIndex& index,
-                                            const char* progress_label) {
-  io::PieceWriter writer(temporary_path, index);
+void convert_share(const std::vector<XaiParameter>& mine, const std::string& folder, const char* progress_label,
+                   io::PieceWriter& writer) {
+  const io::StoreIndex& index = writer.index();
   std::int64_t total_bytes = 0;
   for (const auto& parameter : mine) {
     total_bytes += index.tensor(parameter.weight).spec.size_bytes();
@@ -139,11 +137,6 @@ std::vector<io::WrittenPiece> convert_share(const std::vector<XaiParameter>& min
     if (!parameter.scales.empty()) convert_scales(parameter, source, writer);
     convert_weight(parameter, source, writer, progress);
   }
-  return writer.finish();
-}
-
-std::span<const std::byte> bytes_of(const std::vector<io::WrittenPiece>& pieces) {
-  return std::as_bytes(std::span(pieces));
 }
 
 }  // namespace
@@ -171,31 +164,8 @@ void convert_xai(const ConvertOptions& options, const comm::Communicator& comm) 
     for (const auto& parameter : mine) (void)Source(folder, parameter);
   });
 
-  std::unique_ptr<io::StoreDraft> draft;  // rank 0's; its destructor removes the temporary file
-  std::string temporary_path, index_text;
-  comm::on_root(comm, [&] {
-    draft = std::make_unique<io::StoreDraft>(options.out, store, options.force);
-    temporary_path = draft->temporary_path();
-    index_text = draft->index().serialize();
-  });
-  comm.broadcast(temporary_path, 0);
-  comm.broadcast(index_text, 0);
-  const auto index = io::StoreIndex::parse(index_text, temporary_path);
-
-  std::vector<io::WrittenPiece> written;
-  comm::together(comm, [&] {
-    written = convert_share(mine, folder, temporary_path, index,
-                            comm.size() == 1 ? "converting" : "converting (rank 0's share)");
-  });
-  const auto all = comm.gather(bytes_of(written), 0);
-  comm::on_root(comm, [&] {
-    for (const auto& bytes : all) {
-      std::vector<io::WrittenPiece> pieces(bytes.size() / sizeof(io::WrittenPiece));
-      std::memcpy(pieces.data(), bytes.data(), bytes.size());
-      draft->record(pieces);
-    }
-    io::StopSignals::check();
-    draft->publish();
+  const io::StoreIndex index = write_together(comm, options.out, options.force, store, [&](io::PieceWriter& writer) {
+    convert_share(mine, folder, comm.size() == 1 ? "converting" : "converting (rank 0's share)", writer);
   });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   spdlog::info("{}: {} from {} parameters in {:.1f} s ({:.2f} GB/s) on {} rank{}", options.out,

@@ -9,6 +9,9 @@
 namespace moesaic::cpu {
 
 static_assert(kColumns == ops::kPanelColumns && kKeys == ops::kBlockKeys);
+static_assert(kInt4GroupSteps == ops::MatrixShape::kInt4GroupPairs &&
+              kInt4Scales_bytes == ops::MatrixShape::kInt4Scales_bytes &&
+              kInt4Group_bytes == ops::MatrixShape::kInt4Group_bytes);
 
 void gemm(const Path& path, const void* x, std::int64_t num_rows, const ops::PackedMatrix& w, float* y,
           std::int64_t y_stride);

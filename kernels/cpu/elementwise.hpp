@@ -272,7 +272,8 @@ constexpr Product with_activations(Product product, decltype(Product::expand) ex
 
 /// A w8a16 path that quantises the inputs of int8 matrices.
 [[maybe_unused]] constexpr Path with_int8_inputs(Path path, const Product& weights) {
-  path.weights = &weights;
+  path.products[static_cast<std::size_t>(DType::kInt8)] = &weights;
+  path.products[static_cast<std::size_t>(DType::kInt4x2)] = nullptr;
   path.result_bytes = sizeof(float);
   path.quantise = quantise;
   path.gated_gelu = gated_gelu<UnroundedAct>;

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/aligned_buffer.hpp"
+#include "base/error.hpp"
 #include "base/parallel.hpp"
 #include "drivers.hpp"
 
@@ -14,7 +15,7 @@ namespace {
 using ops::MatrixShape;
 using ops::PackedMatrix;
 
-constexpr std::int64_t kChunkSteps = 128;         ///< 16 KiB of expanded lines but in f32 mode
+constexpr std::int64_t kChunkSteps = 128;         ///< 16 KiB of expanded lines but in f32 mode; whole groups
 constexpr std::int64_t kBlockTiles = 16;          ///< most row tiles of a block
 constexpr std::int64_t kSmallPack_steps = 16384;  ///< below it, packing rows is not worth a parallel region
 constexpr std::int64_t kRunPanels = 64;           ///< most panels that a thread takes at a time
@@ -28,7 +29,9 @@ std::byte* scratch(std::size_t size_bytes) {
 }
 
 const Product& product_with(const Path& path, const MatrixShape& shape) {
-  return shape.type == DType::kInt8 ? *path.weights : *path.head;
+  const Product* product = path.products[static_cast<std::size_t>(shape.type)];
+  MOESAIC_CHECK(product, "matrices of {} are not of this numeric mode", name(shape.type));
+  return *product;
 }
 
 /// The form of the rows that a matrix is multiplied with.
@@ -99,7 +102,7 @@ class PackedRows {
 class PanelProduct {
  public:
   static std::size_t scratch_bytes(const Product& product, std::int64_t rows) {
-    return kChunkSteps * product.line_bytes + kMaxLevels * static_cast<std::size_t>(rows * kColumns) * sizeof(float);
+    return lines_bytes(product) + kMaxLevels * static_cast<std::size_t>(rows * kColumns) * sizeof(float);
   }
 
   PanelProduct(const Path& path, const PackedRows& x, Range tiles, std::byte* scratch)
@@ -110,7 +113,7 @@ class PanelProduct {
         first_row_(x.rows(tiles.begin).begin),
         rows_(x.rows(tiles.end - 1).end - first_row_),
         lines_(scratch) {
-    auto* sums = reinterpret_cast<float*>(scratch + kChunkSteps * product_.line_bytes);
+    auto* sums = reinterpret_cast<float*>(scratch + lines_bytes(product_));
     for (int level = 0; level < kMaxLevels; ++level) levels_[level] = sums + level * num_sums();
   }
 
@@ -144,24 +147,27 @@ class PanelProduct {
     for (int c = 0; c < kColumns; c += kLine_floats) __builtin_prefetch(scales + c);
   }
 
+  /// Of the expanded lines of a chunk.
+  static std::size_t lines_bytes(const Product& product) {
+    const std::int64_t groups = product.group_steps == 0 ? 0 : kChunkSteps / product.group_steps;
+    return static_cast<std::size_t>(kChunkSteps + groups) * product.line_bytes;
+  }
+
   void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, float* acc) {
     const std::int64_t steps = x_.steps_per_leaf();
-    const std::size_t elem_bytes = size_bytes(w.shape.type),
-                      chunk_bytes =
-                          kChunkSteps * static_cast<std::size_t>(product_.step_inputs) * kColumns * elem_bytes;
-    const std::byte* packed =
-        w.data + static_cast<std::size_t>(w.shape.element(leaf, 0, panel * kColumns)) * elem_bytes;
-
+    const auto packed_from = [&](std::int64_t step) {
+      return w.data + w.shape.offset_bytes(panel, leaf, step * product_.step_inputs / 2);
+    };
     if (rows_ <= product_.direct_rows)
-      return product_.direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed, steps, acc);
-    for (std::int64_t first = 0; first < steps; first += kChunkSteps, packed += chunk_bytes) {
+      return product_.direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed_from(0), steps, acc);
+    for (std::int64_t first = 0; first < steps; first += kChunkSteps) {
       const std::int64_t chunk = std::min(kChunkSteps, steps - first);
-      product_.expand(packed, chunk, lines_);
+      product_.expand(packed_from(first), chunk, lines_);
       for (std::int64_t tile = tiles_.begin; tile < tiles_.end; ++tile) {
         const Range rows = x_.rows(tile);
         product_.tile(static_cast<int>(rows.size()), x_.at(tile, leaf, first), lines_, chunk,
                       acc + (rows.begin - first_row_) * kColumns,
-                      tile == tiles_.begin ? packed + chunk_bytes : nullptr);  // the next chunk
+                      tile == tiles_.begin ? packed_from(first + kChunkSteps) : nullptr);  // the next chunk
       }
     }
   }

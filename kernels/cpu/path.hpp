@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/dtypes.hpp"
 #include "config/gemm_input.hpp"
 #include "ops/math.hpp"
 
@@ -18,6 +19,9 @@ namespace moesaic::cpu {
 inline constexpr int kColumns = 32;  ///< of a panel (ops::kPanelColumns)
 inline constexpr int kKeys = 64;     ///< of an attention block (ops::kBlockKeys)
 inline constexpr int kMaxTileRows = 12;
+/// A group of inputs of an int4 matrix (ops::MatrixShape): scales, then lines.
+inline constexpr int kInt4GroupSteps = 32;
+inline constexpr std::size_t kInt4Scales_bytes = 64, kInt4Group_bytes = kInt4Scales_bytes + kInt4GroupSteps * 32;
 
 /// How far ahead direct() prefetches its stream of weights, into the second-level cache: the processor's own
 /// prefetching stays within a few lines, and one Zen 4 thread decodes a fifth faster with this. It may reach beyond
@@ -36,6 +40,8 @@ struct Product {
   std::size_t line_bytes;  ///< of an expanded line
   int tile_rows;           ///< the most rows a tile() takes
   int direct_rows;         ///< the most rows for which direct() is the better choice; 0: never
+  int group_steps = 0;     ///< steps that share scales; with them packed lines and expanded ones (one line more) begin,
+                           ///< and tile() and direct() scale each group's sums. 0: none do
 
   /// steps[j * stride] = the inputs of step j of x(num_inputs); missing ones are +0.
   void (*make_steps)(const void* x, std::int64_t num_inputs, void* steps, std::int64_t stride);
@@ -54,13 +60,13 @@ struct Product {
 
 /// `pairs`: inputs 2j and 2j+1 of a row side by side: two bf16 (4 bytes) or two floats (8 bytes).
 struct Path {
-  std::size_t act_bytes;     ///< of an activation: bf16 or float
-  std::size_t pair_bytes;    ///< of a pair of inputs
-  int tile_queries;          ///< the most queries scores() and values() take
-  const Product* weights;    ///< int8 matrices, with rows as GemmInput
-  const Product* head;       ///< matrices of activations, with activations
-  std::size_t result_bytes;  ///< of an element that gated_gelu and finish_head give: an activation, or a
-                             ///< float that is to be quantised
+  std::size_t act_bytes;                ///< of an activation: bf16 or float
+  std::size_t pair_bytes;               ///< of a pair of inputs
+  int tile_queries;                     ///< the most queries scores() and values() take
+  const Product* products[kNumDTypes];  ///< with matrices of a DType; null: the mode has none. Rows are GemmInput,
+                                        ///< those of the head (a matrix of activations) activations
+  std::size_t result_bytes;             ///< of an element that gated_gelu and finish_head give: an activation, or a
+                                        ///< float that is to be quantised
 
   // Matrix products.
 
@@ -100,7 +106,7 @@ struct Path {
 };
 
 extern const Path kF32Path, kPortablePath, kAvx2Path, kAvx512Path;
-/// w8a8: the paths above but for the int8 matrices and what feeds them.
+/// w8a8: the paths above but for the int8 matrices and what feeds them; no other matrices but the head.
 extern const Path kPortableInt8Path, kAvx2Int8Path, kAvx512Int8Path;
 extern const Product kPortableInt8, kAvx2Int8, kAvx512Int8;
 

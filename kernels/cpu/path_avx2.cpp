@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include "elementwise.hpp"
+#include "int4.hpp"
 
 /// w8a16 with AVX2 and FMA: tile of up to 6 rows x 16 columns, 12 accumulators; a vector holds 8 columns.
 /// Inputs are floats, so that one broadcast load gives a factor; weights are pairs of bf16, split into the
@@ -89,24 +89,33 @@ void value_rows(const F32Pair* p, const __m256i* values, int64_t value_stride, f
   }
 }
 
-/// A group of a packed line, 4 columns of the panel's first half and 4 of the second, as two vectors of
+/// A group g of a packed line, 4 columns of the panel's first half and 4 of the second, as two vectors of
 /// floats.
 struct Group {
   __m256 odd, even;
 };
 struct Int8Weights {
-  static constexpr int kGroup_bytes = 16;
-  MOESAIC_INLINE static Group load(const std::byte* packed) {
-    const __m256i pairs = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(packed)));
+  static constexpr int kLine_bytes = 64;
+  MOESAIC_INLINE static Group load(const std::byte* line, int g) {
+    const __m256i pairs = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(line) + g));
     return {_mm256_cvtepi32_ps(_mm256_srai_epi32(pairs, 16)),
             _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16))};
   }
 };
 struct Bf16Weights {
-  static constexpr int kGroup_bytes = 32;
-  MOESAIC_INLINE static Group load(const std::byte* packed) {
-    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(packed));
+  static constexpr int kLine_bytes = 128;
+  MOESAIC_INLINE static Group load(const std::byte* line, int g) {
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line) + g);
     return {odd_of(pairs), even_of(pairs)};
+  }
+};
+/// All groups share the 32 bytes of a line: group g has 4 bits of each half word.
+struct Int4Weights {
+  static constexpr int kLine_bytes = 32;
+  MOESAIC_INLINE static Group load(const std::byte* line, int g) {
+    const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line));
+    return {_mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(pairs, 12 - 4 * g), 28)),
+            _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(pairs, 28 - 4 * g), 28))};
   }
 };
 
@@ -115,10 +124,10 @@ template <class Weights>
 void expand(const void* packed, int64_t num_lines, void* lines) {
   const auto* in = static_cast<const std::byte*>(packed);
   auto* out = static_cast<__m128i*>(lines);
-  for (int64_t j = 0; j < num_lines; ++j, in += 4 * Weights::kGroup_bytes, out += 8)
+  for (int64_t j = 0; j < num_lines; ++j, in += Weights::kLine_bytes, out += 8)
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
-      const Group group = Weights::load(in + g * Weights::kGroup_bytes);
+      const Group group = Weights::load(in, g);
       const __m256i pairs =
           _mm256_or_si256(_mm256_castps_si256(group.odd), _mm256_srli_epi32(_mm256_castps_si256(group.even), 16));
       _mm_store_si128(out + g, _mm256_castsi256_si128(pairs));
@@ -135,10 +144,10 @@ void direct_rows(const F32Pair* x, const std::byte* packed, int64_t num_pairs, f
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g)
       acc[r][g] = _mm256_loadu2_m128(out + r * kColumns + 16 + g * 4, out + r * kColumns + g * 4);
-  for (int64_t j = 0; j < num_pairs; ++j, x += R, packed += 4 * Weights::kGroup_bytes)
+  for (int64_t j = 0; j < num_pairs; ++j, x += R, packed += Weights::kLine_bytes)
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g) {
-      const Group group = Weights::load(packed + g * Weights::kGroup_bytes);
+      const Group group = Weights::load(packed, g);
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
         fma(acc[r][g], group.odd, _mm256_broadcast_ss(&x[r].odd));
@@ -178,25 +187,26 @@ void values(int queries, const void* p, const void* page, int64_t value_stride, 
   kTiles[queries - 1](static_cast<const F32Pair*>(p), static_cast<const __m256i*>(page), value_stride, out);
 }
 
-constexpr Product kWeights = {.quantised = false,
-                              .step_inputs = 2,
-                              .step_bytes = sizeof(F32Pair),
-                              .line_bytes = 4 * kColumns,
-                              .tile_rows = kRows,
-                              .direct_rows = kDirectRows,
-                              .make_steps = make_pairs<Bf16Act, F32Pair>,
-                              .expand = expand<Int8Weights>,
-                              .tile = tile,
-                              .direct = direct<Int8Weights>,
-                              .scale_leaf = scale_leaf};
+constexpr Product kInt8 = {.quantised = false,
+                           .step_inputs = 2,
+                           .step_bytes = sizeof(F32Pair),
+                           .line_bytes = 4 * kColumns,
+                           .tile_rows = kRows,
+                           .direct_rows = kDirectRows,
+                           .make_steps = make_pairs<Bf16Act, F32Pair>,
+                           .expand = expand<Int8Weights>,
+                           .tile = tile,
+                           .direct = direct<Int8Weights>,
+                           .scale_leaf = scale_leaf};
 
-constexpr Product kHead = with_activations(kWeights, expand<Bf16Weights>, direct<Bf16Weights>);
+constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf16Weights>);
+constexpr Product kInt4 =
+    int4_product<kInt8, expand<Int4Weights>, direct_groups<direct<Int4Weights>, sizeof(F32Pair)>>();
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(F32Pair),
                         .tile_queries = kRows,
-                        .weights = &kWeights,
-                        .head = &kHead,
+                        .products = {nullptr, &kBf16, &kInt8, &kInt4},
                         .result_bytes = 2,
                         .quantise = nullptr,
                         .add_left = add_left,

@@ -1,4 +1,4 @@
-#include "elementwise.hpp"
+#include "int4.hpp"
 
 /// The f32 mode, the definition that everything is tested against: plain C++, inputs ascending, every product
 /// and every sum rounded. One implementation for all instruction sets; tile of 1 row x 32 columns.
@@ -13,13 +13,25 @@ MOESAIC_INLINE void add_input(float x, const float* w, int n, float* acc) {
 /// Position of input i of column c in a packed line (ops::MatrixShape::line_offset).
 constexpr int packed_at(int c, int i) { return c % 16 / 4 * 16 + c / 16 * 8 + c % 4 * 2 + i; }
 
+MOESAIC_INLINE float widen(std::int8_t x) { return x; }
+MOESAIC_INLINE float widen(std::uint16_t bf16) { return widen_bf16(bf16); }
+MOESAIC_INLINE float widen(float x) { return x; }
+
 template <class Weight>
 void expand(const void* packed, int64_t num_lines, void* out) {
   const auto* in = static_cast<const Weight*>(packed);
   auto* lines = static_cast<float*>(out);
   for (int64_t j = 0; j < num_lines; ++j, in += 2 * kColumns)
     for (int i = 0; i < 2; ++i, lines += kColumns)
-      for (int c = 0; c < kColumns; ++c) lines[c] = static_cast<float>(in[packed_at(c, i)]);
+      for (int c = 0; c < kColumns; ++c) lines[c] = widen(in[packed_at(c, i)]);
+}
+
+void expand_int4(const void* packed, int64_t num_lines, void* out) {
+  const auto* in = static_cast<const std::uint8_t*>(packed);
+  auto* lines = static_cast<float*>(out);
+  for (int64_t j = 0; j < num_lines; ++j, in += kColumns)
+    for (int i = 0; i < 2; ++i, lines += kColumns)
+      for (int c = 0; c < kColumns; ++c) lines[c] = int4_value(in, c, i);
 }
 
 void tile(int rows, const void* x_pairs, const void* lines, int64_t num_pairs, float* acc, const void*) {
@@ -70,27 +82,28 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
   }
 }
 
-constexpr Product kWeights = {.quantised = false,
-                              .step_inputs = 2,
-                              .step_bytes = sizeof(F32Pair),
-                              .line_bytes = 8 * kColumns,
-                              .tile_rows = 4,
-                              .direct_rows = 0,
-                              .make_steps = make_pairs<F32Act, F32Pair>,
-                              .expand = expand<std::int8_t>,
-                              .tile = tile,
-                              .direct = nullptr,
-                              .scale_leaf = scale_leaf};
+constexpr Product kInt8 = {.quantised = false,
+                           .step_inputs = 2,
+                           .step_bytes = sizeof(F32Pair),
+                           .line_bytes = 8 * kColumns,
+                           .tile_rows = 4,
+                           .direct_rows = 0,
+                           .make_steps = make_pairs<F32Act, F32Pair>,
+                           .expand = expand<std::int8_t>,
+                           .tile = tile,
+                           .direct = nullptr,
+                           .scale_leaf = scale_leaf};
 
-constexpr Product kHead = with_activations(kWeights, expand<float>, nullptr);
+constexpr Product kBf16 = with_activations(kInt8, expand<std::uint16_t>, nullptr);
+constexpr Product kF32 = with_activations(kInt8, expand<float>, nullptr);
+constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
 
 }  // namespace
 
 const Path kF32Path = {.act_bytes = 4,
                        .pair_bytes = sizeof(F32Pair),
                        .tile_queries = 4,
-                       .weights = &kWeights,
-                       .head = &kHead,
+                       .products = {&kF32, &kBf16, &kInt8, &kInt4},
                        .result_bytes = 4,
                        .quantise = nullptr,
                        .add_left = add_left,

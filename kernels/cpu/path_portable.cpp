@@ -1,4 +1,4 @@
-#include "elementwise.hpp"
+#include "int4.hpp"
 
 /// w8a16 in plain C++, for any x86-64 and to be read: tile of 1 row x 32 columns. A product of a bf16 with an
 /// integer weight or (short of underflow) another bf16 is exact in fp32, so multiply-then-add rounds once, as
@@ -23,6 +23,15 @@ void expand_int8(const void* packed, int64_t num_lines, void* out) {
       for (int i = 0; i < 2; ++i)
         lines[2 * c + i] = static_cast<std::uint16_t>(
             MOESAIC_BITS(std::uint32_t, static_cast<float>(in[2 * packed_pair(c) + i])) >> 16);
+}
+
+void expand_int4(const void* packed, int64_t num_lines, void* out) {
+  const auto* in = static_cast<const std::uint8_t*>(packed);
+  auto* lines = static_cast<std::uint16_t*>(out);
+  for (int64_t j = 0; j < num_lines; ++j, in += kColumns, lines += 2 * kColumns)
+    for (int c = 0; c < kColumns; ++c)
+      for (int i = 0; i < 2; ++i)
+        lines[2 * c + i] = static_cast<std::uint16_t>(MOESAIC_BITS(std::uint32_t, int4_value(in, c, i)) >> 16);
 }
 
 void expand_bf16(const void* packed, int64_t num_lines, void* out) {
@@ -71,25 +80,25 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
   }
 }
 
-constexpr Product kWeights = {.quantised = false,
-                              .step_inputs = 2,
-                              .step_bytes = sizeof(F32Pair),
-                              .line_bytes = 4 * kColumns,
-                              .tile_rows = 4,
-                              .direct_rows = 0,
-                              .make_steps = make_pairs<Bf16Act, F32Pair>,
-                              .expand = expand_int8,
-                              .tile = tile,
-                              .direct = nullptr,
-                              .scale_leaf = scale_leaf};
+constexpr Product kInt8 = {.quantised = false,
+                           .step_inputs = 2,
+                           .step_bytes = sizeof(F32Pair),
+                           .line_bytes = 4 * kColumns,
+                           .tile_rows = 4,
+                           .direct_rows = 0,
+                           .make_steps = make_pairs<Bf16Act, F32Pair>,
+                           .expand = expand_int8,
+                           .tile = tile,
+                           .direct = nullptr,
+                           .scale_leaf = scale_leaf};
 
-constexpr Product kHead = with_activations(kWeights, expand_bf16, nullptr);
+constexpr Product kBf16 = with_activations(kInt8, expand_bf16, nullptr);
+constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(F32Pair),
                         .tile_queries = 4,
-                        .weights = &kWeights,
-                        .head = &kHead,
+                        .products = {nullptr, &kBf16, &kInt8, &kInt4},
                         .result_bytes = 2,
                         .quantise = nullptr,
                         .add_left = add_left,

@@ -31,9 +31,11 @@ constexpr ops::Kernels kernels_of(ops::Isa isa, Numerics numerics) {
           .attention = Bind<path, attention>::call};
 }
 
-constexpr ops::Kernels kW8A16[] = {kernels_of<kPortablePath>(ops::Isa::kPortable, Numerics::kW8A16),
-                                   kernels_of<kAvx2Path>(ops::Isa::kAvx2, Numerics::kW8A16),
-                                   kernels_of<kAvx512Path>(ops::Isa::kAvx512, Numerics::kW8A16)};
+/// bf16 activations, with any weights: the mode only names them.
+template <Numerics numerics>
+constexpr ops::Kernels kA16[] = {kernels_of<kPortablePath>(ops::Isa::kPortable, numerics),
+                                 kernels_of<kAvx2Path>(ops::Isa::kAvx2, numerics),
+                                 kernels_of<kAvx512Path>(ops::Isa::kAvx512, numerics)};
 constexpr ops::Kernels kW8A8[] = {kernels_of<kPortableInt8Path>(ops::Isa::kPortable, Numerics::kW8A8),
                                   kernels_of<kAvx2Int8Path>(ops::Isa::kAvx2, Numerics::kW8A8),
                                   kernels_of<kAvx512Int8Path>(ops::Isa::kAvx512, Numerics::kW8A8)};
@@ -45,7 +47,8 @@ constexpr ops::Kernels kF32[] = {kernels_of<kF32Path>(ops::Isa::kPortable, Numer
 }  // namespace
 
 const ops::Kernels& table(ops::Isa isa, Numerics numerics) {
-  const ops::Kernels* const modes[] = {kF32, kW8A16, kW8A8};
+  const ops::Kernels* const modes[] = {kF32, kA16<Numerics::kW8A16>, kW8A8, kA16<Numerics::kW16A16>,
+                                       kA16<Numerics::kW4A16>};
   return modes[static_cast<std::size_t>(numerics)][static_cast<std::size_t>(isa)];
 }
 

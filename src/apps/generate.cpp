@@ -117,7 +117,8 @@ int run_generate(const std::vector<std::string>& arguments) {
   }
   run(world, *stage, driver ? &*driver : nullptr);
   if (!hash_file.empty()) {
-    layer_hashes.write(world, hashes ? hashes->temporary_path() : "", fmt::format("generate {}", name(model.numerics)));
+    layer_hashes.write(world, hashes ? hashes->temporary_path() : "",
+                       fmt::format("generate {}", name(opened.kernels.numerics)));
     comm::on_root(world, [&] { hashes->publish(); });
   }
   const std::string table = stage_table(world);

@@ -29,7 +29,8 @@ json tensor_json(const io::StoredTensor& tensor) {
 
 void print_json(const InspectOptions& options, const io::StoreIndex& index, const std::vector<std::string>& wrong) {
   json root{{"path", options.store},
-            {"version", io::kStoreVersion},
+            {"version", io::store_version(index.format())},
+            {"weights", name(index.format())},
             {"file_size_bytes", index.file_size_bytes},
             {"weight_bytes", index.weight_bytes()},
             {"config", to_json(index.config())},
@@ -46,9 +47,19 @@ void print_json(const InspectOptions& options, const io::StoreIndex& index, cons
   fmt::print("{}\n", root.dump(2, ' ', false, json::error_handler_t::replace));
 }
 
+std::string describe_format(const io::StoreIndex& index) {
+  const std::string_view format = name(index.format());
+  if (index.format() == WeightFormat::kInt8)
+    return fmt::format("{}, input groups of the scales: attention {}, experts {}", format, index.groups().attn_out,
+                       index.groups().moe_down);
+  if (index.format() == WeightFormat::kInt4) return fmt::format("{}, a scale for {} inputs", format, kInt4GroupInputs);
+  return std::string(format);
+}
+
 void print_summary(const std::string& path, const io::StoreIndex& index) {
   const ModelConfig& c = index.config();
-  fmt::print("{}: Moesaic store, version {}, {}\n", path, io::kStoreVersion, io::readable_bytes(index.file_size_bytes));
+  fmt::print("{}: Moesaic store, version {}, {}\n", path, io::store_version(index.format()),
+             io::readable_bytes(index.file_size_bytes));
   fmt::print("  model       {} layers, width {}, {} query / {} key-value heads of {}, {} experts of width {}, top {}\n",
              c.num_layers, c.emb_size, c.num_q_heads, c.num_kv_heads, c.key_size, c.num_experts, c.ffn_size,
              c.num_selected_experts);
@@ -59,9 +70,8 @@ void print_summary(const std::string& path, const io::StoreIndex& index) {
              c.rope_base);
   std::int64_t num_pieces = 0;
   for (const auto& tensor : index.tensors()) num_pieces += tensor.spec.num_pieces();
-  fmt::print("  weights     {} in {} tensors, {} pieces; int8, input groups of the scales: attention {}, experts {}\n",
-             io::readable_bytes(index.weight_bytes()), index.tensors().size(), num_pieces, index.groups().attn_out,
-             index.groups().moe_down);
+  fmt::print("  weights     {} in {} tensors, {} pieces; {}\n", io::readable_bytes(index.weight_bytes()),
+             index.tensors().size(), num_pieces, describe_format(index));
   if (index.tokenizer)
     fmt::print("  tokenizer   SentencePiece, {} pieces, {}\n", index.tokenizer->num_pieces,
                io::readable_bytes(index.tokenizer->extent.size_bytes));

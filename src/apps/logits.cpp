@@ -118,7 +118,8 @@ int run_logits(const std::vector<std::string>& arguments) {
   if (!probes.empty()) stage->watch(&probes);
   run(world, *stage, driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
   if (!hash_file.empty())
-    layer_hashes.write(world, hashes ? hashes->temporary_path() : "", fmt::format("logits {}", name(model.numerics)));
+    layer_hashes.write(world, hashes ? hashes->temporary_path() : "",
+                       fmt::format("logits {}", name(opened.kernels.numerics)));
   comm::on_root(world, [&] {
     file->finish();
     if (hashes) hashes->publish();

@@ -94,11 +94,11 @@ po::options_description model_options(ModelOptions& options, std::string* thread
   // clang-format off
   description.add_options()
       ("model", po::value(&options.store)->required(), "the store (moesaic convert makes one)")
-      ("numerics", choice("numerics", kNumericsOptions, "w8a16", [&](const std::string& word) {
-         const auto numerics = numerics_from(word);
-         if (numerics) options.numerics = *numerics;
-         return numerics.has_value();
-       }), "f32: exact reference; w8a16: bf16 activations; w8a8: inputs of int8 weights as int8, faster and coarser")
+      ("numerics", po::value<std::string>()->notifier([&](const std::string& word) {
+         options.numerics = numerics_from(word);
+         if (!options.numerics) fail("--numerics is '{}', expected {}", word, kNumericsOptions);
+       }), "f32: exact reference, any weights; w8a16, w16a16, w4a16: bf16 activations with int8, bf16, int4 weights, the default "
+           "of each; w8a8: inputs of int8 weights as int8, faster and coarser")
       ("isa", po::value(&options.isa)->default_value("auto"), isa_help.c_str())
       ("verify", choice("verify", "full, fast or off", "full", [&](const std::string& word) {
          const auto verify = io::verify_from(word);

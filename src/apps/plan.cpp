@@ -4,6 +4,7 @@
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -29,6 +30,19 @@ std::string text(Range range) {
   return range.size() == 1 ? fmt::format("{}", range.begin) : fmt::format("{}-{}", range.begin, range.end - 1);
 }
 
+/// What is planned for.
+struct Job {
+  ModelConfig config;
+  plan::Arithmetic arithmetic;
+  plan::Workload workload;
+};
+
+/// Weights of the whole model in each format; f32 mode keeps a wider embedding.
+std::int64_t weight_bytes(const Job& job, WeightFormat format) {
+  const Numerics numerics = job.arithmetic.numerics == Numerics::kF32 ? Numerics::kF32 : default_numerics(format);
+  return plan::model_weight_bytes(job.config, {format, numerics});
+}
+
 /// What one rank holds.
 struct Part {
   int stage;
@@ -36,7 +50,7 @@ struct Part {
   plan::Footprint memory;
 };
 
-Part part_of(const plan::Grid& grid, int rank, Numerics numerics, const plan::Workload& workload) {
+Part part_of(const plan::Grid& grid, int rank, const Job& job) {
   const plan::WorldRank world{rank};
   const plan::StageRank local = grid.in_stage(world);
   return {grid.stage(world),
@@ -44,15 +58,18 @@ Part part_of(const plan::Grid& grid, int rank, Numerics numerics, const plan::Wo
           grid.kv_heads(grid.shard(local)),
           grid.experts(grid.subset(local)),
           grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))],
-          plan::footprint(grid, world, numerics, workload)};
+          plan::footprint(grid, world, job.arithmetic, job.workload)};
 }
 
-void print_json(const plan::Grid& grid, const plan::Choice& choice, Numerics numerics, const plan::Workload& workload) {
+void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
   json root = to_json(choice.layout);
   root["reason"] = choice.reason;
-  root["numerics"] = name(numerics);
+  root["numerics"] = name(job.arithmetic.numerics);
+  root["weights"] = name(job.arithmetic.format);
+  for (const WeightFormat format : kAllWeightFormats)
+    root["model_weight_bytes"][std::string(name(format))] = weight_bytes(job, format);
   for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
-    const Part part = part_of(grid, rank, numerics, workload);
+    const Part part = part_of(grid, rank, job);
     root["rank"].push_back({{"stage", part.stage},
                             {"layers", indices(part.layers)},
                             {"kv_heads", indices(part.kv_heads)},
@@ -63,46 +80,73 @@ void print_json(const plan::Grid& grid, const plan::Choice& choice, Numerics num
                             {"buffer_bytes", part.memory.buffer_bytes}});
   }
   root["links"] = json::array();
-  for (const plan::Link& link : plan::links(grid, numerics))
+  for (const plan::Link& link : plan::links(grid, job.arithmetic.numerics))
     root["links"].push_back(
         {{"from", index(link.from)}, {"to", index(link.to)}, {"bytes_per_token", link.bytes_per_token}});
   fmt::print("{}\n", root.dump());
 }
 
-void print_text(const plan::Grid& grid, const plan::Choice& choice, Numerics numerics, const plan::Workload& workload) {
+void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
+  const auto& [config, arithmetic, workload] = job;
+  fmt::print("weights of the whole model:");
+  for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kInt4})
+    fmt::print("{} {} {:.4g} GB", format == WeightFormat::kBf16 ? "" : ",", name(format),
+               static_cast<double>(weight_bytes(job, format)) * 1e-9);
+  fmt::print("; planned with {}\n", name(arithmetic.format));
   fmt::print("{} ranks: {} ({})\n", choice.layout.ranks(), choice.layout.text(), choice.reason);
   fmt::print("memory for {} sequence{} of {} tokens, {} rows a micro-batch, {}\n\n", workload.num_sequences,
-             workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows, name(numerics));
+             workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows, name(arithmetic.numerics));
   fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads",
              "experts", "leaves", "weights (MiB)", "KV (MiB)", "buffers (MiB)");
   for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
-    const Part part = part_of(grid, rank, numerics, workload);
+    const Part part = part_of(grid, rank, job);
     fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank, part.stage,
                text(part.layers), text(part.kv_heads), text(part.experts), text(part.leaves),
                static_cast<double>(part.memory.weight_bytes) / kMiB, static_cast<double>(part.memory.kv_bytes) / kMiB,
                static_cast<double>(part.memory.buffer_bytes) / kMiB);
   }
-  const auto links = plan::links(grid, numerics);
+  const auto links = plan::links(grid, job.arithmetic.numerics);
   if (links.empty()) return;
   fmt::print("\nexpected bytes for one token, uniform routing\n{:>5} {:>5} {:>12}\n", "from", "to", "bytes");
   for (const plan::Link& link : links)
     fmt::print("{:>5} {:>5} {:>12.0f}\n", index(link.from), index(link.to), link.bytes_per_token);
 }
 
+/// The model and its weights: a store's, or a preset's in the format asked for.
+Job job_of(const std::string& store, const std::string& preset, const std::string& weights,
+           std::optional<Numerics> numerics) {
+  if (store.empty() == preset.empty()) fail("give either --model STORE or --preset NAME");
+  if (!store.empty()) {
+    if (!weights.empty()) fail("--weights: those of {} are what they are; give it with --preset", store);
+    const io::StoreIndex index = io::StoreReader::read_index(store, io::Verify::kOff);
+    return {index.config(), {index.format(), numerics_for(index.format(), numerics, store)}, {}};
+  }
+  const auto config = preset == "grok-1" ? ModelConfig{} : converters::preset(preset);
+  if (!config) fail("--preset is '{}', expected tiny, mini, slice or grok-1", preset);
+  std::optional<WeightFormat> format = numerics ? format_of(*numerics) : std::nullopt;
+  if (!weights.empty()) {
+    format = weight_format_from(weights);
+    if (!format) fail("--weights is '{}', expected {}", weights, kWeightFormatOptions);
+  }
+  const WeightFormat chosen = format.value_or(WeightFormat::kInt8);
+  return {*config, {chosen, numerics_for(chosen, numerics, "the preset")}, {}};
+}
+
 }  // namespace
 
 int run_plan(const std::vector<std::string>& arguments) {
-  std::string store;
-  ModelOptions model;
+  std::string store, preset, weights, numerics_word;
+  plan::LayoutRequest layout;
   plan::Workload workload;
   po::options_description options("plan");
-  std::string numerics_word;
   bool as_json = false;
   // clang-format off
   options.add_options()
-      ("model", po::value(&store)->required(), "the store")
-      ("ranks", ranged(&model.layout.ranks, "ranks", 1, 1 << 20)->required(), "MPI ranks of the job")
-      ("numerics", po::value(&numerics_word)->default_value("w8a16"), kNumericsOptions)
+      ("model", po::value(&store), "the store")
+      ("preset", po::value(&preset), "instead of a store: tiny, mini, slice (those of synth) or grok-1")
+      ("weights", po::value(&weights), "with --preset: format of its matrices, int8 (default), bf16 or int4")
+      ("ranks", ranged(&layout.ranks, "ranks", 1, 1 << 20)->default_value(1), "MPI ranks of the job")
+      ("numerics", po::value(&numerics_word), "f32, w8a16, w8a8, w16a16 or w4a16; default: bf16 activations with the weights")
       ("sequences", ranged(&workload.num_sequences, "sequences", std::int64_t{1}, std::int64_t{1} << 24)->default_value(1),
        "sequences at a time")
       ("context", ranged(&workload.context, "context", std::int64_t{0}, std::int64_t{1} << 24)->default_value(0),
@@ -111,15 +155,16 @@ int run_plan(const std::vector<std::string>& arguments) {
        "rows of a micro-batch")
       ("json", po::bool_switch(&as_json), "for programs");
   // clang-format on
-  options.add(layout_options(model.layout));
+  options.add(layout_options(layout));
   const auto map = parse("plan", arguments, options);
   if (map.contains("help")) return kSuccess;
   const auto numerics = numerics_from(numerics_word);
-  if (!numerics) fail("--numerics is '{}', expected {}", numerics_word, kNumericsOptions);
+  if (!numerics_word.empty() && !numerics) fail("--numerics is '{}', expected {}", numerics_word, kNumericsOptions);
 
-  const ModelConfig config = io::StoreReader::read_index(store, io::Verify::kOff).config();
-  if (workload.context == 0) workload.context = config.sequence_len;
-  const plan::PlanResult result = plan::choose_layout(config, model.layout, *numerics);
+  Job job = job_of(store, preset, weights, numerics);
+  job.workload = workload;
+  if (workload.context == 0) job.workload.context = job.config.sequence_len;
+  const plan::PlanResult result = plan::choose_layout(job.config, layout, job.arithmetic);
   if (!result.choice) {
     if (!as_json) fail("{}", result.refusal.message());
     json nearest = json::array();
@@ -130,8 +175,8 @@ int run_plan(const std::vector<std::string>& arguments) {
             .dump());
     return kRefused;
   }
-  const plan::Grid grid(config, result.choice->layout);
-  (as_json ? print_json : print_text)(grid, *result.choice, *numerics, workload);
+  const plan::Grid grid(job.config, result.choice->layout);
+  (as_json ? print_json : print_text)(grid, *result.choice, job);
   return kSuccess;
 }
 

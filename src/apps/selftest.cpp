@@ -227,8 +227,9 @@ int run_selftest(const std::vector<std::string>& arguments) {
   Report report(world);
   check_machine(world, num_threads, report);
   check_transport(world, report);
-  for (const Numerics numerics : {Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8})
-    check_numerics(world, test, numerics, report);
+  for (const Numerics numerics : kAllNumerics)
+    if (const WeightFormat format = test.index.format(); format_of(numerics).value_or(format) == format)
+      check_numerics(world, test, numerics, report);
   if (world.rank() == 0) std::printf("%s\n", report.all_passed() ? "selftest passed" : "selftest FAILED");
   return report.all_passed() ? kSuccess : kFailed;
 }

@@ -7,7 +7,13 @@
 
 namespace moesaic {
 
-enum class DType : std::uint8_t { kF32, kBf16, kInt8 };
+enum class DType : std::uint8_t {
+  kF32,
+  kBf16,
+  kInt8,
+  kInt4x2,  ///< two int4 in a byte: a pair of inputs of one column, the even one in the low half
+};
+inline constexpr std::size_t kNumDTypes = 4;
 
 constexpr std::size_t size_bytes(DType type) {
   switch (type) {
@@ -16,6 +22,7 @@ constexpr std::size_t size_bytes(DType type) {
     case DType::kBf16:
       return 2;
     case DType::kInt8:
+    case DType::kInt4x2:
       return 1;
   }
   return 0;
@@ -29,6 +36,8 @@ constexpr const char* name(DType type) {
       return "bf16";
     case DType::kInt8:
       return "int8";
+    case DType::kInt4x2:
+      return "int4x2";
   }
   return "?";
 }

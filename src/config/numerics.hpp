@@ -11,23 +11,26 @@ namespace moesaic {
 
 /// How numbers are held and rounded between operations (docs/numerics.md).
 enum class Numerics : std::uint8_t {
-  kF32,    ///< int8 * scale exactly, fp32 activations; the definition that everything is tested against
-  kW8A16,  ///< int8 weights, bf16 activations, fp32 accumulation and residual stream
-  kW8A8,   ///< w8a16, but the inputs of int8 weights are quantised to int8; int32 accumulation
+  kF32,     ///< weights exactly as stored, fp32 activations; the definition that everything is tested against
+  kW8A16,   ///< int8 weights, bf16 activations, fp32 accumulation and residual stream
+  kW8A8,    ///< w8a16, but the inputs of int8 weights are quantised to int8; int32 accumulation
+  kW16A16,  ///< w8a16 with bf16 weights
+  kW4A16,   ///< w8a16 with int4 weights
 };
+inline constexpr Numerics kAllNumerics[] = {Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8, Numerics::kW16A16,
+                                            Numerics::kW4A16};
 
 constexpr std::string_view name(Numerics numerics) {
-  constexpr std::string_view kNames[] = {"f32", "w8a16", "w8a8"};
+  constexpr std::string_view kNames[] = {"f32", "w8a16", "w8a8", "w16a16", "w4a16"};
   return kNames[static_cast<std::size_t>(numerics)];
 }
 
 /// What numerics_from takes, for help texts.
-inline constexpr const char* kNumericsOptions = "f32, w8a16 or w8a8";
+inline constexpr const char* kNumericsOptions = "f32, w8a16, w8a8, w16a16 or w4a16";
 
 constexpr std::optional<Numerics> numerics_from(std::string_view text) {
-  if (text == "f32") return Numerics::kF32;
-  if (text == "w8a16") return Numerics::kW8A16;
-  if (text == "w8a8") return Numerics::kW8A8;
+  for (const Numerics numerics : kAllNumerics)
+    if (text == name(numerics)) return numerics;
   return std::nullopt;
 }
 

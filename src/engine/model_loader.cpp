@@ -15,8 +15,9 @@ namespace {
 
 constexpr double kMiB = 1 << 20;
 
-plan::Choice choose(const ModelConfig& config, const ModelOptions& options) {
-  const plan::PlanResult result = plan::choose_layout(config, options.layout, options.numerics);
+plan::Choice choose(const io::StoreIndex& index, const ModelOptions& options) {
+  const Numerics numerics = numerics_for(index.format(), options.numerics, options.store);
+  const plan::PlanResult result = plan::choose_layout(index.config(), options.layout, {index.format(), numerics});
   if (!result.choice) fail("{}", result.refusal.message());
   return *result.choice;
 }
@@ -59,8 +60,9 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
     last = name;
   }
   spdlog::info("moesaic: {} ranks x {} threads on {}; {}; {}, {} kernels, verify {}", world.size(), opened.num_threads,
-               list, options.store, name(options.numerics),
-               options.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa), io::name(options.verify));
+               list, options.store, name(opened.kernels.numerics),
+               opened.kernels.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa),
+               io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
 }
 
@@ -77,7 +79,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   std::string index_text, layout_text;
   comm::on_root(world, [&] {
     const io::StoreIndex index = io::StoreReader::read_index(options.store, options.verify);
-    layout_text = to_words(choose(index.config(), options));
+    layout_text = to_words(choose(index, options));
     index_text = index.serialize();
   });
   world.broadcast(index_text, 0);
@@ -90,9 +92,10 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   comm::together(world, [&] {
     num_threads = device::threads_per_rank(options.num_threads, node.size());
     set_threads(num_threads, node.size());
-    kernels = &ops::kernels(ops::isa_from_option(options.isa), options.numerics);
     reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store),
                                                options.verify);
+    kernels = &ops::kernels(ops::isa_from_option(options.isa),
+                            numerics_for(reader->index().format(), options.numerics, options.store));
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
@@ -125,7 +128,8 @@ plan::Workload share(const comm::Communicator& world, plan::Workload workload) {
 
 void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
                   std::int64_t more_bytes) {
-  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics, workload);
+  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()},
+                                     {opened.reader->index().format(), opened.kernels.numerics}, workload);
   const comm::Communicator node = world.split_node();
   const double needed = node.sum(static_cast<double>(needs.total_bytes() + more_bytes));
   const double available = node.min(static_cast<double>(device::available_memory_bytes()));

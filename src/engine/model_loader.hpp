@@ -16,7 +16,7 @@ namespace moesaic {
 struct ModelOptions {
   std::string store;  ///< path
   plan::LayoutRequest layout;
-  Numerics numerics = Numerics::kW8A16;
+  std::optional<Numerics> numerics;  ///< nothing: the default of the store's weights
   std::string isa = "auto";
   int num_threads = 0;  ///< 0: chosen
   io::Verify verify = io::Verify::kFull;

@@ -83,6 +83,8 @@ hid_t Hdf5Type<std::int64_t>::memory() { return H5T_NATIVE_INT64; }
 hid_t Hdf5Type<std::int64_t>::file() { return H5T_STD_I64LE; }
 hid_t Hdf5Type<std::int8_t>::memory() { return H5T_NATIVE_INT8; }
 hid_t Hdf5Type<std::int8_t>::file() { return H5T_STD_I8LE; }
+hid_t Hdf5Type<std::uint16_t>::memory() { return H5T_NATIVE_UINT16; }
+hid_t Hdf5Type<std::uint16_t>::file() { return H5T_STD_U16LE; }
 hid_t Hdf5Type<std::uint8_t>::memory() { return H5T_NATIVE_UINT8; }
 hid_t Hdf5Type<std::uint8_t>::file() { return H5T_STD_U8LE; }
 

@@ -55,6 +55,11 @@ struct Hdf5Type<std::int8_t> {
   static hid_t file();
 };
 template <>
+struct Hdf5Type<std::uint16_t> {
+  static hid_t memory();
+  static hid_t file();
+};
+template <>
 struct Hdf5Type<std::uint8_t> {
   static hid_t memory();
   static hid_t file();

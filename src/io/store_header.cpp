@@ -57,7 +57,7 @@ T take(std::span<const std::byte> header, std::size_t at) {
 std::array<std::byte, kHeaderBytes> encode(const StoreHeader& header) {
   std::array<std::byte, kHeaderBytes> bytes{};
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
-  put(bytes, kVersionAt, kStoreVersion);
+  put(bytes, kVersionAt, header.version);
   put(bytes, kFileSizeAt, header.file_size_bytes);
   put(bytes, kIndexOffsetAt, header.index.offset_bytes);
   put(bytes, kIndexSizeAt, header.index.size_bytes);
@@ -85,6 +85,7 @@ StoreHeader decode_header(std::span<const std::byte> begin, const std::string& p
   if (version == 0) fail("{}: store version 0, expected 1 to {}", path, kStoreVersion);
 
   StoreHeader header;
+  header.version = version;
   header.file_size_bytes = take<std::int64_t>(begin, kFileSizeAt);
   header.index = {take<std::int64_t>(begin, kIndexOffsetAt), take<std::int64_t>(begin, kIndexSizeAt)};
   header.index_hash = take<Hash128>(begin, kIndexHashAt);

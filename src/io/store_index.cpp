@@ -89,9 +89,9 @@ void take_tensor(const json& object, StoredTensor& tensor, const std::string& so
 
 }  // namespace
 
-StoreIndex::StoreIndex(const ModelConfig& config, ScaleGroups groups, json provenance)
-    : config_(config), groups_(groups), provenance_(std::move(provenance)) {
-  for (auto& spec : tensor_inventory(config, groups)) {
+StoreIndex::StoreIndex(const ModelConfig& config, WeightFormat format, ScaleGroups groups, json provenance)
+    : config_(config), format_(format), groups_(groups), provenance_(std::move(provenance)) {
+  for (auto& spec : tensor_inventory(config, groups, format)) {
     by_name_.emplace(spec.name, tensors_.size());
     tensors_.push_back({std::move(spec), 0, {}, {}});
   }
@@ -143,9 +143,10 @@ std::string StoreIndex::to_text() const {
   json list = json::array();
   for (const auto& tensor : tensors_) list.push_back(describe(tensor));
   json root{
-      {"format", kFormat},          {"version", kStoreVersion},
+      {"format", kFormat},          {"version", store_version(format_)},
       {"config", to_json(config_)}, {"scale_groups", {{"attn_out", groups_.attn_out}, {"moe_down", groups_.moe_down}}},
       {"provenance", provenance_},  {"tensors", std::move(list)}};
+  if (format_ != WeightFormat::kInt8) root["weights"] = name(format_);
   if (tokenizer)
     root["tokenizer"] = {{"offset_bytes", tokenizer->extent.offset_bytes},
                          {"size_bytes", tokenizer->extent.size_bytes},
@@ -162,13 +163,16 @@ StoreIndex StoreIndex::from_text(std::string_view index_text, const std::string&
   const ModelConfig config = model_config_from_json(member(root, "config", json::value_t::object, source), source);
   const json& group_counts = member(root, "scale_groups", json::value_t::object, source);
   const ScaleGroups groups{integer(group_counts, "attn_out", source), integer(group_counts, "moe_down", source)};
+  const std::string weights = root.contains("weights") ? text(root, "weights", source) : "int8";
+  const auto format = weight_format_from(weights);
+  if (!format) fail("{}: its weights are '{}', expected {}", source, weights, kWeightFormatOptions);
   const json& list = member(root, "tensors", json::value_t::array, source);
   // Before the inventory is made: a configuration of 16 million layers must not cost memory.
-  const std::int64_t expected = kModelTensors + config.num_layers * kLayerTensors;
+  const std::int64_t expected = kModelTensors + config.num_layers * layer_tensors(*format);
   if (static_cast<std::int64_t>(list.size()) != expected)
     fail("{}: the index lists {} tensors, expected {} for {} layers", source, list.size(), expected, config.num_layers);
 
-  StoreIndex index(config, groups, member(root, "provenance", json::value_t::object, source));
+  StoreIndex index(config, *format, groups, member(root, "provenance", json::value_t::object, source));
   for (std::size_t i = 0; i < list.size(); ++i) take_tensor(list[i], index.tensors_[i], source);
   if (root.contains("tokenizer")) {
     const json& entry = member(root, "tokenizer", json::value_t::object, source);

@@ -42,13 +42,14 @@ struct StoredTokenizer {
 class StoreIndex {
  public:
   /// For writers: tensors in inventory order with zero hashes.
-  StoreIndex(const ModelConfig& config, ScaleGroups groups, nlohmann::json provenance);
+  StoreIndex(const ModelConfig& config, WeightFormat format, ScaleGroups groups, nlohmann::json provenance);
 
   /// All ranks: the index of a broadcast text made by serialize(). Error names `source`.
   static StoreIndex parse(std::string_view serialized, const std::string& source);
   std::string serialize() const;
 
   const ModelConfig& config() const { return config_; }
+  WeightFormat format() const { return format_; }
   ScaleGroups groups() const { return groups_; }
   /// {source_format, source, converter, scales ...}: strings for people.
   const nlohmann::json& provenance() const { return provenance_; }
@@ -74,6 +75,7 @@ class StoreIndex {
 
  private:
   ModelConfig config_;
+  WeightFormat format_;
   ScaleGroups groups_;
   nlohmann::json provenance_;
   std::vector<StoredTensor> tensors_;

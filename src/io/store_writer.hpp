@@ -18,6 +18,7 @@ namespace moesaic::io {
 struct NewStore {
   ModelConfig config;
   ScaleGroups groups = {};
+  WeightFormat format = WeightFormat::kInt8;
   nlohmann::json provenance = nlohmann::json::object();
   std::string tokenizer_model = {};  ///< empty: none
   std::int64_t tokenizer_pieces = 0;

@@ -8,6 +8,7 @@
 
 #include "base/dtypes.hpp"
 #include "config/model_config.hpp"
+#include "config/weight_format.hpp"
 
 namespace moesaic::io {
 
@@ -43,7 +44,9 @@ struct TensorSpec {
   std::string describe_piece(std::int64_t piece) const;
 };
 
-// Names. Letters: V vocabulary, D width, H q-heads, G kv-heads, K head size, E experts, F ffn; shapes are those stored.
+// Names. Letters: V vocabulary, D width, H q-heads, G kv-heads, K head size, E experts, F ffn; shapes are those stored
+// in an int8 store. bf16: matrices are bf16, and there are no scales. int4: the input axis of a matrix is pairs of
+// inputs (int4x2), and scales are bf16 in the matrix's shape, with groups of kInt4GroupInputs inputs instead of inputs.
 inline constexpr std::string_view kEmbed = "embed";           ///< f32 (V, D), piece: 64 rows
 inline constexpr std::string_view kFinalNorm = "final_norm";  ///< f32 (D)
 // In every layer, behind "layers/N/":
@@ -67,8 +70,24 @@ inline constexpr std::string_view kNormAttnOut = "norm/attn_out";      ///< f32 
 inline constexpr std::string_view kNormMoeIn = "norm/moe_in";          ///< f32 (D), rms_norm_2
 inline constexpr std::string_view kNormMoeOut = "norm/moe_out";        ///< f32 (D), rms_norm_3
 
-inline constexpr std::int64_t kModelTensors = 2;   ///< outside the layers
-inline constexpr std::int64_t kLayerTensors = 19;  ///< in each layer
+inline constexpr std::int64_t kModelTensors = 2;  ///< outside the layers
+/// In each layer.
+constexpr std::int64_t layer_tensors(WeightFormat format) { return format == WeightFormat::kBf16 ? 12 : 19; }
+
+/// The large matrices of a layer and their scales.
+struct MatrixNames {
+  std::string_view weights, scales;
+};
+inline constexpr MatrixNames kMatrices[] = {
+    {kQuery, kQueryScales},     {kKey, kKeyScales},     {kValue, kValueScales},    {kAttnOut, kAttnOutScales},
+    {kMoeGate, kMoeGateScales}, {kMoeUp, kMoeUpScales}, {kMoeDown, kMoeDownScales}};
+
+/// Where an int8 store has the scales of a matrix's piece, one a column: in this piece of the scales, from this
+/// element.
+struct ScalesAt {
+  std::int64_t piece = 0, first_elem = 0;
+};
+ScalesAt int8_scales_at(const TensorSpec& weights, const TensorSpec& scales, std::int64_t piece);
 
 /// "(8, 6144, 32768)", for messages.
 std::string shape_text(const std::vector<std::int64_t>& shape);
@@ -81,9 +100,11 @@ constexpr std::int64_t expert_piece(std::int64_t expert, std::int64_t leaf) { re
 
 /// All tensors of a model in the order of the store: embed, final_norm, then each layer's. Error when a size does not
 /// fit 62 bits or the groups are neither 1 nor 8.
-std::vector<TensorSpec> tensor_inventory(const ModelConfig& config, ScaleGroups groups);
+std::vector<TensorSpec> tensor_inventory(const ModelConfig& config, ScaleGroups groups,
+                                         WeightFormat format = WeightFormat::kInt8);
 
 /// The tensors of one layer alone, in the same order.
-std::vector<TensorSpec> layer_inventory(const ModelConfig& config, ScaleGroups groups, std::int64_t layer);
+std::vector<TensorSpec> layer_inventory(const ModelConfig& config, ScaleGroups groups, WeightFormat format,
+                                        std::int64_t layer);
 
 }  // namespace moesaic::io

@@ -25,7 +25,8 @@ class Loader {
         config_(grid.config()),
         me_(grid.in_stage(rank)),
         stage_(grid.stage(rank)),
-        act_(activation_type(numerics)) {}
+        act_(activation_type(numerics)),
+        type_(matrix_type(store.index().format())) {}
 
   ModelWeights load() {
     ModelWeights weights;
@@ -111,8 +112,8 @@ class Loader {
     w.attn_out = attn_out();
     const Range experts = grid_.experts(grid_.subset(me_));
     for (std::int64_t e = experts.begin; e < experts.end; ++e)
-      w.experts.push_back({up_projection(io::kMoeGate, io::kMoeGateScales, e),
-                           up_projection(io::kMoeUp, io::kMoeUpScales, e), down_projection(e)});
+      w.experts.push_back({up_projection({io::kMoeGate, io::kMoeGateScales}, e),
+                           up_projection({io::kMoeUp, io::kMoeUpScales}, e), down_projection(e)});
     return w;
   }
 
@@ -124,28 +125,46 @@ class Loader {
     return reinterpret_cast<const float*>(into);
   }
 
-  /// Packs an int8 piece (inputs, columns) into a leaf and columns of a matrix.
-  void pack_piece(const ops::PackedMatrix& w, const io::StoredTensor& tensor, std::int64_t piece, std::int64_t leaf,
+  /// Packs a piece (inputs, columns) into a leaf and columns of a matrix; of int4 also its scales.
+  void pack_piece(const ops::PackedMatrix& w, const io::MatrixNames& names, std::int64_t piece, std::int64_t leaf,
                   std::int64_t first_column, std::int64_t num_columns) {
-    add(tensor, piece, [=, this, &tensor](std::span<std::byte> scratch) {
+    if (type_ == DType::kInt4x2) pack_scales(w, tensor(names.scales), piece, leaf, first_column, num_columns);
+    add(tensor(names.weights), piece, [=, this, &tensor = tensor(names.weights)](std::span<std::byte> scratch) {
       // Inputs are packed in pairs, so every chunk begins at an even row; an odd last row makes the unit a single row.
-      const std::int64_t pair_bytes = 2 * num_columns;
-      const std::int64_t unit_bytes = w.shape.leaf_size % 2 == 0 ? pair_bytes : num_columns;
+      // Rows of int4 are pairs already.
+      const std::int64_t row_inputs = type_ == DType::kInt4x2 ? 2 : 1,
+                         row_bytes = num_columns * static_cast<std::int64_t>(size_bytes(type_)),
+                         pair_bytes = 2 / row_inputs * row_bytes;
+      const std::int64_t unit_bytes = w.shape.leaf_size % 2 == 0 ? pair_bytes : row_bytes;
       const auto whole_pairs =
           scratch.size() / static_cast<std::size_t>(pair_bytes) * static_cast<std::size_t>(pair_bytes);
-      store_.stream_piece(tensor, piece, unit_bytes, scratch.first(whole_pairs),
-                          [&](std::int64_t offset, std::span<const std::byte> chunk) {
-                            const std::int64_t num_inputs = static_cast<std::int64_t>(chunk.size()) / num_columns;
-                            ops::pack(w.shape, {leaf, offset / num_columns, num_inputs, first_column, num_columns},
-                                      chunk.data(), writable(w));
-                          });
+      store_.stream_piece(
+          tensor, piece, unit_bytes, scratch.first(whole_pairs),
+          [&](std::int64_t offset, std::span<const std::byte> chunk) {
+            const std::int64_t first = offset / row_bytes * row_inputs,
+                               rows = static_cast<std::int64_t>(chunk.size()) / row_bytes,
+                               inputs = std::min(rows * row_inputs, w.shape.leaf_size - first);
+            ops::pack(w.shape, {leaf, first, inputs, first_column, num_columns}, chunk.data(), writable(w));
+          });
     });
   }
 
-  /// Reads num_columns scales, from source_offset in a piece of a scales tensor, for a leaf and columns of a matrix.
-  void read_scales(const ops::PackedMatrix& w, const io::StoredTensor& tensor, std::int64_t piece,
-                   std::int64_t source_offset, std::int64_t leaf, std::int64_t first_column, std::int64_t num_columns) {
+  void pack_scales(const ops::PackedMatrix& w, const io::StoredTensor& tensor, std::int64_t piece, std::int64_t leaf,
+                   std::int64_t first_column, std::int64_t num_columns) {
     add(tensor, piece, [=, this, &tensor](std::span<std::byte>) {
+      std::vector<std::byte> scales(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)));
+      store_.read_piece(tensor, piece, scales);
+      ops::pack_scales(w.shape, {leaf, 0, int4_groups(w.shape.leaf_size), first_column, num_columns}, scales.data(),
+                       writable(w));
+    });
+  }
+
+  /// int8: reads num_columns scales, from source_offset in a piece of a scales tensor, for a leaf and columns of a
+  /// matrix.
+  void read_scales(const ops::PackedMatrix& w, std::string_view scales, std::int64_t piece, std::int64_t source_offset,
+                   std::int64_t leaf, std::int64_t first_column, std::int64_t num_columns) {
+    if (type_ != DType::kInt8) return;
+    add(tensor(scales), piece, [=, this, &tensor = tensor(scales)](std::span<std::byte>) {
       std::vector<float> values(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)) / sizeof(float));
       store_.read_piece(tensor, piece, std::as_writable_bytes(std::span(values)));
       std::memcpy(writable_scales(w, leaf) + first_column, values.data() + source_offset,
@@ -156,51 +175,50 @@ class Loader {
   ops::PackedMatrix qkv() {
     const Range heads = grid_.kv_heads(grid_.shard(me_));
     const std::int64_t q_columns = config_.q_per_kv() * config_.key_size, k_columns = config_.key_size;
-    const ops::PackedMatrix w = matrix({DType::kInt8, 1, config_.emb_size, heads.size() * (q_columns + 2 * k_columns)});
+    const ops::PackedMatrix w = matrix({type_, 1, config_.emb_size, heads.size() * (q_columns + 2 * k_columns)});
     std::int64_t column = 0;
-    const auto part = [&](std::string_view weights, std::string_view scales, std::int64_t head_columns) {
-      read_scales(w, tensor(scales), 0, heads.begin * head_columns, 0, column, heads.size() * head_columns);
+    const auto part = [&](const io::MatrixNames& names, std::int64_t head_columns) {
+      read_scales(w, names.scales, 0, heads.begin * head_columns, 0, column, heads.size() * head_columns);
       for (std::int64_t head = heads.begin; head < heads.end; ++head, column += head_columns)
-        pack_piece(w, tensor(weights), head, 0, column, head_columns);
+        pack_piece(w, names, head, 0, column, head_columns);
     };
-    part(io::kQuery, io::kQueryScales, q_columns);
-    part(io::kKey, io::kKeyScales, k_columns);
-    part(io::kValue, io::kValueScales, k_columns);
+    part({io::kQuery, io::kQueryScales}, q_columns);
+    part({io::kKey, io::kKeyScales}, k_columns);
+    part({io::kValue, io::kValueScales}, k_columns);
     return w;
   }
 
   /// Leaves `leaves` of a row-parallel matrix whose pieces are its eighths; scales in 1 or 8 groups.
-  ops::PackedMatrix row_parallel(std::string_view weights, std::string_view scales, std::int64_t inputs, Range leaves,
+  ops::PackedMatrix row_parallel(const io::MatrixNames& names, std::int64_t inputs, Range leaves,
                                  std::int64_t first_piece, std::int64_t scales_piece, std::int64_t groups) {
     const std::int64_t width = config_.emb_size;
-    const ops::PackedMatrix w = matrix({DType::kInt8, leaves.size(), inputs / kNumLeaves, width});
+    const ops::PackedMatrix w = matrix({type_, leaves.size(), inputs / kNumLeaves, width});
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf) {
-      pack_piece(w, tensor(weights), first_piece + leaf, leaf - leaves.begin, 0, width);
-      read_scales(w, tensor(scales), scales_piece, groups == 1 ? 0 : leaf * width, leaf - leaves.begin, 0, width);
+      pack_piece(w, names, first_piece + leaf, leaf - leaves.begin, 0, width);
+      read_scales(w, names.scales, scales_piece, groups == 1 ? 0 : leaf * width, leaf - leaves.begin, 0, width);
     }
     return w;
   }
 
   ops::PackedMatrix attn_out() {
     const Range leaves = grid_.attention_leaves()[static_cast<std::size_t>(grid_.shard(me_))];
-    return row_parallel(io::kAttnOut, io::kAttnOutScales, config_.attn_size(), leaves, 0, 0,
+    return row_parallel({io::kAttnOut, io::kAttnOutScales}, config_.attn_size(), leaves, 0, 0,
                         store_.index().groups().attn_out);
   }
 
   ops::PackedMatrix down_projection(std::int64_t expert) {
     const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
-    return row_parallel(io::kMoeDown, io::kMoeDownScales, config_.ffn_size, leaves, io::expert_piece(expert, 0), expert,
-                        store_.index().groups().moe_down);
+    return row_parallel({io::kMoeDown, io::kMoeDownScales}, config_.ffn_size, leaves, io::expert_piece(expert, 0),
+                        expert, store_.index().groups().moe_down);
   }
 
-  ops::PackedMatrix up_projection(std::string_view weights, std::string_view scales, std::int64_t expert) {
+  ops::PackedMatrix up_projection(const io::MatrixNames& names, std::int64_t expert) {
     const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
     const std::int64_t leaf_columns = config_.ffn_size / kNumLeaves;
-    const ops::PackedMatrix w = matrix({DType::kInt8, 1, config_.emb_size, leaves.size() * leaf_columns});
-    read_scales(w, tensor(scales), expert, leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
+    const ops::PackedMatrix w = matrix({type_, 1, config_.emb_size, leaves.size() * leaf_columns});
+    read_scales(w, names.scales, expert, leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf)
-      pack_piece(w, tensor(weights), io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns,
-                 leaf_columns);
+      pack_piece(w, names, io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns, leaf_columns);
     return w;
   }
 
@@ -249,7 +267,7 @@ class Loader {
   const ModelConfig config_;
   const plan::StageRank me_;
   const int stage_;
-  const DType act_;
+  const DType act_, type_;  // of the embedding, of the large matrices
   std::int64_t layer_ = 0;
   std::byte* base_ = nullptr;
   std::size_t offset_ = 0, needed_bytes_ = 0;

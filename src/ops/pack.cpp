@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
-#include "ops/packed_matrix.hpp"
+#include "ops/pack_int4.hpp"
 #include "ops/stream_store.hpp"
 
 namespace moesaic::ops {
@@ -130,6 +130,8 @@ void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* sou
       return pack_block<std::uint16_t>(shape, block, source, data);
     case DType::kF32:
       return pack_block<float>(shape, block, source, data);
+    case DType::kInt4x2:
+      return pack_int4(shape, block, source, data);
   }
 }
 
@@ -141,6 +143,8 @@ void clear_padding(const MatrixShape& shape, std::byte* data) {
       return clear<std::uint16_t>(shape, data);
     case DType::kF32:
       return clear<float>(shape, data);
+    case DType::kInt4x2:
+      return clear_int4(shape, data);
   }
 }
 

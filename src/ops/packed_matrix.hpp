@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/dtypes.hpp"
+#include "config/weight_format.hpp"
 
 namespace moesaic::ops {
 
@@ -17,6 +18,10 @@ inline constexpr std::int64_t kPanelColumns = 32;
 /// Inside a line, element (column c of the panel, input i of the pair) is at line_offset(c, i): each 16-element group
 /// holds 4 columns from the first half of the panel, then 4 from the second, so that unpacking its two halves to bf16
 /// gives 16 neighbouring columns a vector. Columns and odd inputs beyond the matrix are zero.
+///
+/// int4: before the pairs of a group of inputs its scales lie (32 bf16), and the 64 elements of a pair are 32 bytes:
+/// element (c, i) is half int4_half(c) of byte int4_byte(c, i). Of eight 32-bit words, the first four hold columns 0 to
+/// 15, four columns a shift by 4 bits, even inputs in the lower 16 bits; the others hold columns 16 to 31.
 struct MatrixShape {
   DType type = DType::kInt8;
   std::int64_t num_leaves = 1;   ///< 1, 2, 4 or 8: a complete subtree of the leaf tree
@@ -27,10 +32,25 @@ struct MatrixShape {
   constexpr std::int64_t padded_columns() const { return num_panels() * kPanelColumns; }
   constexpr std::int64_t pairs_per_leaf() const { return (leaf_size + 1) / 2; }
   constexpr std::int64_t panel_elems() const { return num_leaves * pairs_per_leaf() * 2 * kPanelColumns; }
-  constexpr std::size_t panels_bytes() const {
-    return static_cast<std::size_t>(num_panels() * panel_elems()) * size_bytes(type);
+  constexpr std::size_t panels_bytes() const { return static_cast<std::size_t>(num_panels()) * panel_bytes(); }
+  constexpr std::size_t panel_bytes() const { return static_cast<std::size_t>(num_leaves) * leaf_bytes(); }
+  /// Of a leaf in a panel.
+  constexpr std::size_t leaf_bytes() const {
+    const auto pairs = static_cast<std::size_t>(pairs_per_leaf());
+    if (type != DType::kInt4x2) return pairs * 2 * kPanelColumns * size_bytes(type);
+    const std::size_t bytes =
+        static_cast<std::size_t>(int4_groups(leaf_size)) * kInt4Scales_bytes + pairs * kInt4Line_bytes;
+    return (bytes + 63) / 64 * 64;
   }
-  /// One fp32 scale per leaf and (padded) column; only int8 weights have them.
+  /// Where the lines of a panel and leaf begin that belong to inputs from 2 * pair on; int4: the first pair of a group,
+  /// whose scales come first.
+  constexpr std::size_t offset_bytes(std::int64_t panel, std::int64_t leaf, std::int64_t pair) const {
+    const std::size_t begin =
+        static_cast<std::size_t>(panel) * panel_bytes() + static_cast<std::size_t>(leaf) * leaf_bytes();
+    if (type != DType::kInt4x2) return begin + static_cast<std::size_t>(pair) * 2 * kPanelColumns * size_bytes(type);
+    return begin + static_cast<std::size_t>(pair / kInt4GroupPairs) * kInt4Group_bytes;
+  }
+  /// One fp32 scale per leaf and (padded) column; only int8 weights have them there.
   constexpr std::size_t scales_bytes() const {
     return type == DType::kInt8 ? static_cast<std::size_t>(num_leaves * padded_columns()) * sizeof(float) : 0;
   }
@@ -39,7 +59,16 @@ struct MatrixShape {
   static constexpr std::int64_t line_offset(std::int64_t column, std::int64_t input) {
     return column % 16 / 4 * 16 + column / 16 * 8 + column % 4 * 2 + input;
   }
-  /// Index of the element W(leaf, input, column) in the panels.
+  static constexpr std::int64_t kInt4GroupPairs = kInt4GroupInputs / 2;
+  static constexpr std::size_t kInt4Scales_bytes = kPanelColumns * sizeof(Bf16);
+  static constexpr std::size_t kInt4Line_bytes = kPanelColumns;
+  static constexpr std::size_t kInt4Group_bytes = kInt4Scales_bytes + kInt4GroupPairs * kInt4Line_bytes;
+  static constexpr std::int64_t int4_byte(std::int64_t column, std::int64_t input) {
+    return column / 16 * 16 + column % 4 * 4 + input * 2 + column % 16 / 8;
+  }
+  static constexpr std::int64_t int4_half(std::int64_t column) { return column / 4 % 2; }
+
+  /// Index of the element W(leaf, input, column) in the panels; not of int4.
   constexpr std::int64_t element(std::int64_t leaf, std::int64_t input, std::int64_t column) const {
     return column / kPanelColumns * panel_elems() + (leaf * pairs_per_leaf() + input / 2) * 2 * kPanelColumns +
            line_offset(column % kPanelColumns, input % 2);
@@ -66,6 +95,13 @@ struct PackBlock {
   std::int64_t leaf = 0, first_input = 0, num_inputs = 0, first_column = 0, num_columns = 0;
 };
 void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data);
+
+/// int4: the bf16 scales of some groups and columns; `source` (num_groups, num_columns). pack() takes the weights as
+/// stores keep them, (pairs of inputs, num_columns).
+struct PackScales {
+  std::int64_t leaf = 0, first_group = 0, num_groups = 0, first_column = 0, num_columns = 0;
+};
+void pack_scales(const MatrixShape& shape, const PackScales& block, const std::byte* source, std::byte* data);
 
 /// Writes rows of an fp32 table as columns of a matrix of one leaf: `rows` is row-major (num_rows, leaf_size), row 0
 /// goes to `first_column`, the first one of a panel; rounded to shape.type, bf16 or f32. Threads and alignment as for

@@ -14,20 +14,16 @@ std::int64_t input_bytes(Numerics numerics, std::int64_t width, std::int64_t lea
   return static_cast<std::int64_t>(GemmInput{numerics, width, leaves}.row_bytes());
 }
 
-/// int8 matrix of one layer with its fp32 scales: `leaves` leaves share the input axis.
-std::int64_t matrix_bytes(std::int64_t inputs, std::int64_t outputs, std::int64_t leaves) {
-  return inputs * outputs + leaves * outputs * static_cast<std::int64_t>(sizeof(float));
-}
-
-std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank) {
+std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, WeightFormat format) {
   const ModelConfig& c = grid.config();
   const std::int64_t attn_leaves = grid.attention_leaves()[static_cast<std::size_t>(grid.shard(rank))].size();
   const std::int64_t expert_leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(rank))].size();
   const std::int64_t heads = grid.kv_heads(grid.shard(rank)).size();
-  const std::int64_t qkv = matrix_bytes(c.emb_size, heads * (c.q_per_kv() + 2) * c.key_size, 1);
-  const std::int64_t out = matrix_bytes(c.attn_size() / kNumLeaves * attn_leaves, c.emb_size, attn_leaves);
-  const std::int64_t slice = c.ffn_size / kNumLeaves * expert_leaves;
-  const std::int64_t expert = 2 * matrix_bytes(c.emb_size, slice, 1) + matrix_bytes(slice, c.emb_size, expert_leaves);
+  const std::int64_t qkv = matrix_bytes(format, 1, c.emb_size, heads * (c.q_per_kv() + 2) * c.key_size);
+  const std::int64_t out = matrix_bytes(format, attn_leaves, c.attn_size() / kNumLeaves, c.emb_size);
+  const std::int64_t leaf = c.ffn_size / kNumLeaves;
+  const std::int64_t expert = 2 * matrix_bytes(format, 1, c.emb_size, leaf * expert_leaves) +
+                              matrix_bytes(format, expert_leaves, leaf, c.emb_size);
   const std::int64_t small = (4 * c.emb_size + c.emb_size * c.num_experts) * static_cast<std::int64_t>(sizeof(float));
   return qkv + out + grid.experts(grid.subset(rank)).size() * expert + small;
 }
@@ -64,7 +60,23 @@ double layer_traffic(const Grid& grid, StageRank from, StageRank to, Numerics nu
 
 }  // namespace
 
-Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const Workload& workload) {
+std::int64_t matrix_bytes(WeightFormat format, std::int64_t leaves, std::int64_t leaf_size, std::int64_t outputs) {
+  const auto scale_bytes = static_cast<std::int64_t>(format == WeightFormat::kInt8 ? sizeof(float) : sizeof(Bf16));
+  const std::int64_t weights = format == WeightFormat::kInt4
+                                   ? (leaf_size + 1) / 2
+                                   : leaf_size * static_cast<std::int64_t>(size_bytes(matrix_type(format)));
+  const std::int64_t groups = format == WeightFormat::kInt8   ? 1
+                              : format == WeightFormat::kInt4 ? int4_groups(leaf_size)
+                                                              : 0;
+  return leaves * outputs * (weights + groups * scale_bytes);
+}
+
+std::int64_t model_weight_bytes(const ModelConfig& config, const Arithmetic& arithmetic) {
+  return footprint(Grid(config, Layout{}), WorldRank{0}, arithmetic, {}).weight_bytes;
+}
+
+Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmetic, const Workload& workload) {
+  const auto [format, numerics] = arithmetic;
   const ModelConfig& c = grid.config();
   const StageRank local = grid.in_stage(rank);
   const int stage = grid.stage(rank);
@@ -73,7 +85,7 @@ Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const W
   constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
   Footprint f;
 
-  f.weight_bytes = num_layers * layer_weight_bytes(grid, local);
+  f.weight_bytes = num_layers * layer_weight_bytes(grid, local, format);
   const bool first = stage == 0, last = stage == grid.num_stages() - 1;
   if (first || last) f.weight_bytes += grid.vocabulary(local).size() * c.emb_size * act;
   if (last) f.weight_bytes += c.emb_size * kFloat;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "config/gemm_input.hpp"
+#include "config/weight_format.hpp"
 #include "plan/grid.hpp"
 
 namespace moesaic::plan {
@@ -15,6 +16,15 @@ struct Workload {
   std::int64_t batch_rows = 512;  ///< rows of a micro-batch
 };
 
+/// What decides about the bytes of weights and of activations.
+struct Arithmetic {
+  WeightFormat format = WeightFormat::kInt8;
+  Numerics numerics = Numerics::kW8A16;
+};
+
+/// Bytes of `leaves` leaves of some inputs each, with the scales; the padding of a few columns is left out.
+std::int64_t matrix_bytes(WeightFormat format, std::int64_t leaves, std::int64_t leaf_size, std::int64_t outputs);
+
 /// Memory that one rank owns, bytes.
 struct Footprint {
   std::int64_t weight_bytes = 0;
@@ -23,7 +33,10 @@ struct Footprint {
   std::int64_t total_bytes() const { return weight_bytes + kv_bytes + buffer_bytes; }
 };
 
-Footprint footprint(const Grid& grid, WorldRank rank, Numerics numerics, const Workload& workload);
+Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmetic, const Workload& workload);
+
+/// Bytes of a whole model's weights in the memory of one rank.
+std::int64_t model_weight_bytes(const ModelConfig& config, const Arithmetic& arithmetic);
 
 /// Expected traffic between two ranks, for one token under uniform routing, averaged over who owns its row.
 struct Link {

@@ -70,7 +70,8 @@ std::string explain(const ModelConfig& config, const LayoutRequest& request) {
                      config.num_layers, config.num_experts, attention_units(config));
 }
 
-std::vector<Layout> nearest_layouts(const ModelConfig& config, const LayoutRequest& request, Numerics numerics) {
+std::vector<Layout> nearest_layouts(const ModelConfig& config, const LayoutRequest& request,
+                                    const Arithmetic& arithmetic) {
   constexpr std::size_t kMost = 3;
   std::vector<Layout> nearest = all_layouts(config, request.ranks);
   if (!nearest.empty()) {
@@ -82,7 +83,7 @@ std::vector<Layout> nearest_layouts(const ModelConfig& config, const LayoutReque
   const auto cheapest = [&](int ranks) {
     const auto all = all_layouts(config, ranks);
     const auto best = std::min_element(all.begin(), all.end(), [&](const Layout& a, const Layout& b) {
-      return decode_cost_ms(config, a, numerics) < decode_cost_ms(config, b, numerics);
+      return decode_cost_ms(config, a, arithmetic) < decode_cost_ms(config, b, arithmetic);
     });
     if (best != all.end()) nearest.push_back(*best);
     return best != all.end();
@@ -118,7 +119,8 @@ std::vector<Layout> all_layouts(const ModelConfig& config, int ranks) {
   return layouts;
 }
 
-double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics numerics) {
+double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Arithmetic& arithmetic) {
+  const auto [format, numerics] = arithmetic;
   constexpr double kRead_bytes_per_ms = 20e6;  // of one rank's share of a node's memory
   constexpr double kWire_bytes_per_ms = 5e6;   // one message stream between two ranks
   constexpr double kMessage_ms = 0.004;        // start of one collective per peer that takes part
@@ -129,9 +131,13 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics 
     return static_cast<double>(most) / kNumLeaves;
   };
   const double width = static_cast<double>(config.emb_size);
-  const double attention_bytes =
-      2 * width * static_cast<double>(config.attn_size() + config.kv_size()) * widest(grid.attention_leaves());
-  const double expert_bytes = 3 * width * static_cast<double>(config.ffn_size) * widest(grid.expert_leaves());
+  // Of a column of the model's width; what scales add is nearly the same in all.
+  const double weight_bytes =
+      static_cast<double>(matrix_bytes(format, 1, config.emb_size, 1)) / static_cast<double>(config.emb_size);
+  const double attention_bytes = 2 * width * static_cast<double>(config.attn_size() + config.kv_size()) * weight_bytes *
+                                 widest(grid.attention_leaves());
+  const double expert_bytes =
+      3 * width * static_cast<double>(config.ffn_size) * weight_bytes * widest(grid.expert_leaves());
   // The rank that holds most of the chosen experts sets the pace: its expected number under uniform routing, at least
   // one.
   const double active = static_cast<double>(config.num_selected_experts);
@@ -151,7 +157,7 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics 
          (layout.pp - 1) * (kMessage_ms + 4 * width / kWire_bytes_per_ms);
 }
 
-PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, Numerics numerics) {
+PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic) {
   PlanResult result;
   double best_ms = 0;
   int candidates = 0;
@@ -159,7 +165,7 @@ PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request
     if (distance(request, layout) != 0) continue;
     ++candidates;
     // Equal costs go to fewer data-parallel groups, so that one sequence keeps all ranks busy.
-    const double ms = decode_cost_ms(config, layout, numerics);
+    const double ms = decode_cost_ms(config, layout, arithmetic);
     if (result.choice && (ms > best_ms || (ms == best_ms && layout.dp >= result.choice->layout.dp))) continue;
     best_ms = ms;
     result.choice = Choice{layout, ""};
@@ -169,7 +175,7 @@ PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request
         "least estimated time for one token of one sequence ({:.3g} ms by nominal constants) of {} layout{} that fit",
         best_ms, candidates, candidates == 1 ? "" : "s");
   else
-    result.refusal = {text(request), explain(config, request), nearest_layouts(config, request, numerics)};
+    result.refusal = {text(request), explain(config, request), nearest_layouts(config, request, arithmetic)};
   return result;
 }
 

@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "config/numerics.hpp"
-#include "plan/grid.hpp"
+#include "plan/footprint.hpp"
 
 namespace moesaic::plan {
 
@@ -36,13 +35,13 @@ std::vector<Layout> all_layouts(const ModelConfig& config, int ranks);
 
 /// Estimated milliseconds for one token of one sequence: the bytes of weights that the slowest rank of each stage
 /// reads, and the messages on the way. Constants of an ordinary cluster node; a measured model comes with `calibrate`.
-double decode_cost_ms(const ModelConfig& config, const Layout& layout, Numerics numerics);
+double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Arithmetic& arithmetic);
 
 /// The cheapest layout that fits the request, or why there is none.
 struct PlanResult {
   std::optional<Choice> choice;
   Refusal refusal;  ///< meaningful when there is no choice
 };
-PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, Numerics numerics);
+PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic);
 
 }  // namespace moesaic::plan

@@ -57,6 +57,26 @@ TEST_F(Store, HoldsWhatWasWritten) {
   EXPECT_TRUE(reader.verify_all(2).empty());
 }
 
+TEST_F(Store, HoldsOtherWeights) {
+  for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kInt4}) {
+    std::filesystem::remove(changed);
+    test::write_small_store(changed, "not a real tokenizer", format);
+    for (const auto verify : {Verify::kFull, Verify::kFast, Verify::kOff}) expect_content(changed, verify);
+    const auto index = StoreReader::read_index(changed);
+    EXPECT_EQ(index.format(), format);
+    EXPECT_EQ(StoreIndex::parse(index.serialize(), changed).format(), format);
+    const Hdf5File file = Hdf5File::open(changed);
+    for (const auto& tensor : index.tensors()) EXPECT_EQ(file.shape_of(tensor.spec.name), tensor.spec.shape);
+  }
+  // A version that knew int8 alone must not take the others for it.
+  const auto version = [](const std::string& file) {
+    const std::string content = read_file(file);
+    return decode_header(std::as_bytes(std::span(content).first(kHeaderBytes)), file).version;
+  };
+  EXPECT_EQ(version(changed), 2);
+  EXPECT_EQ(version(path), 1);
+}
+
 TEST_F(Store, IsReadByHdf5) {
   const auto index = StoreReader::read_index(path);
   const Hdf5File file = Hdf5File::open(path);

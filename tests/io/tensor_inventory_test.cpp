@@ -10,15 +10,36 @@ namespace {
 
 TEST(TensorInventory, GrokOneHasItsPublishedSize) {
   const auto tensors = tensor_inventory(ModelConfig{}, {});
-  EXPECT_EQ(tensors.size(), static_cast<std::size_t>(kModelTensors + 64 * kLayerTensors));
+  EXPECT_EQ(tensors.size(), static_cast<std::size_t>(kModelTensors + 64 * layer_tensors(WeightFormat::kInt8)));
   std::int64_t int8_bytes = 0;
   for (const auto& spec : tensors) int8_bytes += spec.dtype == DType::kInt8 ? spec.size_bytes() : 0;
   // 64 layers of 8 experts of 3*D*F and attention's 2*D*H*K + 2*D*G*K.
   EXPECT_EQ(int8_bytes, 64 * (8 * 3 * 6144LL * 32768 + 2 * 6144LL * 6144 + 2 * 6144LL * 1024));
 }
 
-TEST(TensorInventory, PiecesTileEveryTensor) {
-  for (const auto& spec : tensor_inventory(test::small_config(), {1, 8})) {
+TEST(TensorInventory, Int4HalvesTheInputs) {
+  ModelConfig config = test::small_config();
+  config.num_layers = 1, config.emb_size = 129;
+  for (const auto& spec : tensor_inventory(config, {}, WeightFormat::kInt4)) {
+    if (spec.name == "layers/0/moe/gate") {
+      EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{2, 8, 65, 2}));
+    }
+    if (spec.name == "layers/0/moe/gate_scales") {
+      EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{2, 8, 3, 2}));
+    }
+    if (spec.name == "layers/0/attn/out_scales") {
+      EXPECT_EQ(spec.shape, (std::vector<std::int64_t>{8, 1, 129}));
+    }
+  }
+}
+
+class TensorInventoryOf : public testing::TestWithParam<WeightFormat> {};
+INSTANTIATE_TEST_SUITE_P(Formats, TensorInventoryOf, testing::ValuesIn(kAllWeightFormats));
+
+TEST_P(TensorInventoryOf, PiecesTileEveryTensor) {
+  const auto tensors = tensor_inventory(test::small_config(), {1, 8}, GetParam());
+  EXPECT_EQ(std::ssize(tensors), kModelTensors + 2 * layer_tensors(GetParam()));
+  for (const auto& spec : tensors) {
     std::int64_t at = 0;
     for (std::int64_t piece = 0; piece < spec.num_pieces(); ++piece) {
       EXPECT_EQ(spec.piece_offset_bytes(piece), at) << spec.name;

@@ -18,10 +18,11 @@
 /// share.
 namespace moesaic::ops::test {
 
-/// A path in a numeric mode.
+/// A path in a numeric mode, and matrices that it is tested with.
 struct Mode {
   Isa isa;
   Numerics numerics;
+  DType weights = DType::kInt8;
   const Kernels& kernels() const { return ops::kernels(isa, numerics); }
   bool f32() const { return numerics == Numerics::kF32; }
 };
@@ -34,8 +35,20 @@ inline std::vector<Mode> modes() {
       if (supported(isa)) list.push_back({isa, numerics});
   return list;
 }
+/// The same for products with matrices: of every type that the mode takes.
+inline std::vector<Mode> matrix_modes() {
+  std::vector<Mode> list = modes();
+  for (const DType weights : {DType::kBf16, DType::kInt4x2}) list.push_back({Isa::kPortable, Numerics::kF32, weights});
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+    if (!supported(isa)) continue;
+    list.push_back({isa, Numerics::kW16A16, DType::kBf16});
+    list.push_back({isa, Numerics::kW4A16, DType::kInt4x2});
+  }
+  return list;
+}
 inline std::string mode_name(const testing::TestParamInfo<Mode>& info) {
-  return std::string(name(info.param.isa)) + "_" + std::string(name(info.param.numerics));
+  return std::string(name(info.param.isa)) + "_" + std::string(name(info.param.numerics)) + "_" +
+         name(info.param.weights);
 }
 
 class KernelTest : public testing::TestWithParam<Mode> {

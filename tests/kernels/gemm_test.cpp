@@ -9,66 +9,108 @@ namespace {
 struct Matrix {
   MatrixShape shape;
   std::vector<float> weights;  ///< (leaf, input, column)
-  std::vector<float> scales;   ///< (leaf, column)
+  std::vector<float> scales;   ///< (leaf, column), int4: (leaf, group, column); or none
   std::vector<std::byte> memory;
 
   float weight(std::int64_t leaf, std::int64_t i, std::int64_t c) const {
     return weights[static_cast<std::size_t>((leaf * shape.leaf_size + i) * shape.num_columns + c)];
   }
+  std::int64_t groups() const { return shape.type == DType::kInt4x2 ? int4_groups(shape.leaf_size) : 1; }
+  float scale(std::int64_t leaf, std::int64_t group, std::int64_t c) const {
+    return scales[static_cast<std::size_t>((leaf * groups() + group) * shape.num_columns + c)];
+  }
   PackedMatrix packed() const {
     const auto at = reinterpret_cast<std::uintptr_t>(memory.data());
     return {shape, memory.data() + (64 - at % 64) % 64};
   }
+  std::byte* data() { return const_cast<std::byte*>(packed().data); }
 };
+
+/// A weight that the type can hold; its ends and zeros come often.
+float random_weight(std::mt19937& random, DType type) {
+  if (type == DType::kInt4x2) return static_cast<float>(static_cast<int>(random() % 16) - 8);
+  if (type == DType::kInt8)
+    return static_cast<float>(random() % 8 == 0 ? -128 + static_cast<int>(random() % 3)
+                                                : static_cast<int>(random() % 256) - 128);
+  const float real = std::normal_distribution<float>()(random);
+  return type == DType::kBf16 ? to_float(to_bf16(real)) : real;
+}
+
+/// A leaf (input, column) as a store has it.
+std::vector<std::byte> stored(const Matrix& m, std::int64_t leaf) {
+  const auto columns = static_cast<std::size_t>(m.shape.num_columns);
+  const bool in_pairs = m.shape.type == DType::kInt4x2;
+  const auto rows = static_cast<std::size_t>(in_pairs ? m.shape.pairs_per_leaf() : m.shape.leaf_size);
+  const std::size_t elem_bytes = size_bytes(m.shape.type);
+  std::vector<std::byte> bytes(rows * columns * elem_bytes);
+  for (std::int64_t i = 0; i < m.shape.leaf_size; ++i)
+    for (std::int64_t c = 0; c < m.shape.num_columns; ++c) {
+      const float weight = m.weight(leaf, i, c);
+      const auto row = static_cast<std::size_t>(in_pairs ? i / 2 : i);
+      std::byte* at = bytes.data() + (row * columns + static_cast<std::size_t>(c)) * elem_bytes;
+      const Bf16 half = to_bf16(weight);
+      if (in_pairs) *at |= static_cast<std::byte>((static_cast<int>(weight) & 15) << (i % 2 * 4));
+      if (m.shape.type == DType::kInt8) *at = static_cast<std::byte>(static_cast<int>(weight));
+      if (m.shape.type == DType::kBf16) std::memcpy(at, &half, sizeof(half));
+      if (m.shape.type == DType::kF32) std::memcpy(at, &weight, sizeof(weight));
+    }
+  return bytes;
+}
+
+void fill_scales(std::mt19937& random, Matrix& m) {
+  const auto scale = [&] { return to_float(to_bf16(0.01f * std::normal_distribution<float>()(random))); };
+  for (std::int64_t leaf = 0; leaf < m.shape.num_leaves; ++leaf) {
+    std::vector<Bf16> halves;
+    for (std::int64_t i = 0; i < m.groups() * m.shape.num_columns; ++i) {
+      m.scales.push_back(scale());
+      halves.push_back(to_bf16(m.scales.back()));
+    }
+    if (m.shape.type == DType::kInt4x2)
+      pack_scales(m.shape, {leaf, 0, m.groups(), 0, m.shape.num_columns},
+                  reinterpret_cast<const std::byte*>(halves.data()), m.data());
+    else
+      std::copy(m.scales.end() - m.shape.num_columns, m.scales.end(), const_cast<float*>(m.packed().scales(leaf)));
+  }
+}
 
 Matrix random_matrix(std::mt19937& random, const MatrixShape& shape) {
   Matrix m{.shape = shape, .weights = {}, .scales = {}, .memory = std::vector<std::byte>(shape.total_bytes() + 64)};
-  const auto n = static_cast<std::size_t>(shape.num_leaves * shape.leaf_size * shape.num_columns);
-  auto* data = const_cast<std::byte*>(m.packed().data);
-  clear_padding(shape, data);
-  std::vector<std::byte> source(n * size_bytes(shape.type));
-  for (std::size_t i = 0; i < n; ++i) {
-    const auto byte = static_cast<std::int8_t>(random() % 8 == 0 ? -128 + static_cast<int>(random() % 3)
-                                                                 : static_cast<int>(random() % 256) - 128);
-    const float real = std::normal_distribution<float>()(random);
-    const Bf16 half = to_bf16(real);
-    m.weights.push_back(shape.type == DType::kInt8   ? static_cast<float>(byte)
-                        : shape.type == DType::kBf16 ? to_float(half)
-                                                     : real);
-    const void* from = shape.type == DType::kInt8   ? static_cast<const void*>(&byte)
-                       : shape.type == DType::kBf16 ? static_cast<const void*>(&half)
-                                                    : &real;
-    std::memcpy(source.data() + i * size_bytes(shape.type), from, size_bytes(shape.type));
-  }
+  for (std::int64_t i = 0; i < shape.num_leaves * shape.leaf_size * shape.num_columns; ++i)
+    m.weights.push_back(random_weight(random, shape.type));
+  clear_padding(shape, m.data());
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
-    pack(shape, {leaf, 0, shape.leaf_size, 0, shape.num_columns},
-         source.data() + source.size() / static_cast<std::size_t>(shape.num_leaves) * static_cast<std::size_t>(leaf),
-         data);
-  for (std::int64_t leaf = 0; shape.type == DType::kInt8 && leaf < shape.num_leaves; ++leaf)
-    for (std::int64_t c = 0; c < shape.num_columns; ++c) {
-      m.scales.push_back(0.01f * std::normal_distribution<float>()(random));
-      const_cast<float*>(m.packed().scales(leaf))[c] = m.scales.back();
-    }
+    pack(shape, {leaf, 0, shape.leaf_size, 0, shape.num_columns}, stored(m, leaf).data(), m.data());
+  if (shape.type == DType::kInt8 || shape.type == DType::kInt4x2) fill_scales(random, m);
   return m;
 }
 
-/// The sum of a quantised leaf is exact; then the row's scale, then the column's.
-float leaf_sum(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t leaf, std::int64_t column) {
+/// A leaf of y. The sum of a quantised one is exact; then the row's scale, then the column's.
+float leaf_of(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t leaf, std::int64_t column) {
   const auto value = [&](std::int64_t i) { return x.value(row, leaf * m.shape.leaf_size + i); };
   const auto weight = [&](std::int64_t i) { return m.weight(leaf, i, column); };
-  if (!x.form().quantised()) return dot(x.form().numerics, m.shape.leaf_size, value, weight);
-  std::int64_t sum = 0;
-  for (std::int64_t i = 0; i < m.shape.leaf_size; ++i) sum += static_cast<std::int64_t>(value(i) * weight(i));
-  return static_cast<float>(sum) * x.scale(row, leaf).scale;
+  if (x.form().quantised()) {
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < m.shape.leaf_size; ++i) sum += static_cast<std::int64_t>(value(i) * weight(i));
+    return (static_cast<float>(sum) * x.scale(row, leaf).scale) * m.scale(leaf, 0, column);
+  }
+  if (m.shape.type != DType::kInt4x2) {
+    const float sum = dot(x.form().numerics, m.shape.leaf_size, value, weight);
+    return m.scales.empty() ? sum : sum * m.scale(leaf, 0, column);
+  }
+  float sum = 0;
+  for (std::int64_t group = 0; group < m.groups(); ++group) {
+    const std::int64_t first = group * kInt4GroupInputs, size = std::min(m.shape.leaf_size - first, kInt4GroupInputs);
+    sum = sum + dot(
+                    x.form().numerics, size, [&](std::int64_t i) { return value(first + i); },
+                    [&](std::int64_t i) { return weight(first + i); }) *
+                    m.scale(leaf, group, column);
+  }
+  return sum;
 }
 
 float product(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t column) {
   std::vector<float> leaves;
-  for (std::int64_t leaf = 0; leaf < m.shape.num_leaves; ++leaf) {
-    const float sum = leaf_sum(x, row, m, leaf, column);
-    leaves.push_back(m.scales.empty() ? sum
-                                      : sum * m.scales[static_cast<std::size_t>(leaf * m.shape.num_columns + column)]);
-  }
+  for (std::int64_t leaf = 0; leaf < m.shape.num_leaves; ++leaf) leaves.push_back(leaf_of(x, row, m, leaf, column));
   return tree(leaves, 0, leaves.size());
 }
 
@@ -77,9 +119,9 @@ class GemmTest : public KernelTest {
   /// Rows for a matrix. Of the head's rows nothing is quantised; leaves of zeros and of one size come now and
   /// then.
   Inputs random_rows(std::int64_t rows, const MatrixShape& shape) {
-    const bool head = shape.type != DType::kInt8 && !GetParam().f32();
+    const bool head_of_w8a8 = shape.type != DType::kInt8 && GetParam().numerics == Numerics::kW8A8;
     const std::int64_t width = shape.num_leaves * shape.leaf_size;
-    Inputs x({head ? Numerics::kW8A16 : GetParam().numerics, width, shape.num_leaves}, rows);
+    Inputs x({head_of_w8a8 ? Numerics::kW8A16 : GetParam().numerics, width, shape.num_leaves}, rows);
     for (std::int64_t row = 0; row < rows; ++row) {
       std::vector<float> values;
       for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf) {
@@ -114,17 +156,19 @@ TEST_P(GemmTest, OddSizes) {
   for (const std::int64_t leaves : {1, 2, 4, 8})
     for (const std::int64_t leaf_size : {1, 7, 20})
       for (const std::int64_t columns : {1, 31, 33, 70})
-        for (const std::int64_t rows : {0, 1, 2, 5, 13}) check({DType::kInt8, leaves, leaf_size, columns}, rows);
+        for (const std::int64_t rows : {0, 1, 2, 5, 13}) check({GetParam().weights, leaves, leaf_size, columns}, rows);
 }
 
 TEST_P(GemmTest, EveryRowCountOfATile) {
-  for (std::int64_t rows = 1; rows <= 26; ++rows) check({DType::kInt8, 2, 22, 40}, rows);
+  for (std::int64_t rows = 1; rows <= 26; ++rows) check({GetParam().weights, 2, 22, 40}, rows);
 }
 
 TEST_P(GemmTest, ManyRowsAndLongLeaves) {
-  check({DType::kInt8, 1, 530, 65}, 48);
-  check({DType::kInt8, 8, 20, 33}, 200);
-  check({DType::kInt8, 2, 600, 32}, 1);
+  check({GetParam().weights, 1, 530, 65}, 48);
+  check({GetParam().weights, 8, 20, 33}, 200);
+  check({GetParam().weights, 2, 600, 32}, 1);
+  for (const std::int64_t leaf_size : {63, 64, 65, 128, 290})  // of groups of inputs, and chunks of them
+    for (const std::int64_t rows : {1, 2, 3, 4, 9, 30}) check({GetParam().weights, 1, leaf_size, 40}, rows);
 }
 
 TEST_P(GemmTest, HeadWeightsAreActivations) {
@@ -135,13 +179,13 @@ TEST_P(GemmTest, HeadWeightsAreActivations) {
 TEST_P(GemmTest, Threads) {
   for (const int threads : {1, 2, 3}) {
     set_threads(threads);
-    check({DType::kInt8, 4, 40, 200}, 13);
-    check({DType::kInt8, 1, 40, 32}, 100);
+    check({GetParam().weights, 4, 40, 200}, 13);
+    check({GetParam().weights, 1, 40, 32}, 100);
   }
 }
 
 TEST_P(GemmTest, ARowIsTheSameInAnyCompany) {
-  const MatrixShape shape{DType::kInt8, 4, 300, 40};
+  const MatrixShape shape{GetParam().weights, 4, 300, 40};
   const Matrix m = random_matrix(random, shape);
   const std::int64_t rows = 50;
   const Inputs x = random_rows(rows, shape);
@@ -174,7 +218,7 @@ TEST_P(GemmTest, ExtremesOfQuantisedRows) {
 
 TEST_P(GemmTest, SubnormalsAreZeros) {
   if (GetParam().numerics == Numerics::kW8A8) GTEST_SKIP() << "see RowsTest";
-  const MatrixShape shape{DType::kInt8, 1, 2, 3};
+  const MatrixShape shape{GetParam().weights, 1, 2, 3};
   const Matrix m = random_matrix(random, shape);
   Activations x(GetParam().numerics, 2);
   const std::uint16_t subnormal = 0x0001;  // as bf16; as float 0x0001 in the lower half of a pair is subnormal too
@@ -190,7 +234,7 @@ TEST_P(GemmTest, GatedGelu) {
   };
   for (const std::int64_t rows : {0, 1, 2, 8, 9, 40})
     for (const auto& [columns, leaves] : {Sizes{1, 1}, {33, 1}, {64, 8}, {72, 2}}) {
-      const MatrixShape shape{DType::kInt8, 1, 75, columns};
+      const MatrixShape shape{GetParam().weights, 1, 75, columns};
       const Matrix gate = random_matrix(random, shape), up = random_matrix(random, shape);
       const Inputs x = random_rows(rows, shape);
       const GemmInput form{GetParam().numerics, columns, leaves};
@@ -212,7 +256,7 @@ TEST_P(GemmTest, GatedGelu) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Paths, GemmTest, testing::ValuesIn(modes()), mode_name);
+INSTANTIATE_TEST_SUITE_P(Paths, GemmTest, testing::ValuesIn(matrix_modes()), mode_name);
 
 }  // namespace
 }  // namespace moesaic::ops::test

@@ -111,6 +111,79 @@ TEST(Pack, EveryElementAtItsPlace) {
     }
 }
 
+/// Numbers in blocks of any size, written by two threads; neighbouring columns share bytes.
+TEST(Pack, Int4) {
+  for (const std::int64_t leaf_size : {1, 2, 7, 64, 130})
+    for (const std::int64_t columns : {1, 20, 32, 70, 130}) {
+      const MatrixShape shape{DType::kInt4x2, 2, leaf_size, columns};
+      std::mt19937 random(7);
+      std::vector<std::byte> data(shape.panels_bytes() + 16, std::byte{0x55});
+      const std::int64_t pairs = shape.pairs_per_leaf(), groups = int4_groups(leaf_size);
+      const auto weight = [&](std::int64_t leaf, std::int64_t i, std::int64_t c) {
+        return i >= leaf_size ? 0 : static_cast<int>((leaf * 3 + i * 7 + i / 16 + c * 5 + c / 16) % 16);
+      };
+      const auto scale = [](std::int64_t leaf, std::int64_t group, std::int64_t c) {
+        return static_cast<std::uint16_t>(1000 * leaf + 200 * group + c);
+      };
+      struct Block {
+        std::int64_t leaf, first_pair, num_pairs, first_column, num_columns;
+      };
+      std::vector<Block> blocks;
+      for (std::int64_t leaf = 0; leaf < 2; ++leaf)
+        for (std::int64_t c = 0, count = 0; c < columns; c += count) {
+          count = std::min<std::int64_t>(columns - c, 1 + static_cast<std::int64_t>(random() % 50));
+          for (std::int64_t j = 0, num = 0; j < pairs; j += num) {
+            num = std::min<std::int64_t>(pairs - j, 1 + static_cast<std::int64_t>(random() % 9));
+            blocks.push_back({leaf, j, num, c, count});
+          }
+        }
+      std::shuffle(blocks.begin(), blocks.end(), random);
+      const auto pack_half = [&](std::size_t half) {
+        for (std::size_t b = half; b < blocks.size(); b += 2) {
+          const auto& [leaf, first, num, first_column, count] = blocks[b];
+          std::vector<std::byte> source;
+          for (std::int64_t j = first; j < first + num; ++j)
+            for (std::int64_t c = first_column; c < first_column + count; ++c)
+              source.push_back(static_cast<std::byte>(weight(leaf, 2 * j, c) | weight(leaf, 2 * j + 1, c) << 4));
+          pack(shape, {leaf, 2 * first, std::min(2 * num, leaf_size - 2 * first), first_column, count}, source.data(),
+               data.data());
+          if (first > 0) continue;
+          std::vector<std::uint16_t> scales;
+          for (std::int64_t group = 0; group < groups; ++group)
+            for (std::int64_t c = first_column; c < first_column + count; ++c) scales.push_back(scale(leaf, group, c));
+          pack_scales(shape, {leaf, 0, groups, first_column, count}, reinterpret_cast<const std::byte*>(scales.data()),
+                      data.data());
+        }
+      };
+      clear_padding(shape, data.data());
+      std::thread other(pack_half, 1);
+      pack_half(0);
+      other.join();
+
+      for (std::int64_t leaf = 0; leaf < 2; ++leaf)
+        for (std::int64_t c = 0; c < shape.padded_columns(); ++c) {
+          const std::int64_t panel = c / kPanelColumns, at = c % kPanelColumns;
+          for (std::int64_t i = 0; i < 2 * pairs; ++i) {
+            const std::int64_t pair = i / 2 % MatrixShape::kInt4GroupPairs;
+            const std::size_t line = shape.offset_bytes(panel, leaf, i / 2) + MatrixShape::kInt4Scales_bytes +
+                                     static_cast<std::size_t>(pair) * MatrixShape::kInt4Line_bytes;
+            const auto byte =
+                static_cast<int>(data[line + static_cast<std::size_t>(MatrixShape::int4_byte(at, i % 2))]);
+            ASSERT_EQ(byte >> (4 * MatrixShape::int4_half(at)) & 15, c < columns ? weight(leaf, i, c) : 0)
+                << "leaf " << leaf << " input " << i << " column " << c << " of " << columns;
+          }
+          for (std::int64_t group = 0; group < groups; ++group) {
+            std::uint16_t found = 0;
+            std::memcpy(&found,
+                        data.data() + shape.offset_bytes(panel, leaf, group * MatrixShape::kInt4GroupPairs) + 2 * at,
+                        sizeof(found));
+            ASSERT_EQ(found, c < columns ? scale(leaf, group, c) : 0) << "group " << group << " column " << c;
+          }
+        }
+      for (std::size_t i = shape.panels_bytes(); i < data.size(); ++i) ASSERT_EQ(data[i], std::byte{0x55});
+    }
+}
+
 TEST(Pack, RowsOfATableBecomeColumns) {
   flush_denormals();  // as in every thread that loads
   for (const std::int64_t width : {1, 2, 7, 16, 33, 48, 160})

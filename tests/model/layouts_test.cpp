@@ -43,7 +43,7 @@ class Layouts : public testing::TestWithParam<std::tuple<std::string, Numerics>>
 
 TEST_P(Layouts, GiveTheCommittedHash) {
   const auto& [golden_name, numerics] = GetParam();
-  const auto golden = open_golden(golden_name);
+  const auto golden = open_golden(golden_name, numerics);
   if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
   const auto world = comm::Communicator::world();
   const std::string expected = committed_hash(golden_name, numerics);
@@ -63,7 +63,7 @@ TEST_P(Layouts, GiveTheCommittedHash) {
 
 TEST_P(Layouts, ChunksThreadsAndPathsChangeNothing) {
   const auto& [golden_name, numerics] = GetParam();
-  const auto golden = open_golden(golden_name);
+  const auto golden = open_golden(golden_name, numerics);
   if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
   const auto world = comm::Communicator::world();
   if (world.size() > (every_layout() ? 3 : 2)) GTEST_SKIP() << "covered by fewer ranks";
@@ -82,7 +82,7 @@ TEST_P(Layouts, ChunksThreadsAndPathsChangeNothing) {
 
 TEST_P(Layouts, ASequenceAloneHasTheLogitsItHasInABatch) {
   const auto& [golden_name, numerics] = GetParam();
-  const auto golden = open_golden(golden_name);
+  const auto golden = open_golden(golden_name, numerics);
   if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
   const auto world = comm::Communicator::world();
   const RunSetting setting{layouts(golden->index.config(), world.size(), 1)[0], numerics, paths().back(), 7, 1};
@@ -101,12 +101,17 @@ TEST_P(Layouts, ASequenceAloneHasTheLogitsItHasInABatch) {
   EXPECT_TRUE(together == alone);
 }
 
+std::string case_name(const testing::TestParamInfo<std::tuple<std::string, Numerics>>& info) {
+  return std::get<0>(info.param) + "_" + std::string(name(std::get<1>(info.param)));
+}
 INSTANTIATE_TEST_SUITE_P(Goldens, Layouts,
                          testing::Combine(testing::Values("tiny", "e16", "demo", "gqa", "wide"),
                                           testing::Values(Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8)),
-                         [](const auto& info) {
-                           return std::get<0>(info.param) + "_" + std::string(name(std::get<1>(info.param)));
-                         });
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(OtherWeights, Layouts,
+                         testing::Combine(testing::Values("tiny", "e16"),
+                                          testing::Values(Numerics::kW16A16, Numerics::kW4A16)),
+                         case_name);
 
 }  // namespace
 }  // namespace moesaic::test

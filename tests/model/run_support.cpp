@@ -6,12 +6,18 @@
 
 namespace moesaic::test {
 
-std::optional<Golden> open_golden(const std::string& name) {
+std::optional<Golden> open_golden(const std::string& name, Numerics numerics) {
+  return open_golden(name, format_of(numerics).value_or(WeightFormat::kInt8));
+}
+
+std::optional<Golden> open_golden(const std::string& name, WeightFormat format) {
   const auto folder = golden(name);
   if (folder.empty()) return std::nullopt;
-  io::StoreIndex index = io::StoreReader::read_index(store(name));
+  const std::string path =
+      store(format == WeightFormat::kInt8 ? name : fmt::format("{}.{}", name, moesaic::name(format)));
+  io::StoreIndex index = io::StoreReader::read_index(path);
   auto sequences = io::read_token_file((folder / "tokens.json").string(), {index.config().vocab_size, {}});
-  return Golden{name, std::move(index), std::move(sequences)};
+  return Golden{name, path, std::move(index), std::move(sequences)};
 }
 
 std::string RunSetting::text() const {
@@ -24,7 +30,7 @@ std::string run_golden(const comm::Communicator& world, const Golden& golden, co
                        CaptureSink capture_sink) {
   set_threads(setting.num_threads, world.size());
   const ops::Kernels& kernels = ops::kernels(setting.isa, setting.numerics);
-  const io::StoreReader reader(store(golden.name), golden.index, io::Verify::kFull);
+  const io::StoreReader reader(golden.store, golden.index, io::Verify::kFull);
   const plan::Grid grid(golden.index.config(), setting.layout);
   Stage stage(world, grid, kernels, load_weights(reader, grid, plan::WorldRank{world.rank()}, setting.numerics));
   // Sinks are rank 0's, but capturing is everybody's: an int tells whether it was asked for.

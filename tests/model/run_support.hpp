@@ -14,12 +14,15 @@ namespace moesaic::test {
 /// A converted golden and its sequences.
 struct Golden {
   std::string name;
+  std::string store;  ///< path
   io::StoreIndex index;
   std::vector<std::vector<std::int32_t>> sequences;
 };
 
-/// Nullopt when the golden is not there (its tests are then skipped).
-std::optional<Golden> open_golden(const std::string& name);
+/// The golden's store of these weights. Nullopt when the golden is not there (its tests are then skipped).
+std::optional<Golden> open_golden(const std::string& name, WeightFormat format = WeightFormat::kInt8);
+/// The store that a mode runs on; f32: int8.
+std::optional<Golden> open_golden(const std::string& name, Numerics numerics);
 
 struct RunSetting {
   plan::Layout layout;

@@ -8,12 +8,14 @@
 namespace moesaic::plan {
 namespace {
 
+constexpr Arithmetic kArithmetic{WeightFormat::kInt8, Numerics::kW8A16};
+
 TEST(Planner, EveryCountOfTheFormWorks) {
   const ModelConfig config = test::small_model(12, 8, 8, 2);
   for (int pp = 1; pp <= 12; ++pp)
     for (int ep = 1; ep <= 8; ++ep)
       for (int etp = 1; etp <= 8; ++etp) {
-        const PlanResult result = choose_layout(config, {pp * ep * etp, {}, {}, {}, {}, {}}, Numerics::kW8A16);
+        const PlanResult result = choose_layout(config, {pp * ep * etp, {}, {}, {}, {}, {}}, kArithmetic);
         ASSERT_TRUE(result.choice) << result.refusal.message();
         EXPECT_EQ(broken_rule(config, result.choice->layout), "");
         EXPECT_EQ(result.choice->layout.ranks(), pp * ep * etp);
@@ -25,7 +27,7 @@ TEST(Planner, KeepsWhatIsAsked) {
   LayoutRequest request{6, {}, {}, {}, {}, {}};
   request.ep = 3;
   request.etp = 2;
-  const PlanResult result = choose_layout(config, request, Numerics::kW8A16);
+  const PlanResult result = choose_layout(config, request, kArithmetic);
   ASSERT_TRUE(result.choice);
   EXPECT_EQ(result.choice->layout.ep, 3);
   EXPECT_EQ(result.choice->layout.etp, 2);
@@ -35,7 +37,7 @@ TEST(Planner, KeepsWhatIsAsked) {
 TEST(Planner, RefusalsNameTheRuleAndWhatWorks) {
   const ModelConfig config = test::small_model(2, 2, 8, 2);
   const auto refuse = [&](LayoutRequest request) {
-    const PlanResult result = choose_layout(config, request, Numerics::kW8A16);
+    const PlanResult result = choose_layout(config, request, kArithmetic);
     EXPECT_FALSE(result.choice);
     for (const Layout& layout : result.refusal.nearest) EXPECT_EQ(broken_rule(config, layout), "");
     return result.refusal;
@@ -69,7 +71,7 @@ TEST(Footprint, RanksTogetherOwnTheModel) {
     const Grid grid(config, layout);
     Footprint sum;
     for (int rank = 0; rank < layout.ranks(); ++rank) {
-      const Footprint f = footprint(grid, WorldRank{rank}, Numerics::kW8A16, {1, 128, 16});
+      const Footprint f = footprint(grid, WorldRank{rank}, kArithmetic, {1, 128, 16});
       sum.weight_bytes += f.weight_bytes;
       sum.kv_bytes += f.kv_bytes;
     }
@@ -88,11 +90,21 @@ TEST(Footprint, RanksTogetherOwnTheModel) {
   }
 }
 
+TEST(Footprint, GrokOneInEachFormat) {
+  const auto gb = [](WeightFormat format) {
+    return static_cast<double>(model_weight_bytes(ModelConfig{}, {format, default_numerics(format)})) * 1e-9;
+  };
+  // 314.9 billion weights in the matrices; the embedding is bf16.
+  EXPECT_NEAR(gb(WeightFormat::kBf16), 2 * 314.8 + 1.6, 1);
+  EXPECT_NEAR(gb(WeightFormat::kInt8), 314.8 + 1.6, 1);
+  EXPECT_NEAR(gb(WeightFormat::kInt4), 0.53125 * 314.8 + 1.6, 1);
+}
+
 TEST(Links, SumsOfTrafficAddUp) {
   const ModelConfig config = test::small_model(4, 8, 8, 2);
   const Grid grid(config, {1, 4, 1, 4, 1});
   double sum = 0;
-  for (const Link& link : links(grid, Numerics::kW8A16)) {
+  for (const Link& link : links(grid, kArithmetic.numerics)) {
     EXPECT_NE(link.from, link.to);
     EXPECT_GT(link.bytes_per_token, 0);
     sum += link.bytes_per_token;

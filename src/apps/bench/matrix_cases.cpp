@@ -39,11 +39,23 @@ class MatrixSet {
  private:
   void fill(std::byte* into, const std::byte* source) const {
     ops::clear_padding(shape_, into);
+    const float deviation = shape_.type == DType::kInt4x2 ? 4.6f : 74.0f;  // of uniform halves, of uniform bytes
+    const float scale = 1.0f / (deviation * std::sqrt(static_cast<float>(shape_.leaf_size)));
+    std::vector<Bf16> halves;
+    if (shape_.type == DType::kBf16) {
+      for (std::int64_t i = 0; i < shape_.leaf_size * shape_.num_columns; ++i)
+        halves.push_back(to_bf16(scale * static_cast<float>(static_cast<std::int8_t>(source[i]))));
+      source = reinterpret_cast<const std::byte*>(halves.data());
+    }
     ops::pack(shape_, {0, 0, shape_.leaf_size, 0, shape_.num_columns}, source, into);
-    const float scale = 1.0f / (74.0f * std::sqrt(static_cast<float>(shape_.leaf_size)));  // 74: of uniform bytes
+    const auto scale_of = [&](std::int64_t c) { return scale * (0.8f + 0.01f * static_cast<float>(c % 41)); };
     auto* scales = reinterpret_cast<float*>(into + shape_.panels_bytes());
-    for (std::int64_t c = 0; c < shape_.padded_columns(); ++c)
-      scales[c] = scale * (0.8f + 0.01f * static_cast<float>(c % 41));
+    for (std::int64_t c = 0; shape_.type == DType::kInt8 && c < shape_.padded_columns(); ++c) scales[c] = scale_of(c);
+    if (shape_.type != DType::kInt4x2) return;
+    const std::int64_t groups = int4_groups(shape_.leaf_size);
+    for (std::int64_t i = 0; i < groups * shape_.num_columns; ++i) halves.push_back(to_bf16(scale_of(i)));
+    ops::pack_scales(shape_, {0, 0, groups, 0, shape_.num_columns}, reinterpret_cast<const std::byte*>(halves.data()),
+                     into);
   }
 
   ops::MatrixShape shape_;
@@ -130,10 +142,9 @@ void add_cases(const ops::Kernels& kernels, const KernelWorkload& workload, bool
 
 std::vector<KernelCase> matrix_cases(const ops::Kernels& kernels, const KernelWorkload& workload) {
   const std::int64_t width = workload.config.emb_size, slice = workload.config.ffn_size / kNumLeaves;
-  const auto up =
-      std::make_shared<const MatrixSet>(ops::MatrixShape{DType::kInt8, 1, width, slice}, workload.memory_bytes);
-  const auto down =
-      std::make_shared<const MatrixSet>(ops::MatrixShape{DType::kInt8, 1, slice, width}, workload.memory_bytes);
+  const DType type = matrix_type(format_of(kernels.numerics).value_or(WeightFormat::kInt8));
+  const auto up = std::make_shared<const MatrixSet>(ops::MatrixShape{type, 1, width, slice}, workload.memory_bytes);
+  const auto down = std::make_shared<const MatrixSet>(ops::MatrixShape{type, 1, slice, width}, workload.memory_bytes);
   std::vector<KernelCase> cases;
   add_cases(kernels, workload, true, up, cases);
   add_cases(kernels, workload, false, up, cases);

@@ -1,0 +1,133 @@
+#include "store/convert.hpp"
+
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "base/log.hpp"
+#include "comm/agree.hpp"
+#include "io/progress.hpp"
+#include "io/stop_signals.hpp"
+#include "io/store_reader.hpp"
+#include "store/quantise.hpp"
+#include "store/write_together.hpp"
+
+namespace moesaic::converters {
+namespace {
+
+io::NewStore describe(const io::StoreReader& reader, WeightFormat format) {
+  const io::StoreIndex& index = reader.index();
+  if (index.format() != WeightFormat::kInt8)
+    fail("{}: its weights are {}; weights can be made of int8 ones only: give the store that it was made from",
+         reader.path(), name(index.format()));
+  if (format == WeightFormat::kInt8) fail("{}: its weights are int8 already; copy the file", reader.path());
+  io::NewStore store{index.config(), index.groups(), format, index.provenance()};
+  store.provenance["reformatted"] = fmt::format("from int8 to {} by moesaic {}", name(format), MOESAIC_VERSION);
+  if (index.tokenizer) {
+    store.tokenizer_model = reader.tokenizer_bytes().value();
+    store.tokenizer_pieces = index.tokenizer->num_pieces;
+  }
+  return store;
+}
+
+/// Writes one rank's pieces: every matrix piece with its scales; other tensors as they are.
+class ShareWriter {
+ public:
+  ShareWriter(const io::StoreReader& reader, io::PieceWriter& writer) : reader_(reader), writer_(writer) {
+    for (std::int64_t layer = 0; layer < reader.index().config().num_layers; ++layer)
+      for (const auto& [weights, scales] : io::kMatrices) {
+        scales_of_[io::layer_tensor(layer, weights)] = io::layer_tensor(layer, scales);
+        is_scales_.insert(io::layer_tensor(layer, scales));
+      }
+  }
+
+  void write(int rank, int num_ranks) {
+    const io::StoreIndex& index = writer_.index();
+    io::Progress progress(num_ranks == 1 ? "converting" : "converting (rank 0's share)",
+                          index.weight_bytes() / num_ranks);
+    std::int64_t turn = 0;
+    for (std::size_t t = 0; t < index.tensors().size(); ++t) {
+      const io::TensorSpec& spec = index.tensors()[t].spec;
+      if (is_scales_.contains(spec.name)) continue;  // written with their matrices
+      for (std::int64_t piece = 0; piece < spec.num_pieces(); ++piece) {
+        if (turn++ % num_ranks != rank) continue;
+        io::StopSignals::check();
+        const auto found = scales_of_.find(spec.name);
+        if (found == scales_of_.end())
+          writer_.write(t, piece, read(reader_.index().tensor(spec.name), piece));
+        else
+          write_matrix(t, found->second, piece);
+        progress.report(writer_.bytes_written());
+      }
+    }
+  }
+
+ private:
+  std::span<const std::byte> read(const io::StoredTensor& tensor, std::int64_t piece) {
+    weights_.resize(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)));
+    reader_.read_piece(tensor, piece, weights_);
+    return weights_;
+  }
+
+  /// Scales of a piece, one a column.
+  std::span<const float> read_scales(const io::TensorSpec& weights, const io::StoredTensor& scales,
+                                     std::int64_t piece) {
+    const auto [scales_piece, first] = io::int8_scales_at(weights, scales.spec, piece);
+    scales_.resize(static_cast<std::size_t>(scales.spec.piece_bytes(scales_piece)) / sizeof(float));
+    reader_.read_piece(scales, scales_piece, std::as_writable_bytes(std::span(scales_)));
+    return std::span(scales_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(weights.shape.back()));
+  }
+
+  void write_matrix(std::size_t tensor_idx, const std::string& scales_name, std::int64_t piece) {
+    const io::StoreIndex &from = reader_.index(), &to = writer_.index();
+    const io::TensorSpec& spec = to.tensors()[tensor_idx].spec;
+    const io::StoredTensor& source = from.tensor(spec.name);
+    const auto bytes = read(source, piece);
+    const Int8Piece int8{{reinterpret_cast<const std::int8_t*>(bytes.data()), bytes.size()},
+                         read_scales(source.spec, from.tensor(scales_name), piece)};
+    converted_.resize(static_cast<std::size_t>(spec.piece_bytes(piece)));
+    if (to.format() == WeightFormat::kBf16) {
+      to_bf16(int8, {reinterpret_cast<Bf16*>(converted_.data()), converted_.size() / sizeof(Bf16)});
+    } else {
+      const std::size_t scales_idx = to.tensor_idx(scales_name);
+      int4_scales_.resize(static_cast<std::size_t>(to.tensors()[scales_idx].spec.piece_bytes(piece)) / sizeof(Bf16));
+      to_int4(int8, {reinterpret_cast<std::uint8_t*>(converted_.data()), converted_.size()}, int4_scales_);
+      writer_.write(scales_idx, piece, std::as_bytes(std::span(int4_scales_)));
+    }
+    writer_.write(tensor_idx, piece, converted_);
+  }
+
+  const io::StoreReader& reader_;
+  io::PieceWriter& writer_;
+  std::map<std::string, std::string> scales_of_;
+  std::set<std::string> is_scales_;
+  std::vector<std::byte> weights_, converted_;
+  std::vector<float> scales_;
+  std::vector<Bf16> int4_scales_;
+};
+
+}  // namespace
+
+void convert_store(const ConvertStoreOptions& options, const comm::Communicator& comm) {
+  const auto start = std::chrono::steady_clock::now();
+  const io::StopSignals stop_signals;
+
+  io::NewStore store;  // rank 0's
+  std::string index_text;
+  comm::on_root(comm, [&] {
+    const io::StoreReader reader(options.store, io::StoreReader::read_index(options.store), io::Verify::kFull);
+    store = describe(reader, options.format);
+    index_text = reader.index().serialize();
+  });
+  comm.broadcast(index_text, 0);
+
+  const io::StoreIndex index = write_together(comm, options.out, options.force, store, [&](io::PieceWriter& writer) {
+    const io::StoreReader reader(options.store, io::StoreIndex::parse(index_text, options.store), io::Verify::kFull);
+    ShareWriter(reader, writer).write(comm.rank(), comm.size());
+  });
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  spdlog::info("{}: {} of {} weights in {:.1f} s on {} rank{}", options.out, io::readable_bytes(index.file_size_bytes),
+               name(options.format), seconds, comm.size(), comm.size() == 1 ? "" : "s");
+}
+
+}  // namespace moesaic::converters
