@@ -1,5 +1,6 @@
 #include <immintrin.h>
 
+#include "capped_weights_avx512.hpp"
 #include "int4.hpp"
 
 /// w8a16 with AVX-512 BF16: tiles of 12 rows x 32 columns (matrices) and 6 queries x 64 columns (attention),
@@ -310,7 +311,7 @@ constexpr Path kPath = {.act_bytes = 2,
                         .make_pairs = make_pairs<Bf16Act, Bf16Pair>,
                         .write_kv = write_kv_bf16,
                         .scores = scores,
-                        .weights_of_keys = weights<Bf16Act, Bf16Pair>,
+                        .weights_of_keys = capped_weights,
                         .values = values,
                         .finish_head = finish_head<Bf16Act>,
                         .rms_norm = rms_norm,
