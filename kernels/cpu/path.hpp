@@ -23,11 +23,6 @@ inline constexpr int kMaxTileRows = 12;
 inline constexpr int kInt4GroupSteps = 32;
 inline constexpr std::size_t kInt4Scales_bytes = 64, kInt4Group_bytes = kInt4Scales_bytes + kInt4GroupSteps * 32;
 
-/// How far ahead direct() prefetches its stream of weights, into the second-level cache: the processor's own
-/// prefetching stays within a few lines, and one Zen 4 thread decodes a fifth faster with this. It may reach beyond
-/// the matrix, which is harmless.
-inline constexpr int kPrefetch_bytes = 8192;
-
 /// How rows are multiplied with a matrix. A step is what is multiplied at a time: two or four inputs, side by
 /// side, in a form of the path's own: two bf16, floats or int16, or four int8. A line: the 32 columns of a
 /// panel for one step, expanded to the form that tiles read. Packed lines hold two inputs (ops::MatrixShape),
