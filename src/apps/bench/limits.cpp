@@ -124,21 +124,21 @@ ReadMemory::ReadMemory(std::int64_t size_bytes, int num_threads)
 }
 
 Limit read_bandwidth(const comm::Communicator& world, const ops::PeakLoops& loops, std::span<const std::byte> memory,
-                     int num_threads, std::optional<std::uint64_t> sum) {
-  constexpr int kWindows = 4, kRounds = 4;  // a pass reads one window of each thread's part
+                     int num_threads, std::optional<std::uint64_t> sum, int num_rounds) {
+  constexpr int kWindows = 4;  // a pass reads one window of each thread's part
   const auto size_bytes = static_cast<std::int64_t>(memory.size());
   Limit best;
   bool right = true;
   for (std::size_t variant = 0; variant < std::size(ops::kReadStreams); ++variant) {
-    std::vector<std::uint64_t> found(static_cast<std::size_t>(kWindows * kRounds * num_threads));  // (passes, threads)
-    const Statistics rate = sample_shared(world, num_threads, kWindows * kRounds, [&](int thread, int pass) {
+    std::vector<std::uint64_t> found(static_cast<std::size_t>(kWindows * num_rounds * num_threads));  // (passes, threads)
+    const Statistics rate = sample_shared(world, num_threads, kWindows * num_rounds, [&](int thread, int pass) {
       const Range part = part_bytes(size_bytes, num_threads, thread);
       const Range window = part_bytes(part.size(), kWindows, pass % kWindows);
       found[static_cast<std::size_t>(pass * num_threads + thread)] =
           loops.read[variant](memory.data() + part.begin + window.begin, window.size());
       return static_cast<double>(window.size());
     });
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < num_rounds; ++round) {
       const auto first = found.begin() + round * kWindows * num_threads;
       const std::uint64_t total = std::accumulate(first, first + kWindows * num_threads, std::uint64_t{0});
       if (!sum) sum = total;

@@ -45,10 +45,10 @@ class ReadMemory {
   std::uint64_t sum_ = 0;  // of its 64-bit words
 };
 
-/// Collective: reading memory from end to end, GB/s of the best number of streams. sum: what must come out,
-/// where it is known; otherwise all passes must agree.
+/// Collective: reading memory from end to end `num_rounds` times, GB/s of the best number of streams. sum: what must
+/// come out, where it is known; otherwise all passes must agree.
 Limit read_bandwidth(const comm::Communicator& world, const ops::PeakLoops& loops, std::span<const std::byte> memory,
-                     int num_threads, std::optional<std::uint64_t> sum = std::nullopt);
+                     int num_threads, std::optional<std::uint64_t> sum = std::nullopt, int num_rounds = 4);
 
 /// Less would be read from caches.
 inline constexpr std::int64_t kReadMemory_bytes = std::int64_t{1} << 30;

@@ -113,9 +113,9 @@ int run_model(const std::vector<std::string>& arguments) {
     set_threads(static_cast<int>(num_threads), opened.ranks_on_node);
     ModelBench model(world, command.bench, opened, weights, static_cast<int>(num_threads));
     right &= model.as_portable();
-    model.measure_limits();
+    model.measure_peak();
     for (const ModelTest& test : tests) model.measure(test);
-    model.measure_limits();
+    model.measure_peak();
     right &= model.right();
     if (world.rank() == 0) model.add_records(table);
   }

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "base/log.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
+
+constexpr int kReadRounds = 1;  ///< a tenth of a second
 
 struct Repetition {
   double seconds;  // on rank 0, else 0
@@ -47,7 +50,11 @@ ModelBench::ModelBench(const comm::Communicator& world, const ModelBenchOptions&
       weights_(weights),
       num_threads_(num_threads),
       stage_(world, opened.grid, opened.kernels, shared_with(weights_)),
-      loops_(ops::peak_loops(opened.kernels.isa)) {}
+      loops_(ops::peak_loops(opened.kernels.isa)) {
+  const double least_owned = world_.min(static_cast<double>(weights_.memory.size_bytes()));
+  if (least_owned * world_.size() < static_cast<double>(kReadMemory_bytes))
+    memory_.emplace(options_.memory_mib << 20, num_threads_);
+}
 
 bool ModelBench::as_portable() {
   if (opened_.kernels.isa == ops::Isa::kPortable) return true;
@@ -66,35 +73,35 @@ bool ModelBench::as_portable() {
   return found == expected;
 }
 
-void ModelBench::measure_limits() {
-  const ReadMemory memory(options_.memory_mib << 20, num_threads_);
+void ModelBench::measure_peak() {
   const Limit peak = multiply_add_peak(world_, loops_, factors_of(opened_.kernels.numerics), num_threads_);
-  const Limit read = read_bandwidth(world_, loops_, memory.bytes(), num_threads_, memory.sum());
-  limits_right_ &= peak.right && read.right;
+  limits_right_ &= peak.right;
   peak_gmacs_ = std::max(peak_gmacs_, peak.rate.median);
-  read_gbps_ = std::max(read_gbps_, read.rate.median);
-  measure_own_memory();
 }
 
-void ModelBench::measure_own_memory() {
-  const double least_owned = world_.min(static_cast<double>(weights_.memory.size_bytes()));
-  if (least_owned * world_.size() < static_cast<double>(kReadMemory_bytes)) return;  // caches would help
+/// Of the memory that the weights lie in.
+double ModelBench::read_gbps() {
   const std::span<const std::byte> own(weights_.memory.data(), weights_.memory.size_bytes());
-  const Limit weights = read_bandwidth(world_, loops_, own, num_threads_);
-  weights_read_gbps_ = std::max(weights_read_gbps_, weights.rate.median);
-  read_gbps_ = std::max(read_gbps_, weights_read_gbps_);
+  const Limit read = memory_
+                         ? read_bandwidth(world_, loops_, memory_->bytes(), num_threads_, memory_->sum(), kReadRounds)
+                         : read_bandwidth(world_, loops_, own, num_threads_, std::nullopt, kReadRounds);
+  limits_right_ &= read.right;
+  return read.rate.median;
 }
 
 void ModelBench::measure(const ModelTest& test) {
-  Result result{test, {}, {}, {}, true};
+  Result result{test, {}, {}, {}, {}, true};
   WorkCounter counter(opened_.grid, plan::WorldRank{world_.rank()});
   stage_.watch(&counter);
   result.hash = pass(world_, stage_, test, options_.prefill_chunk).hash;
   stage_.watch(nullptr);
   result.work = counter.work(world_, weights_);
+  double before_gbps = read_gbps();
   for (std::int64_t r = 0; r < options_.repetitions; ++r) {
     const Repetition repetition = pass(world_, stage_, test, options_.prefill_chunk);
+    const double after_gbps = read_gbps();
     result.seconds.push_back(repetition.seconds);
+    result.read_gbps.push_back((std::exchange(before_gbps, after_gbps) + after_gbps) / 2);
     if (repetition.hash == result.hash) continue;
     result.right = false;
     spdlog::error("{}: logits hash {} in repetition {}, {} before", test.name(), repetition.hash, r + 1, result.hash);
@@ -113,14 +120,15 @@ void ModelBench::add_records(Table& table) const {
 }
 
 Record ModelBench::record_of(const Result& result) const {
-  const auto& [test, hash, work, seconds, right] = result;
-  std::vector<double> rates, times_ns;
-  for (const double s : seconds) {
-    rates.push_back(static_cast<double>(test.num_tokens()) / s);
-    times_ns.push_back(s * 1e9);
+  const auto& [test, hash, work, seconds, read_gbps, right] = result;
+  std::vector<double> rates, times_ns, shares;
+  for (std::size_t r = 0; r < seconds.size(); ++r) {
+    rates.push_back(static_cast<double>(test.num_tokens()) / seconds[r]);
+    times_ns.push_back(seconds[r] * 1e9);
+    shares.push_back(work.least_seconds(peak_gmacs_, read_gbps[r]) / seconds[r]);
   }
   const Statistics ts = statistics(rates), ns = statistics(times_ns);
-  const double mean_s = ns.mean / 1e9, share = work.least_seconds(peak_gmacs_, read_gbps_) / mean_s;
+  const double mean_s = ns.mean / 1e9, share = statistics(shares).mean;
   return {{"model_filename", options_.model.store},
           {"model_size", opened_.reader->index().weight_bytes()},
           {"test", test.name()},
@@ -141,8 +149,8 @@ Record ModelBench::record_of(const Result& result) const {
           {"samples_ts", rates},
           {"share_of_limit", share},
           {"percent_of_limit", 100 * share},
-          {"read_gbps", read_gbps_},
-          {"weights_read_gbps", weights_read_gbps_ > 0 ? Record(weights_read_gbps_) : Record(nullptr)},
+          {"read_gbps", statistics(read_gbps).mean},
+          {"samples_read_gbps", read_gbps},
           {"peak_gmacs", peak_gmacs_},
           {"gmacs", work.total_multiply_adds() / mean_s / 1e9},
           {"weight_gbps", work.total_weight_bytes() / mean_s / 1e9},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,11 @@ class ModelBench {
   /// Whether a short prompt and some tokens give the portable path's logits.
   bool as_portable();
 
-  /// Read bandwidth and multiply-add peak; what counts is the larger of what is measured now and was before.
-  void measure_limits();
+  /// The multiply-add peak; what counts is the larger of what is measured now and was before.
+  void measure_peak();
 
-  /// Times a test. The first pass, left out, counts the work.
+  /// Times a test. The first pass, left out, counts the work. The read bandwidth, which changes from one second to the
+  /// next on shared machines, is measured before and after each repetition.
   void measure(const ModelTest& test);
 
   /// Whether all results so far were.
@@ -45,10 +47,11 @@ class ModelBench {
     ModelTest test;
     std::string hash;
     ModelWork work;
-    std::vector<double> seconds;  // of each repetition
+    std::vector<double> seconds;    // of each repetition
+    std::vector<double> read_gbps;  // beside each repetition
     bool right;
   };
-  void measure_own_memory();
+  double read_gbps();
   Record record_of(const Result& result) const;
 
   const comm::Communicator& world_;
@@ -58,7 +61,8 @@ class ModelBench {
   int num_threads_;
   Stage stage_;
   const ops::PeakLoops& loops_;
-  double peak_gmacs_ = 0, read_gbps_ = 0, weights_read_gbps_ = 0;
+  std::optional<ReadMemory> memory_;  // to be read in place of weights that fit into caches
+  double peak_gmacs_ = 0;
   bool limits_right_ = true;
   std::vector<Result> results_;
 };
