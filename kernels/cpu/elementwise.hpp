@@ -28,6 +28,12 @@ MOESAIC_INLINE std::uint16_t round_normal_bf16(float x) {
 }
 MOESAIC_INLINE float widen_bf16(std::uint16_t x) { return MOESAIC_BITS(float, static_cast<std::uint32_t>(x) << 16); }
 
+/// A weight as sign and magnitude (DType::kSignMagnitude8).
+MOESAIC_INLINE float sign_magnitude(std::uint8_t x) {
+  const int magnitude = x == 0x80 ? 128 : x & 0x7f;
+  return static_cast<float>(x < 0x80 ? magnitude : -magnitude);
+}
+
 /// An activation, written and read as float.
 struct Bf16Act {
   using Type = std::uint16_t;
@@ -267,12 +273,14 @@ constexpr Product with_activations(Product product, decltype(Product::expand) ex
   product.expand = expand;
   product.direct = direct;
   product.scale_leaf = nullptr;
+  product.with_lowest = nullptr;
   return product;
 }
 
 /// A w8a16 path that quantises the inputs of int8 matrices.
 [[maybe_unused]] constexpr Path with_int8_inputs(Path path, const Product& weights) {
   path.products[static_cast<std::size_t>(DType::kInt8)] = &weights;
+  path.products[static_cast<std::size_t>(DType::kSignMagnitude8)] = nullptr;
   path.products[static_cast<std::size_t>(DType::kInt4x2)] = nullptr;
   path.result_bytes = sizeof(float);
   path.quantise = quantise;

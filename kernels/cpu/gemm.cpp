@@ -158,11 +158,12 @@ class PanelProduct {
     const auto packed_from = [&](std::int64_t step) {
       return w.data + w.shape.offset_bytes(panel, leaf, step * product_.step_inputs / 2);
     };
-    if (rows_ <= product_.direct_rows)
-      return product_.direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed_from(0), steps, acc);
+    const Product& product = w.has_lowest() && product_.with_lowest ? *product_.with_lowest : product_;
+    if (rows_ <= product.direct_rows)
+      return product.direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed_from(0), steps, acc);
     for (std::int64_t first = 0; first < steps; first += kChunkSteps) {
       const std::int64_t chunk = std::min(kChunkSteps, steps - first);
-      product_.expand(packed_from(first), chunk, lines_);
+      product.expand(packed_from(first), chunk, lines_);
       for (std::int64_t tile = tiles_.begin; tile < tiles_.end; ++tile) {
         const Range rows = x_.rows(tile);
         product_.tile(static_cast<int>(rows.size()), x_.at(tile, leaf, first), lines_, chunk,

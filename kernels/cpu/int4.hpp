@@ -80,13 +80,15 @@ void direct_groups(int rows, const void* x, const void* packed, int64_t num_step
 /// kInt8: the path's product with int8 matrices, whose steps and expanded lines these have too; the others: what does
 /// an int4 group's lines.
 template <const Product& kInt8, decltype(Product::expand) kExpand, decltype(Product::direct) kDirect>
-constexpr Product int4_product() {
+constexpr Product int4_product(int direct_rows = kInt8.direct_rows) {
   Product product = kInt8;
+  product.direct_rows = direct_rows;
   product.expand = expand_groups<kExpand, kInt8.line_bytes>;
   product.tile = tile_groups<kInt8.tile, kInt8.step_bytes, kInt8.line_bytes>;
   product.direct = kDirect;
   product.group_steps = kInt4GroupSteps;
   product.scale_leaf = nullptr;
+  product.with_lowest = nullptr;
   return product;
 }
 

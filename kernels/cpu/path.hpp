@@ -51,6 +51,8 @@ struct Product {
   /// scales lie input_stride_bytes apart. Null: the matrix has no scales.
   void (*scale_leaf)(const float* scales, const LeafScale* inputs, std::size_t input_stride_bytes, int rows,
                      float* acc);
+  /// The same product for matrices in which -128 occurs (ops::PackedMatrix::has_lowest); null: this one serves.
+  const Product* with_lowest = nullptr;
 };
 
 /// `pairs`: inputs 2j and 2j+1 of a row side by side: two bf16 (4 bytes) or two floats (8 bytes).

@@ -97,7 +97,13 @@ struct Group {
 struct Int8Weights {
   static constexpr int kLine_bytes = 64;
   MOESAIC_INLINE static Group load(const std::byte* line, int g) {
-    const __m256i pairs = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(line) + g));
+    const __m128i w = _mm_loadu_si128(reinterpret_cast<const __m128i*>(line) + g);
+    const __m128i negative = _mm_cmplt_epi8(w, _mm_setzero_si128());
+    const __m128i magnitude = _mm_and_si128(w, _mm_set1_epi8(127));
+    const __m128i lowest = _mm_cmpeq_epi8(w, _mm_set1_epi8(-128));  // its magnitude is written as 0
+    const __m128i value = _mm_or_si128(_mm_sub_epi8(_mm_xor_si128(magnitude, negative), negative),
+                                       _mm_and_si128(lowest, _mm_set1_epi8(-128)));
+    const __m256i pairs = _mm256_cvtepi8_epi16(value);
     return {_mm256_cvtepi32_ps(_mm256_srai_epi32(pairs, 16)),
             _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16))};
   }
@@ -206,7 +212,7 @@ constexpr Product kInt4 =
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(F32Pair),
                         .tile_queries = kRows,
-                        .products = {nullptr, &kBf16, &kInt8, &kInt4},
+                        .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
                         .quantise = nullptr,
                         .add_left = add_left,

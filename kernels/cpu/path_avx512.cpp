@@ -9,7 +9,7 @@
 namespace moesaic::cpu {
 namespace {
 
-constexpr int kRows = 12, kDirectRows = 8, kQueries = 6;
+constexpr int kRows = 12, kInt4DirectRows = 8, kQueries = 6;
 
 /// acc += a.odd * b.odd, then += a.even * b.even. Written as assembly because gcc 12 copies the accumulator
 /// of the intrinsic to another register and back.
@@ -64,43 +64,47 @@ MOESAIC_INLINE void store(const __m512 (&acc)[R][C], float* to, int64_t stride) 
 
 // ---- expanding packed lines
 
-/// The upper two bytes of the floats 128, 1, 2, ... 127: bf16 by magnitude.
+/// The upper two bytes of the floats first, 1, 2, ... 127: bf16 by magnitude.
 struct ByteTables {
   alignas(64) std::uint8_t low[128], high[128];
-  constexpr ByteTables() : low(), high() {
+  constexpr explicit ByteTables(int first) : low(), high() {
     for (int i = 0; i < 128; ++i) {
-      const auto bits = MOESAIC_BITS(std::uint32_t, i == 0 ? 128.0f : static_cast<float>(i));
+      const auto bits = MOESAIC_BITS(std::uint32_t, static_cast<float>(i == 0 ? first : i));
       low[i] = static_cast<std::uint8_t>(bits >> 16);
       high[i] = static_cast<std::uint8_t>(bits >> 24);
     }
   }
 };
-constexpr ByteTables kTables;
+template <bool kHasLowest>
+constexpr ByteTables kTables{kHasLowest ? 128 : 0};
 
-/// int8 to bf16 by two byte tables over the magnitude. vpermi2b reads 7 bits of an index, so that 0 and -128
-/// both read entry 0, which is -128's; zeros are masked out.
+/// Sign and magnitude to bf16 by two byte tables; vpermi2b does not look at the sign. Where -128 occurs, 0 and -128
+/// both read entry 0, which is -128's then, and zeros are masked out.
 ///
 /// The stream is prefetched into the second-level cache: one Zen 4 thread decodes a fifth faster with it. Without this
 /// much to do between two lines (bf16, w8a8) the processor does better by itself. It may reach beyond the matrix, which
 /// is harmless.
+template <bool kHasLowest>
 struct Int8Weights {
   static constexpr int kLine_bytes = 64, kPrefetch_bytes = 8192;
   __m512i low[2], high[2];
 
   MOESAIC_INLINE Int8Weights() {
     for (int i = 0; i < 2; ++i) {
-      low[i] = _mm512_load_si512(kTables.low + 64 * i);
-      high[i] = _mm512_load_si512(kTables.high + 64 * i);
+      low[i] = _mm512_load_si512(kTables<kHasLowest>.low + 64 * i);
+      high[i] = _mm512_load_si512(kTables<kHasLowest>.high + 64 * i);
     }
   }
 
   MOESAIC_INLINE Line operator()(const std::byte* packed) const {
     constexpr int kHighOrSign = 0xf8;  // a | (b & c)
     const __m512i w = _mm512_loadu_si512(packed);
-    const __m512i magnitude = _mm512_abs_epi8(w);
-    const __mmask64 nonzero = _mm512_test_epi8_mask(w, w);
-    const __m512i l = _mm512_permutex2var_epi8(low[0], magnitude, low[1]);
-    const __m512i h = _mm512_maskz_permutex2var_epi8(nonzero, high[0], magnitude, high[1]);
+    const __m512i l = _mm512_permutex2var_epi8(low[0], w, low[1]);
+    __m512i h;
+    if constexpr (kHasLowest)
+      h = _mm512_maskz_permutex2var_epi8(_mm512_test_epi8_mask(w, w), high[0], w, high[1]);
+    else
+      h = _mm512_permutex2var_epi8(high[0], w, high[1]);
     const __m512i signed_h = _mm512_ternarylogic_epi32(h, w, _mm512_set1_epi8(-128), kHighOrSign);
     return {{_mm512_unpacklo_epi8(l, signed_h), _mm512_unpackhi_epi8(l, signed_h)}};
   }
@@ -264,14 +268,16 @@ void tile(int rows, const void* x, const void* lines, int64_t num_pairs, float* 
 
 template <class Weights>
 void direct(int rows, const void* x, const void* packed, int64_t num_pairs, float* acc) {
-  static constexpr Direct kTiles[kDirectRows] = {
-      direct_rows<1, Weights>, direct_rows<2, Weights>, direct_rows<3, Weights>, direct_rows<4, Weights>,
-      direct_rows<5, Weights>, direct_rows<6, Weights>, direct_rows<7, Weights>, direct_rows<8, Weights>};
+  static constexpr Direct kTiles[kRows] = {
+      direct_rows<1, Weights>, direct_rows<2, Weights>, direct_rows<3, Weights>,
+      direct_rows<4, Weights>, direct_rows<5, Weights>, direct_rows<6, Weights>,
+      direct_rows<7, Weights>, direct_rows<8, Weights>, direct_rows<9, Weights>,
+      direct_rows<10, Weights>, direct_rows<11, Weights>, direct_rows<12, Weights>};
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
 }
 
 void direct_int4(int rows, const void* x, const void* packed, int64_t num_pairs, float* acc) {
-  static constexpr Direct kTiles[kDirectRows] = {direct_int4_rows<1>, direct_int4_rows<2>, direct_int4_rows<3>,
+  static constexpr Direct kTiles[kInt4DirectRows] = {direct_int4_rows<1>, direct_int4_rows<2>, direct_int4_rows<3>,
                                                  direct_int4_rows<4>, direct_int4_rows<5>, direct_int4_rows<6>,
                                                  direct_int4_rows<7>, direct_int4_rows<8>};
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
@@ -289,25 +295,29 @@ void values(int queries, const void* p, const void* page, int64_t value_stride, 
   kTiles[queries - 1](static_cast<const std::uint32_t*>(p), static_cast<const __m512i*>(page), value_stride, out);
 }
 
-constexpr Product kInt8 = {.quantised = false,
-                           .step_inputs = 2,
-                           .step_bytes = sizeof(Bf16Pair),
-                           .line_bytes = 4 * kColumns,
-                           .tile_rows = kRows,
-                           .direct_rows = kDirectRows,
-                           .make_steps = make_pairs<Bf16Act, Bf16Pair>,
-                           .expand = expand<Int8Weights>,
-                           .tile = tile,
-                           .direct = direct<Int8Weights>,
-                           .scale_leaf = scale_leaf};
-
+template <bool kHasLowest>
+constexpr Product int8_product(const Product* with_lowest) {
+  return {.quantised = false,
+          .step_inputs = 2,
+          .step_bytes = sizeof(Bf16Pair),
+          .line_bytes = 4 * kColumns,
+          .tile_rows = kRows,
+          .direct_rows = kRows,
+          .make_steps = make_pairs<Bf16Act, Bf16Pair>,
+          .expand = expand<Int8Weights<kHasLowest>>,
+          .tile = tile,
+          .direct = direct<Int8Weights<kHasLowest>>,
+          .scale_leaf = scale_leaf,
+          .with_lowest = with_lowest};
+}
+constexpr Product kInt8WithLowest = int8_product<true>(nullptr), kInt8 = int8_product<false>(&kInt8WithLowest);
 constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf16Weights>);
-constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct_int4>();
+constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct_int4>(kInt4DirectRows);
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(Bf16Pair),
                         .tile_queries = kQueries,
-                        .products = {nullptr, &kBf16, &kInt8, &kInt4},
+                        .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
                         .quantise = nullptr,
                         .add_left = add_left,

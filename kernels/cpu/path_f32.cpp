@@ -103,7 +103,7 @@ constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
 const Path kF32Path = {.act_bytes = 4,
                        .pair_bytes = sizeof(F32Pair),
                        .tile_queries = 4,
-                       .products = {&kF32, &kBf16, &kInt8, &kInt4},
+                       .products = {&kF32, &kBf16, &kInt8, &kInt4, nullptr},
                        .result_bytes = 4,
                        .quantise = nullptr,
                        .add_left = add_left,

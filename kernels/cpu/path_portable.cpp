@@ -16,13 +16,13 @@ MOESAIC_INLINE void add_pair(F32Pair x, const std::uint16_t* w, int n, float* ac
 constexpr int packed_pair(int c) { return c % 16 / 4 * 8 + c / 16 * 4 + c % 4; }
 
 void expand_int8(const void* packed, int64_t num_lines, void* out) {
-  const auto* in = static_cast<const std::int8_t*>(packed);
+  const auto* in = static_cast<const std::uint8_t*>(packed);
   auto* lines = static_cast<std::uint16_t*>(out);
   for (int64_t j = 0; j < num_lines; ++j, in += 2 * kColumns, lines += 2 * kColumns)
     for (int c = 0; c < kColumns; ++c)
       for (int i = 0; i < 2; ++i)
         lines[2 * c + i] = static_cast<std::uint16_t>(
-            MOESAIC_BITS(std::uint32_t, static_cast<float>(in[2 * packed_pair(c) + i])) >> 16);
+            MOESAIC_BITS(std::uint32_t, sign_magnitude(in[2 * packed_pair(c) + i])) >> 16);
 }
 
 void expand_int4(const void* packed, int64_t num_lines, void* out) {
@@ -98,7 +98,7 @@ constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(F32Pair),
                         .tile_queries = 4,
-                        .products = {nullptr, &kBf16, &kInt8, &kInt4},
+                        .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
                         .quantise = nullptr,
                         .add_left = add_left,

@@ -12,8 +12,9 @@ enum class DType : std::uint8_t {
   kBf16,
   kInt8,
   kInt4x2,  ///< two int4 in a byte: a pair of inputs of one column, the even one in the low half
+  kSignMagnitude8,  ///< int8 as bit 7 the sign, bits 0 to 6 the magnitude, -128 as -0; in memory only
 };
-inline constexpr std::size_t kNumDTypes = 4;
+inline constexpr std::size_t kNumDTypes = 5;
 
 constexpr std::size_t size_bytes(DType type) {
   switch (type) {
@@ -23,6 +24,7 @@ constexpr std::size_t size_bytes(DType type) {
       return 2;
     case DType::kInt8:
     case DType::kInt4x2:
+    case DType::kSignMagnitude8:
       return 1;
   }
   return 0;
@@ -38,6 +40,8 @@ constexpr const char* name(DType type) {
       return "int8";
     case DType::kInt4x2:
       return "int4x2";
+    case DType::kSignMagnitude8:
+      return "sign_magnitude8";
   }
   return "?";
 }

@@ -42,6 +42,12 @@ constexpr DType matrix_type(WeightFormat format) {
   return kTypes[static_cast<std::size_t>(format)];
 }
 
+/// How the matrices of a format lie in memory for a mode: what is turned into bf16 by tables over the magnitude has it
+/// at hand.
+constexpr DType packed_type(WeightFormat format, Numerics numerics) {
+  return numerics == Numerics::kW8A16 ? DType::kSignMagnitude8 : matrix_type(format);
+}
+
 /// The format whose matrices a mode multiplies with; nullopt: any (f32).
 constexpr std::optional<WeightFormat> format_of(Numerics numerics) {
   if (numerics == Numerics::kF32) return std::nullopt;

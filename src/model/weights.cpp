@@ -26,7 +26,7 @@ class Loader {
         me_(grid.in_stage(rank)),
         stage_(grid.stage(rank)),
         act_(activation_type(numerics)),
-        type_(matrix_type(store.index().format())) {}
+        type_(packed_type(store.index().format(), numerics)) {}
 
   ModelWeights load() {
     ModelWeights weights;
@@ -76,6 +76,7 @@ class Loader {
 
   ops::PackedMatrix matrix(const ops::MatrixShape& shape) {
     const ops::PackedMatrix packed{shape, place(shape.total_bytes())};
+    if (base_) ops::begin_packing(shape, writable(packed));
     tasks_.push_back([packed](std::span<std::byte>) { clear_padding(packed); });
     return packed;
   }
@@ -163,7 +164,7 @@ class Loader {
   /// matrix.
   void read_scales(const ops::PackedMatrix& w, std::string_view scales, std::int64_t piece, std::int64_t source_offset,
                    std::int64_t leaf, std::int64_t first_column, std::int64_t num_columns) {
-    if (type_ != DType::kInt8) return;
+    if (!ops::MatrixShape{type_}.has_scales()) return;
     add(tensor(scales), piece, [=, this, &tensor = tensor(scales)](std::span<std::byte>) {
       std::vector<float> values(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)) / sizeof(float));
       store_.read_piece(tensor, piece, std::as_writable_bytes(std::span(values)));

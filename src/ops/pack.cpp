@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "base/error.hpp"
@@ -20,12 +21,42 @@ Vector load(const T* from) {
   return vector;
 }
 
-void interleave(const std::int8_t* even, const std::int8_t* odd, std::int8_t* line) {
-  using V [[gnu::vector_size(16)]] = std::int8_t;
+using Int8x16 [[gnu::vector_size(16)]] = std::int8_t;
+
+/// Elements as they are.
+struct AsIs {
+  template <class T>
+  T operator()(T x) const {
+    return x;
+  }
+};
+
+/// int8 to sign and magnitude; remembers whether there was a -128.
+class SignMagnitude {
+ public:
+  Int8x16 operator()(Int8x16 x) {
+    lowest_ |= x == -128;
+    const Int8x16 sign = x < 0;
+    return (((x ^ sign) - sign) & 127) | (sign & -128);
+  }
+  std::int8_t operator()(std::int8_t x) { return (*this)(Int8x16{x})[0]; }
+  bool had_lowest() const {
+    using Halves [[gnu::vector_size(16)]] = std::int64_t;
+    const auto halves = reinterpret_cast<Halves>(lowest_);
+    return (halves[0] | halves[1]) != 0;
+  }
+
+ private:
+  Int8x16 lowest_ = {};
+};
+
+template <class Encode>
+void interleave(const std::int8_t* even, const std::int8_t* odd, std::int8_t* line, Encode& encode) {
+  using V = Int8x16;
   using Half [[gnu::vector_size(16)]] = std::int64_t;
   Half columns[4];  // 0-7, 8-15, 16-23, 24-31, in pairs
   for (int i = 0; i < 2; ++i) {
-    const V e = load<V>(even + 16 * i), o = load<V>(odd + 16 * i);
+    const V e = encode(load<V>(even + 16 * i)), o = encode(load<V>(odd + 16 * i));
     columns[2 * i] =
         reinterpret_cast<Half>(__builtin_shufflevector(e, o, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
     columns[2 * i + 1] = reinterpret_cast<Half>(
@@ -40,7 +71,7 @@ void interleave(const std::int8_t* even, const std::int8_t* odd, std::int8_t* li
 }
 
 /// bf16.
-void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::uint16_t* line) {
+void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::uint16_t* line, AsIs&) {
   using V [[gnu::vector_size(16)]] = std::uint16_t;
   V groups[8];  // four columns each
   for (int i = 0; i < 4; ++i) {
@@ -52,7 +83,7 @@ void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::uint16
   stream_store(groups, 8, line);
 }
 
-void interleave(const float* even, const float* odd, float* line) {
+void interleave(const float* even, const float* odd, float* line, AsIs&) {
   using V [[gnu::vector_size(16)]] = float;
   V columns[16];  // two each
   for (int i = 0; i < 8; ++i) {
@@ -65,9 +96,9 @@ void interleave(const float* even, const float* odd, float* line) {
 }
 
 /// Whole panels and whole pairs of inputs: columns [first, first + 32 * num_panels) of the source.
-template <class T>
+template <class T, class Encode>
 void pack_panels(const MatrixShape& shape, const PackBlock& block, std::int64_t first, std::int64_t num_panels,
-                 const T* source, T* data) {
+                 const T* source, T* data, Encode& encode) {
   // Read once: to the compiler the stores below might change shape and block.
   const std::int64_t pairs = block.num_inputs / 2, width = block.num_columns, panel_elems = shape.panel_elems();
   for (std::int64_t run = 0; run < num_panels; run += kRunPanels) {
@@ -76,32 +107,41 @@ void pack_panels(const MatrixShape& shape, const PackBlock& block, std::int64_t 
     T* lines = data + shape.element(block.leaf, block.first_input, block.first_column + first_of_run);
     for (std::int64_t j = 0; j < pairs; ++j, rows += 2 * width, lines += 2 * kPanelColumns)
       for (std::int64_t p = 0; p < count; ++p)
-        interleave(rows + p * kPanelColumns, rows + width + p * kPanelColumns, lines + p * panel_elems);
+        interleave(rows + p * kPanelColumns, rows + width + p * kPanelColumns, lines + p * panel_elems, encode);
   }
   finish_stream_stores();
 }
 
-template <class T>
+template <class T, class Encode>
 void pack_elements(const MatrixShape& shape, const PackBlock& block, std::int64_t first_input,
-                   std::int64_t first_column, std::int64_t end_column, const T* source, T* data) {
+                   std::int64_t first_column, std::int64_t end_column, const T* source, T* data, Encode& encode) {
   for (std::int64_t i = first_input; i < block.num_inputs; ++i)
     for (std::int64_t c = first_column; c < end_column; ++c)
       data[shape.element(block.leaf, block.first_input + i, block.first_column + c)] =
-          source[i * block.num_columns + c];
+          encode(source[i * block.num_columns + c]);
 }
 
-template <class T>
-void pack_block(const MatrixShape& shape, const PackBlock& block, const std::byte* source_bytes,
-                std::byte* data_bytes) {
+template <class T, class Encode>
+void pack_block(const MatrixShape& shape, const PackBlock& block, const std::byte* source_bytes, std::byte* data_bytes,
+                Encode&& encode) {
   const auto* source = reinterpret_cast<const T*>(source_bytes);
   auto* data = reinterpret_cast<T*>(data_bytes);
   const std::int64_t before =
       std::min((kPanelColumns - block.first_column % kPanelColumns) % kPanelColumns, block.num_columns);
   const std::int64_t panels = (block.num_columns - before) / kPanelColumns, after = before + panels * kPanelColumns;
-  pack_elements(shape, block, 0, 0, before, source, data);
-  pack_panels(shape, block, before, panels, source, data);
-  pack_elements(shape, block, block.num_inputs / 2 * 2, before, after, source, data);  // an odd last input
-  pack_elements(shape, block, 0, after, block.num_columns, source, data);
+  pack_elements(shape, block, 0, 0, before, source, data, encode);
+  pack_panels(shape, block, before, panels, source, data, encode);
+  pack_elements(shape, block, block.num_inputs / 2 * 2, before, after, source, data, encode);  // an odd last input
+  pack_elements(shape, block, 0, after, block.num_columns, source, data, encode);
+}
+
+std::byte& lowest(const MatrixShape& shape, std::byte* data) { return data[shape.panels_bytes() + shape.scales_bytes()]; }
+
+void pack_sign_magnitude(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
+  SignMagnitude encode;
+  pack_block<std::int8_t>(shape, block, source, data, encode);
+  // By several threads at once, but all write the same.
+  if (encode.had_lowest()) std::atomic_ref(lowest(shape, data)).store(std::byte{1}, std::memory_order_relaxed);
 }
 
 template <class T>
@@ -125,19 +165,26 @@ void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* sou
                 block.first_column, block.num_columns, shape.num_leaves, shape.leaf_size, shape.num_columns);
   switch (shape.type) {
     case DType::kInt8:
-      return pack_block<std::int8_t>(shape, block, source, data);
+      return pack_block<std::int8_t>(shape, block, source, data, AsIs());
     case DType::kBf16:
-      return pack_block<std::uint16_t>(shape, block, source, data);
+      return pack_block<std::uint16_t>(shape, block, source, data, AsIs());
     case DType::kF32:
-      return pack_block<float>(shape, block, source, data);
+      return pack_block<float>(shape, block, source, data, AsIs());
     case DType::kInt4x2:
       return pack_int4(shape, block, source, data);
+    case DType::kSignMagnitude8:
+      return pack_sign_magnitude(shape, block, source, data);
   }
+}
+
+void begin_packing(const MatrixShape& shape, std::byte* data) {
+  if (shape.lowest_bytes() > 0) lowest(shape, data) = std::byte{0};
 }
 
 void clear_padding(const MatrixShape& shape, std::byte* data) {
   switch (shape.type) {
     case DType::kInt8:
+    case DType::kSignMagnitude8:
       return clear<std::int8_t>(shape, data);
     case DType::kBf16:
       return clear<std::uint16_t>(shape, data);

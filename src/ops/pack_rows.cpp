@@ -78,7 +78,7 @@ void pack_bf16(const MatrixShape& shape, std::int64_t first_column, std::int64_t
 
 void pack_rows(const MatrixShape& shape, std::int64_t first_column, std::int64_t num_rows, const float* rows,
                std::byte* data) {
-  MOESAIC_CHECK(shape.type != DType::kInt8 && shape.num_leaves == 1 && first_column % kPanelColumns == 0 &&
+  MOESAIC_CHECK(!shape.has_scales() && shape.num_leaves == 1 && first_column % kPanelColumns == 0 &&
                     first_column + num_rows <= shape.num_columns,
                 "rows {}+{} into columns of {}, {} leaves, {}", first_column, num_rows, shape.num_columns,
                 shape.num_leaves, name(shape.type));

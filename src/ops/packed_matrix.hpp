@@ -51,10 +51,13 @@ struct MatrixShape {
     return begin + static_cast<std::size_t>(pair / kInt4GroupPairs) * kInt4Group_bytes;
   }
   /// One fp32 scale per leaf and (padded) column; only int8 weights have them there.
+  constexpr bool has_scales() const { return type == DType::kInt8 || type == DType::kSignMagnitude8; }
   constexpr std::size_t scales_bytes() const {
-    return type == DType::kInt8 ? static_cast<std::size_t>(num_leaves * padded_columns()) * sizeof(float) : 0;
+    return has_scales() ? static_cast<std::size_t>(num_leaves * padded_columns()) * sizeof(float) : 0;
   }
-  constexpr std::size_t total_bytes() const { return panels_bytes() + scales_bytes(); }
+  /// Sign and magnitude: a line at the end whose first byte tells whether a weight is -128.
+  constexpr std::size_t lowest_bytes() const { return type == DType::kSignMagnitude8 ? 64 : 0; }
+  constexpr std::size_t total_bytes() const { return panels_bytes() + scales_bytes() + lowest_bytes(); }
 
   static constexpr std::int64_t line_offset(std::int64_t column, std::int64_t input) {
     return column % 16 / 4 * 16 + column / 16 * 8 + column % 4 * 2 + input;
@@ -75,7 +78,7 @@ struct MatrixShape {
   }
 };
 
-/// A packed matrix in somebody else's memory: panels first, then the scales (leaf, padded column).
+/// A packed matrix in somebody else's memory: panels first, then the scales (leaf, padded column), then has_lowest().
 struct PackedMatrix {
   MatrixShape shape;
   const std::byte* data = nullptr;
@@ -86,15 +89,23 @@ struct PackedMatrix {
   const float* scales(std::int64_t leaf) const {
     return reinterpret_cast<const float*>(data + shape.panels_bytes()) + leaf * shape.padded_columns();
   }
+  /// Whether a weight is -128, whose magnitude no 7 bits hold.
+  bool has_lowest() const {
+    return shape.lowest_bytes() > 0 && data[shape.panels_bytes() + shape.scales_bytes()] != std::byte{0};
+  }
 };
 
-/// Writes a block of W into its panels: `source` is row-major (num_inputs, num_columns) of shape.type, it goes to the
+/// Writes a block of W into its panels: `source` is row-major (num_inputs, num_columns) of shape.type (int8 for
+/// sign and magnitude), it goes to the
 /// inputs of `leaf` from `first_input` (even) and to the columns from `first_column`; `data` is aligned to 16 bytes.
 /// May run in several threads on disjoint blocks.
 struct PackBlock {
   std::int64_t leaf = 0, first_input = 0, num_inputs = 0, first_column = 0, num_columns = 0;
 };
 void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data);
+
+/// Before the first pack(): no weight is -128 so far.
+void begin_packing(const MatrixShape& shape, std::byte* data);
 
 /// int4: the bf16 scales of some groups and columns; `source` (num_groups, num_columns). pack() takes the weights as
 /// stores keep them, (pairs of inputs, num_columns).

@@ -32,7 +32,7 @@ inline std::vector<Mode> modes() {
   std::vector<Mode> list{{Isa::kPortable, Numerics::kF32}};
   for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512})
     for (const Numerics numerics : {Numerics::kW8A16, Numerics::kW8A8})
-      if (supported(isa)) list.push_back({isa, numerics});
+      if (supported(isa)) list.push_back({isa, numerics, packed_type(WeightFormat::kInt8, numerics)});
   return list;
 }
 /// The same for products with matrices: of every type that the mode takes.

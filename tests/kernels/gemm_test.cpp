@@ -29,7 +29,7 @@ struct Matrix {
 /// A weight that the type can hold; its ends and zeros come often.
 float random_weight(std::mt19937& random, DType type) {
   if (type == DType::kInt4x2) return static_cast<float>(static_cast<int>(random() % 16) - 8);
-  if (type == DType::kInt8)
+  if (type == DType::kInt8 || type == DType::kSignMagnitude8)
     return static_cast<float>(random() % 8 == 0 ? -128 + static_cast<int>(random() % 3)
                                                 : static_cast<int>(random() % 256) - 128);
   const float real = std::normal_distribution<float>()(random);
@@ -50,7 +50,8 @@ std::vector<std::byte> stored(const Matrix& m, std::int64_t leaf) {
       std::byte* at = bytes.data() + (row * columns + static_cast<std::size_t>(c)) * elem_bytes;
       const Bf16 half = to_bf16(weight);
       if (in_pairs) *at |= static_cast<std::byte>((static_cast<int>(weight) & 15) << (i % 2 * 4));
-      if (m.shape.type == DType::kInt8) *at = static_cast<std::byte>(static_cast<int>(weight));
+      if (m.shape.type == DType::kInt8 || m.shape.type == DType::kSignMagnitude8)
+        *at = static_cast<std::byte>(static_cast<int>(weight));
       if (m.shape.type == DType::kBf16) std::memcpy(at, &half, sizeof(half));
       if (m.shape.type == DType::kF32) std::memcpy(at, &weight, sizeof(weight));
     }
@@ -75,12 +76,16 @@ void fill_scales(std::mt19937& random, Matrix& m) {
 
 Matrix random_matrix(std::mt19937& random, const MatrixShape& shape) {
   Matrix m{.shape = shape, .weights = {}, .scales = {}, .memory = std::vector<std::byte>(shape.total_bytes() + 64)};
-  for (std::int64_t i = 0; i < shape.num_leaves * shape.leaf_size * shape.num_columns; ++i)
-    m.weights.push_back(random_weight(random, shape.type));
+  const bool has_lowest = random() % 2 == 0;  // which paths multiply in a way of its own
+  for (std::int64_t i = 0; i < shape.num_leaves * shape.leaf_size * shape.num_columns; ++i) {
+    const float weight = random_weight(random, shape.type);
+    m.weights.push_back(weight == -128 && !has_lowest ? -127 : weight);
+  }
+  begin_packing(shape, m.data());
   clear_padding(shape, m.data());
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
     pack(shape, {leaf, 0, shape.leaf_size, 0, shape.num_columns}, stored(m, leaf).data(), m.data());
-  if (shape.type == DType::kInt8 || shape.type == DType::kInt4x2) fill_scales(random, m);
+  if (shape.has_scales() || shape.type == DType::kInt4x2) fill_scales(random, m);
   return m;
 }
 

@@ -111,6 +111,28 @@ TEST(Pack, EveryElementAtItsPlace) {
     }
 }
 
+TEST(Pack, SignAndMagnitude) {
+  for (const std::int64_t columns : {1, 32, 70})
+    for (const bool with_lowest : {false, true}) {
+      const MatrixShape shape{DType::kSignMagnitude8, 1, 8, columns};
+      std::vector<std::byte> memory(shape.total_bytes() + 64, std::byte{0x55});
+      std::byte* data = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
+      std::vector<std::int8_t> source(static_cast<std::size_t>(8 * columns));
+      for (std::size_t i = 0; i < source.size(); ++i) source[i] = static_cast<std::int8_t>(i * 37 % 255 - 127);
+      if (with_lowest) source.back() = -128;
+      begin_packing(shape, data);
+      clear_padding(shape, data);
+      pack(shape, {0, 0, 8, 0, columns}, reinterpret_cast<const std::byte*>(source.data()), data);
+      EXPECT_EQ((PackedMatrix{shape, data}.has_lowest()), with_lowest);
+      for (std::int64_t input = 0; input < 8; ++input)
+        for (std::int64_t c = 0; c < shape.padded_columns(); ++c) {
+          const int weight = c < columns ? source[static_cast<std::size_t>(input * columns + c)] : 0;
+          const int expected = weight >= 0 ? weight : weight == -128 ? 0x80 : 0x80 | -weight;
+          EXPECT_EQ(static_cast<int>(data[shape.element(0, input, c)]), expected) << input << " " << c;
+        }
+    }
+}
+
 /// Numbers in blocks of any size, written by two threads; neighbouring columns share bytes.
 TEST(Pack, Int4) {
   for (const std::int64_t leaf_size : {1, 2, 7, 64, 130})

@@ -14,6 +14,9 @@ namespace {
 /// Rows of the activations that differ; the portable path need not compute more.
 constexpr std::int64_t kDistinctRows = 48;
 
+/// A bit of every byte, so that none is -128, which models hardly have and which is multiplied more slowly.
+constexpr std::uint64_t kNoLowest = 0x0101010101010101;
+
 /// Random matrices of one shape that fill a given amount of memory.
 class MatrixSet {
  public:
@@ -24,7 +27,7 @@ class MatrixSet {
     // Every matrix is another window of one list of random bytes.
     const auto elems = static_cast<std::size_t>(shape.leaf_size * shape.num_columns);
     std::vector<std::uint64_t> words(elems / 8 + static_cast<std::size_t>(num_matrices_) + 1);
-    for (std::size_t i = 0; i < words.size(); ++i) words[i] = random_word(i);
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = random_word(i) | kNoLowest;
     parallel_for(num_matrices_, [&](std::int64_t m) {
       fill(memory_.data() + static_cast<std::size_t>(m) * stride_,
            reinterpret_cast<const std::byte*>(words.data() + m));
@@ -38,6 +41,7 @@ class MatrixSet {
 
  private:
   void fill(std::byte* into, const std::byte* source) const {
+    ops::begin_packing(shape_, into);
     ops::clear_padding(shape_, into);
     const float deviation = shape_.type == DType::kInt4x2 ? 4.6f : 74.0f;  // of uniform halves, of uniform bytes
     const float scale = 1.0f / (deviation * std::sqrt(static_cast<float>(shape_.leaf_size)));
@@ -50,7 +54,7 @@ class MatrixSet {
     ops::pack(shape_, {0, 0, shape_.leaf_size, 0, shape_.num_columns}, source, into);
     const auto scale_of = [&](std::int64_t c) { return scale * (0.8f + 0.01f * static_cast<float>(c % 41)); };
     auto* scales = reinterpret_cast<float*>(into + shape_.panels_bytes());
-    for (std::int64_t c = 0; shape_.type == DType::kInt8 && c < shape_.padded_columns(); ++c) scales[c] = scale_of(c);
+    for (std::int64_t c = 0; shape_.has_scales() && c < shape_.padded_columns(); ++c) scales[c] = scale_of(c);
     if (shape_.type != DType::kInt4x2) return;
     const std::int64_t groups = int4_groups(shape_.leaf_size);
     for (std::int64_t i = 0; i < groups * shape_.num_columns; ++i) halves.push_back(to_bf16(scale_of(i)));
@@ -142,7 +146,7 @@ void add_cases(const ops::Kernels& kernels, const KernelWorkload& workload, bool
 
 std::vector<KernelCase> matrix_cases(const ops::Kernels& kernels, const KernelWorkload& workload) {
   const std::int64_t width = workload.config.emb_size, slice = workload.config.ffn_size / kNumLeaves;
-  const DType type = matrix_type(format_of(kernels.numerics).value_or(WeightFormat::kInt8));
+  const DType type = packed_type(format_of(kernels.numerics).value_or(WeightFormat::kInt8), kernels.numerics);
   const auto up = std::make_shared<const MatrixSet>(ops::MatrixShape{type, 1, width, slice}, workload.memory_bytes);
   const auto down = std::make_shared<const MatrixSet>(ops::MatrixShape{type, 1, slice, width}, workload.memory_bytes);
   std::vector<KernelCase> cases;
