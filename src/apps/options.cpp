@@ -16,7 +16,7 @@ void require_range(const char* option, auto value, auto low, auto high) {
   if (!(value >= low && value <= high)) fail("--{} is {}, expected {} to {}", option, value, low, high);
 }
 
-po::typed_value<std::string>* choice(const char* option, const char* words, const char* fallback, auto&& take) {
+po::typed_value<std::string>* choice(const char* option, std::string_view words, const char* fallback, auto&& take) {
   return po::value<std::string>()->default_value(fallback)->notifier([option, words, take](const std::string& word) {
     if (!take(word)) fail("--{} is '{}', expected {}", option, word, words);
   });
@@ -113,6 +113,14 @@ po::options_description model_options(ModelOptions& options, std::string* thread
     description.add_options()(
         "threads", ranged(&options.num_threads, "threads", 0, 4096)->default_value(0),
         "threads of each rank; 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK or the rank's share of the node");
+  // clang-format off
+  description.add_options()
+      ("bind", choice("bind", device::kBindOptions, "auto", [&](const std::string& word) {
+         const auto bind = device::bind_from(word);
+         if (bind) options.bind = *bind;
+         return bind.has_value();
+       }), "each thread to a core: auto (inside an affinity mask; else when the ranks fill the node), none or cores (always)");
+  // clang-format on
   description.add(layout_options(options.layout));
   return description;
 }

@@ -21,8 +21,8 @@ po::typed_value<T>* ranged(T* into, const char* option, T low, T high);
 /// --pp --dp --tp --ep --etp.
 po::options_description layout_options(plan::LayoutRequest& request);
 
-/// --model, --numerics, --isa, --threads, --verify and the layout. With thread_list, --threads may be a list and goes
-/// there, as it is.
+/// --model, --numerics, --isa, --threads, --bind, --verify and the layout. With thread_list, --threads may be a list
+/// and goes there, as it is.
 po::options_description model_options(ModelOptions& options, std::string* thread_list = nullptr);
 
 /// --prefill-chunk.

@@ -163,7 +163,7 @@ void check_transport(const comm::Communicator& world, Report& report) {
   report.check("transport: all-to-all of 8 B, 4 KiB and 1 MiB", problem, library);
 }
 
-void check_machine(const comm::Communicator& world, int num_threads, Report& report) {
+void check_machine(const comm::Communicator& world, int num_threads, const std::string& placement, Report& report) {
   const comm::Communicator node = world.split_node();
   const int allowed = device::allowed_processors();
   report.check("binding",
@@ -172,8 +172,8 @@ void check_machine(const comm::Communicator& world, int num_threads, Report& rep
                                                "cpus per task",
                                                num_threads, allowed, device::host_name()))
                    : std::nullopt,
-               fmt::format("{} threads a rank on {} processors, {} ranks on {}", num_threads, allowed, node.size(),
-                           device::host_name()));
+               fmt::format("{} threads a rank on {} processors, {} ranks on {}; {}", num_threads, allowed, node.size(),
+                           device::host_name(), placement));
   constexpr double kGiB = 1 << 30;
   const double available = static_cast<double>(device::available_memory_bytes());
   rlimit locked{};
@@ -210,7 +210,8 @@ int run_selftest(const std::vector<std::string>& arguments) {
   world.broadcast(index_text, 0);
   const comm::Communicator node = world.split_node();
   comm::together(world, [&] { num_threads = device::threads_per_rank(num_threads, node.size()); });
-  set_threads(num_threads, node.size());
+  std::string placement;
+  comm::together(world, [&] { placement = set_threads(node, num_threads); });
   io::StoreIndex index = io::StoreIndex::parse(index_text, store);
   Case test{store, std::move(index), {}, {}};
   comm::together(world, [&] {
@@ -225,7 +226,7 @@ int run_selftest(const std::vector<std::string>& arguments) {
   });
 
   Report report(world);
-  check_machine(world, num_threads, report);
+  check_machine(world, num_threads, placement, report);
   check_transport(world, report);
   for (const Numerics numerics : kAllNumerics)
     if (const WeightFormat format = test.index.format(); format_of(numerics).value_or(format) == format)

@@ -1,6 +1,5 @@
 #include "device/machine.hpp"
 
-#include <hwloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -10,40 +9,15 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "base/error.hpp"
+#include "device/binding.hpp"
 
 namespace moesaic::device {
 namespace {
-
-struct Processors {
-  int allowed = 1;  ///< in this process's mask
-  int all = 1;      ///< of the machine
-};
-
-Processors count_processors() {
-  hwloc_topology_t topology = nullptr;
-  if (hwloc_topology_init(&topology) != 0) fail("hwloc cannot be initialised");
-  const std::unique_ptr<hwloc_topology, decltype(&hwloc_topology_destroy)> guard(topology, hwloc_topology_destroy);
-  hwloc_topology_set_all_types_filter(topology, HWLOC_TYPE_FILTER_KEEP_NONE);
-  if (hwloc_topology_load(topology) != 0) fail("hwloc cannot read this machine's topology");
-  const std::unique_ptr<hwloc_bitmap_s, decltype(&hwloc_bitmap_free)> mask(hwloc_bitmap_alloc(), hwloc_bitmap_free);
-  Processors processors;
-  processors.all = std::max(1, hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_PU));
-  processors.allowed = processors.all;
-  if (hwloc_get_cpubind(topology, mask.get(), HWLOC_CPUBIND_PROCESS) == 0)
-    processors.allowed = std::clamp(hwloc_bitmap_weight(mask.get()), 1, processors.all);
-  return processors;
-}
-
-const Processors& processors() {
-  static const Processors counted = count_processors();
-  return counted;
-}
 
 std::optional<std::int64_t> number_in(const std::string& file) {
   std::ifstream stream(file);
@@ -100,7 +74,7 @@ std::string host_name() {
   return gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
 }
 
-int allowed_processors() { return processors().allowed; }
+int allowed_processors() { return static_cast<int>(initial_mask().count()); }
 
 std::int64_t available_memory_bytes() {
   std::int64_t available = std::numeric_limits<std::int64_t>::max();
@@ -129,13 +103,8 @@ int threads_per_rank(int asked, int ranks_on_node) {
   if (asked > 0) return asked;
   if (const int threads = positive_number("OMP_NUM_THREADS")) return threads;
   if (const int threads = positive_number("SLURM_CPUS_PER_TASK")) return threads;
-  const auto& [allowed, all] = processors();
+  const int allowed = allowed_processors(), all = static_cast<int>(processors().size());
   return allowed < all ? allowed : std::max(1, all / ranks_on_node);
-}
-
-bool has_processor_each(int num_threads, int ranks_on_node) {
-  const auto& [allowed, all] = processors();
-  return num_threads <= allowed && num_threads * ranks_on_node <= all;
 }
 
 }  // namespace moesaic::device

@@ -21,7 +21,4 @@ std::int64_t peak_memory_bytes();
 /// the rank may use, shared with the node's other ranks when they are bound to the same ones.
 int threads_per_rank(int asked, int ranks_on_node);
 
-/// Whether `num_threads` of each of a node's ranks can run at once, each on a processor of its own.
-bool has_processor_each(int num_threads, int ranks_on_node);
-
 }  // namespace moesaic::device

@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.hpp"
-#include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "device/binding.hpp"
 #include "device/machine.hpp"
 #include "engine/scheduler.hpp"
 
@@ -50,7 +50,8 @@ void warn_of_narrow_masks(const comm::Communicator& world, int num_threads) {
         num_threads, ranks);
 }
 
-void print_header(const comm::Communicator& world, const OpenedModel& opened, const ModelOptions& options) {
+void print_header(const comm::Communicator& world, const OpenedModel& opened, const ModelOptions& options,
+                  const std::string& placement) {
   const std::string host = device::host_name();
   const auto hosts = world.gather(std::as_bytes(std::span(host)), 0);
   std::string list, last;
@@ -64,16 +65,10 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
                opened.kernels.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa),
                io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
+  spdlog::info("placement: {}, huge pages: {}", placement, device::huge_pages());
 }
 
 }  // namespace
-
-void set_threads(int num_threads, int ranks_on_node) {
-  make_team({.num_threads = num_threads,
-             .spin = device::has_processor_each(num_threads, ranks_on_node),
-             .at_start = [](int) { ops::flush_denormals(); }});
-  ops::flush_denormals();
-}
 
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options) {
   std::string index_text, layout_text;
@@ -89,9 +84,10 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   int num_threads = 0;
   std::unique_ptr<io::StoreReader> reader;
   const ops::Kernels* kernels = nullptr;
+  comm::together(world, [&] { num_threads = device::threads_per_rank(options.num_threads, node.size()); });
+  std::string placement;
   comm::together(world, [&] {
-    num_threads = device::threads_per_rank(options.num_threads, node.size());
-    set_threads(num_threads, node.size());
+    placement = set_threads(node, num_threads, options.bind);
     reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store),
                                                options.verify);
     kernels = &ops::kernels(ops::isa_from_option(options.isa),
@@ -99,9 +95,9 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
-  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, node.size()};
+  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads};
   warn_of_narrow_masks(world, num_threads);
-  print_header(world, opened, options);
+  print_header(world, opened, options, placement);
   return opened;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "comm/mpi.hpp"
+#include "engine/threads.hpp"
 #include "io/store_reader.hpp"
 #include "model/stage.hpp"
 #include "plan/footprint.hpp"
@@ -19,6 +20,7 @@ struct ModelOptions {
   std::optional<Numerics> numerics;  ///< nothing: the default of the store's weights
   std::string isa = "auto";
   int num_threads = 0;  ///< 0: chosen
+  device::Bind bind = device::Bind::kAuto;
   io::Verify verify = io::Verify::kFull;
 };
 
@@ -29,12 +31,7 @@ struct OpenedModel {
   plan::Grid grid;
   const ops::Kernels& kernels;
   int num_threads;
-  int ranks_on_node;
 };
-
-/// Makes the team of threads that this rank's kernels use from now on; every thread flushes denormals. They wait for
-/// each other actively when all threads of the node's ranks have a processor of their own.
-void set_threads(int num_threads, int ranks_on_node);
 
 /// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run.
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options);

@@ -4,12 +4,15 @@
 
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
-#include "plan/leaf_tree.hpp"
 
 namespace moesaic {
 
 Attention::Attention(StageContext& context, const RopeTable& rope, KvCache& cache)
-    : context_(context), rope_(rope), cache_(cache), exchange_(context.group_comm) {
+    : context_(context),
+      rope_(rope),
+      cache_(cache),
+      exchange_(context.group_comm),
+      merges_(plan::finish_tree(context.grid.attention_leaves())) {
   const ModelConfig& c = context.config();
   shape_.page = {activation_type(context.kernels.numerics), c.key_size};
   shape_.num_kv_heads = context.grid.kv_heads(context.grid.shard(context.me)).size();
@@ -85,13 +88,11 @@ void Attention::reduce_scatter(const BatchRows& rows, float* a) {
   const TraceZone zone(Zone::kReduceScatter);
   const std::int64_t size = rows.num_own() * context_.config().emb_size;
   const auto size_of_part = static_cast<std::size_t>(size) * sizeof(float);
-  const std::vector<Range>& subtrees = context_.grid.attention_leaves();
-  subtrees_.reserve(subtrees.size() * size_of_part);
+  subtrees_.reserve(static_cast<std::size_t>(context_.grid.layout().tp) * size_of_part);
   exchange_.all_to_all(partial_.data(), num_rows_by_shard_, subtrees_.data(), num_own_from_each_,
                        static_cast<std::size_t>(context_.config().emb_size) * sizeof(float));
   float* sums = subtrees_.as<float>();
-  for (const auto& [into, from] : plan::finish_tree(subtrees))
-    context_.kernels.add(sums + from * size, size, sums + into * size);
+  for (const auto& [into, from] : merges_) context_.kernels.add(sums + from * size, size, sums + into * size);
   std::memcpy(a, sums, size_of_part);
 }
 

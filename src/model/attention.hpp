@@ -5,6 +5,7 @@
 #include "model/rope.hpp"
 #include "model/stage_context.hpp"
 #include "model/weights.hpp"
+#include "plan/leaf_tree.hpp"
 
 namespace moesaic {
 
@@ -27,6 +28,7 @@ class Attention {
   const RopeTable& rope_;
   KvCache& cache_;
   comm::RowExchange exchange_;
+  const std::vector<plan::Merge> merges_;  // that finish the output projection's tree from the shards' subtrees
   ops::AttentionShape shape_;
   AlignedBuffer gathered_;  // Input (S, D)
   AlignedBuffer qkv_;       // fp32 (S, (h+2g)K)

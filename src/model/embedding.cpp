@@ -30,7 +30,8 @@ void Embedding::embed(const BatchRows& rows, float* x) {
 
   // Holders send the rows that they have, by owner and ascending; owners know from the tokens what comes from whom.
   const Range vocabulary = grid.vocabulary(context_.me);
-  std::vector<std::int32_t> num_send(num_ranks), num_recv(num_ranks);
+  num_send_.assign(num_ranks, 0);
+  num_recv_.assign(num_ranks, 0);
   send_.reserve(static_cast<std::size_t>(rows.batch.num_rows()) * row_bytes);
   std::size_t sent = 0;
   for (int owner = 0; owner < grid.ranks_per_stage(); ++owner) {
@@ -43,24 +44,24 @@ void Embedding::embed(const BatchRows& rows, float* x) {
         unpack_column<float>(table_, column, out);
       else
         unpack_column<Bf16>(table_, column, out);
-      ++num_send[static_cast<std::size_t>(owner)];
+      ++num_send_[static_cast<std::size_t>(owner)];
     }
   }
-  std::vector<std::int64_t> arrival;  // own rows in the order in which they arrive
+  arrival_.clear();
   for (int holder = 0; holder < grid.ranks_per_stage(); ++holder) {
     const Range held = grid.vocabulary(plan::StageRank{holder});
     for (std::int64_t row = rows.own.begin; row < rows.own.end; ++row)
       if (held.contains(token(row))) {
-        arrival.push_back(row - rows.own.begin);
-        ++num_recv[static_cast<std::size_t>(holder)];
+        arrival_.push_back(row - rows.own.begin);
+        ++num_recv_[static_cast<std::size_t>(holder)];
       }
   }
-  recv_.reserve(arrival.size() * row_bytes);
-  exchange_.all_to_all(send_.data(), num_send, recv_.data(), num_recv, row_bytes);
+  recv_.reserve(arrival_.size() * row_bytes);
+  exchange_.all_to_all(send_.data(), num_send_, recv_.data(), num_recv_, row_bytes);
   const std::int64_t width = context_.config().emb_size;
-  for (std::size_t i = 0; i < arrival.size(); ++i)
+  for (std::size_t i = 0; i < arrival_.size(); ++i)
     context_.kernels.from_activation(recv_.data() + i * row_bytes, width, context_.config().embedding_multiplier,
-                                     x + arrival[i] * width);
+                                     x + arrival_[i] * width);
 }
 
 void Embedding::logits(const std::byte* n, std::int64_t num_rows, float* logits) const {

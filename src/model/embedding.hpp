@@ -25,7 +25,9 @@ class Embedding {
   StageContext& context_;
   const ops::PackedMatrix& table_;
   comm::RowExchange exchange_;
-  AlignedBuffer send_, recv_;  // Act (rows, D)
+  AlignedBuffer send_, recv_;                      // Act (rows, D)
+  std::vector<std::int32_t> num_send_, num_recv_;  // rows, by rank of the stage
+  std::vector<std::int64_t> arrival_;              // own rows in the order in which they arrive
 };
 
 }  // namespace moesaic

@@ -59,13 +59,13 @@ void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wa
   const auto row_floats = static_cast<std::size_t>(width);
   const auto first_at_least = [&](std::int64_t row) { return std::lower_bound(wanted.begin(), wanted.end(), row); };
 
-  std::vector<std::int32_t> num_rows;
+  num_rows_.clear();
   for (int rank = 0; rank < context_.grid.ranks_per_stage(); ++rank) {
     const Range owned = rows.map.rows(plan::StageRank{rank});
-    num_rows.push_back(static_cast<std::int32_t>(first_at_least(owned.end) - first_at_least(owned.begin)));
+    num_rows_.push_back(static_cast<std::int32_t>(first_at_least(owned.end) - first_at_least(owned.begin)));
   }
   const auto own_begin = first_at_least(rows.own.begin);
-  const std::int64_t num_own = num_rows[static_cast<std::size_t>(index(context_.me))];
+  const std::int64_t num_own = num_rows_[static_cast<std::size_t>(index(context_.me))];
   const auto own_elems = static_cast<std::size_t>(num_own * width);
   normed_.reserve(own_elems * sizeof(float));
   rounded_.reserve(own_elems * context_.act_bytes());
@@ -79,7 +79,7 @@ void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wa
   }
   context_.kernels.to_activation(normed_.as<float>(), num_own * width, rounded_.data());
   gathered_.reserve(wanted.size() * row_floats * context_.act_bytes());
-  exchange_.all_gather(rounded_.data(), gathered_.data(), num_rows, row_floats * context_.act_bytes());
+  exchange_.all_gather(rounded_.data(), gathered_.data(), num_rows_, row_floats * context_.act_bytes());
 }
 
 void Head::assemble(const TokenBatch& batch, std::span<const std::int32_t> wanted, const float* own_part,

@@ -37,12 +37,13 @@ class Head {
   const float* final_norm_;
   comm::RowExchange exchange_;
   comm::Outbox outbox_;
-  AlignedBuffer normed_;    // fp32 (own wanted rows, D)
-  AlignedBuffer rounded_;   // Act (own wanted rows, D)
-  AlignedBuffer gathered_;  // Act (wanted rows, D)
-  AlignedBuffer part_;      // fp32 (wanted rows, vocabulary of this rank)
-  AlignedBuffer received_;  // fp32 (wanted rows, vocabulary of another rank), world rank 0 only
-  AlignedBuffer logits_;    // fp32 (wanted rows, V), world rank 0 only
+  std::vector<std::int32_t> num_rows_;  // wanted ones, by rank of the stage
+  AlignedBuffer normed_;                // fp32 (own wanted rows, D)
+  AlignedBuffer rounded_;               // Act (own wanted rows, D)
+  AlignedBuffer gathered_;              // Act (wanted rows, D)
+  AlignedBuffer part_;                  // fp32 (wanted rows, vocabulary of this rank)
+  AlignedBuffer received_;              // fp32 (wanted rows, vocabulary of another rank), world rank 0 only
+  AlignedBuffer logits_;                // fp32 (wanted rows, V), world rank 0 only
 };
 
 }  // namespace moesaic

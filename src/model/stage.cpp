@@ -51,10 +51,10 @@ void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
   };
   for (std::int64_t row = group.begin; row < group.end; ++row)
     cache_.reserve(at(batch.sequences, row), at(batch.positions, row));
-  std::vector<ops::RowContext> contexts;
+  contexts_.clear();
   for (std::int64_t row = group.begin; row < group.end; ++row)
-    contexts.push_back({cache_.blocks(at(batch.sequences, row)), at(batch.positions, row)});
-  const BatchRows rows{batch, map, own, group, contexts};
+    contexts_.push_back({cache_.blocks(at(batch.sequences, row)), at(batch.positions, row)});
+  const BatchRows rows{batch, map, own, group, contexts_};
 
   const std::size_t x_bytes = static_cast<std::size_t>(own.size() * grid_.config().emb_size) * sizeof(float);
   x_.reserve(x_bytes);

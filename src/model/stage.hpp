@@ -41,7 +41,8 @@ class Stage {
   Embedding embedding_;
   Head head_;
   comm::Outbox outbox_;
-  AlignedBuffer x_;  // fp32 (T, D): own rows of the residual stream
+  AlignedBuffer x_;                        // fp32 (T, D): own rows of the residual stream
+  std::vector<ops::RowContext> contexts_;  // of the group's rows
 };
 
 }  // namespace moesaic

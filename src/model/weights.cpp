@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/parallel.hpp"
+#include "device/binding.hpp"
 #include "model/load_progress.hpp"
 
 namespace moesaic {
@@ -35,7 +36,7 @@ class Loader {
       planned_bytes_ = 0;
       tasks_.clear();
       weights.layers.clear();
-      if (!dry) weights.memory = AlignedBuffer(needed_bytes_);
+      if (!dry) weights.memory = memory_of(needed_bytes_);
       base_ = weights.memory.data();
       plan_model(weights);
       needed_bytes_ = offset_;
@@ -48,6 +49,15 @@ class Loader {
 
  private:
   using Task = std::function<void(std::span<std::byte> scratch)>;
+
+  /// Panels are handed out to whichever thread is free. So a page's place among several domains cannot follow the
+  /// thread that will read it, and all domains' memory should be busy at the same time. In one domain, first touch
+  /// suffices.
+  static AlignedBuffer memory_of(std::size_t size_bytes) {
+    AlignedBuffer memory(size_bytes);
+    if (size_bytes >= kHugePage_bytes) device::spread_over_domains({memory.data(), size_bytes});
+    return memory;
+  }
 
   /// The system clears a page when it is first written to. Were that left to the other tasks, several threads would
   /// clear one huge page at the same time, all but one in vain.

@@ -4,7 +4,6 @@
 
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
-#include "plan/leaf_tree.hpp"
 
 namespace moesaic::moe {
 namespace {
@@ -13,17 +12,18 @@ namespace {
 struct RowScratch {
   AlignedBuffer gated;    // fp32 (A, D)
   AlignedBuffer rounded;  // Act (D)
+  std::vector<plan::Merge> merges;
 };
 
 }  // namespace
 
-void combine_terms(const plan::Grid& grid, const plan::DispatchPlan& plan, const Routing& routing,
-                   const ops::Kernels& kernels, std::byte* terms, std::int64_t num_rows, float* m) {
+void combine_terms(const plan::Grid& grid, std::span<const plan::Merge> leaf_merges, const plan::DispatchPlan& plan,
+                   const Routing& routing, const ops::Kernels& kernels, std::byte* terms, std::int64_t num_rows,
+                   float* m) {
   const std::int64_t width = grid.config().emb_size, active = grid.config().num_selected_experts;
   const std::int64_t slices = grid.layout().etp;
   const std::size_t act_bytes = static_cast<std::size_t>(width) * size_bytes(activation_type(kernels.numerics));
   const std::size_t term_bytes = slices == 1 ? act_bytes : static_cast<std::size_t>(width) * sizeof(float);
-  const std::vector<plan::Merge> leaf_merges = plan::finish_tree(grid.expert_leaves());
 
   parallel_for(num_rows, [&](std::int64_t row) {
     thread_local RowScratch scratch;
@@ -44,9 +44,8 @@ void combine_terms(const plan::Grid& grid, const plan::DispatchPlan& plan, const
       kernels.from_activation(output, width, gate, gated + a * width);
     }
     const std::int32_t* experts = routing.ascending_experts.data() + row * active;
-    for (const auto& [into, from] :
-         plan::combine_experts({experts, static_cast<std::size_t>(active)}, grid.config().num_experts))
-      kernels.add(gated + from * width, width, gated + into * width);
+    plan::combine_experts({experts, static_cast<std::size_t>(active)}, grid.config().num_experts, scratch.merges);
+    for (const auto& [into, from] : scratch.merges) kernels.add(gated + from * width, width, gated + into * width);
     std::memcpy(m + row * width, gated, static_cast<std::size_t>(width) * sizeof(float));
   });
 }

@@ -33,13 +33,14 @@ class AlltoallvDispatcher final : public Dispatcher {
         me_(me),
         exchange_(stage),
         kernels_(kernels),
+        leaf_merges_(plan::finish_tree(grid.expert_leaves())),
         row_bytes_(GemmInput{kernels.numerics, grid.config().emb_size}.row_bytes()),
         term_bytes_(static_cast<std::size_t>(grid.config().emb_size) *
                     (grid.layout().etp == 1 ? size_bytes(activation_type(kernels.numerics)) : sizeof(float))) {}
 
   void dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch) override {
     gather_routing(rows, routing);
-    batch.plan = plan::plan_dispatch(grid_, rows, me_, stage_experts_);
+    plan::plan_dispatch(grid_, rows, me_, stage_experts_, batch.plan);
     const plan::DispatchPlan& plan = batch.plan;
 
     const std::byte* received = n;  // alone in the stage, a rank sends itself all of its rows
@@ -64,7 +65,7 @@ class AlltoallvDispatcher final : public Dispatcher {
       exchange_.all_to_all(send_.data(), plan.num_return_rows, recv_.data(), plan.num_terms, term_bytes_);
       terms = recv_.data();
     }
-    combine_terms(grid_, plan, routing, kernels_, terms, rows.rows(me_).size(), m);
+    combine_terms(grid_, leaf_merges_, plan, routing, kernels_, terms, rows.rows(me_).size(), m);
   }
 
  private:
@@ -87,6 +88,7 @@ class AlltoallvDispatcher final : public Dispatcher {
   plan::StageRank me_;
   comm::RowExchange exchange_;
   const ops::Kernels& kernels_;
+  const std::vector<plan::Merge> leaf_merges_;  // that finish an expert's tree from its slices
   std::size_t row_bytes_, term_bytes_;
   AlignedBuffer send_, recv_;
   std::vector<std::int32_t> stage_experts_, num_rows_;

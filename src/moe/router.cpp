@@ -30,23 +30,23 @@ void Router::route(const float* n, std::int64_t num_rows, const float* weights, 
   for (auto* list : {&routing.experts, &routing.ascending_experts}) list->resize(rows * active);
   for (auto* list : {&routing.gates, &routing.ascending_gates}) list->resize(rows * active);
 
-  std::vector<std::int32_t> order(experts);
+  order_.resize(experts);
   for (std::size_t row = 0; row < rows; ++row) {
     const std::span<float> p(probabilities_.data() + row * experts, experts);
     softmax(p);
     const auto gate = [&](std::int32_t expert) { return p[static_cast<std::size_t>(expert)]; };
-    std::iota(order.begin(), order.end(), 0);
-    std::partial_sort(order.begin(), order.begin() + num_active_, order.end(), [&](std::int32_t a, std::int32_t b) {
+    std::iota(order_.begin(), order_.end(), 0);
+    std::partial_sort(order_.begin(), order_.begin() + num_active_, order_.end(), [&](std::int32_t a, std::int32_t b) {
       return gate(a) > gate(b) || (gate(a) == gate(b) && a < b);
     });
     const auto put = [&](std::vector<std::int32_t>& ids, std::vector<float>& gates) {
       for (std::size_t a = 0; a < active; ++a) {
-        ids[row * active + a] = order[a];
-        gates[row * active + a] = gate(order[a]);
+        ids[row * active + a] = order_[a];
+        gates[row * active + a] = gate(order_[a]);
       }
     };
     put(routing.experts, routing.gates);
-    std::sort(order.begin(), order.begin() + num_active_);
+    std::sort(order_.begin(), order_.begin() + num_active_);
     put(routing.ascending_experts, routing.ascending_gates);
   }
 }

@@ -20,6 +20,7 @@ class Router {
   const ops::Kernels& kernels_;
   std::int64_t width_, num_experts_, num_active_;
   std::vector<float> probabilities_;  // (rows, E), holds the logits first
+  std::vector<std::int32_t> order_;   // (E) of a row
 };
 
 }  // namespace moesaic::moe

@@ -40,49 +40,53 @@ void plan_owner(const Grid& grid, Range own, std::span<const std::int32_t> exper
 /// What this rank gets, computes and returns as the holder of experts.
 void plan_holder(const Grid& grid, const RowMap& rows, StageRank me, std::span<const std::int32_t> experts,
                  DispatchPlan& plan) {
-  struct Term {
-    std::int32_t recv_row;
-    std::size_t local_expert;
-  };
   const int subset = grid.subset(me);
   const Range local = grid.experts(subset);
-  std::vector<Term> terms;  // in the order of return
+  const auto for_each_term_of = [&](int owner, auto&& visit) {  // in the order of return
+    for_each_term(grid, experts, rows.rows(StageRank{owner}), subset,
+                  [&](auto row, auto, auto expert) { visit(row, static_cast<std::size_t>(expert - local.begin)); });
+  };
   plan.psum_expert_rows.assign(static_cast<std::size_t>(local.size()) + 1, 0);
-  std::int32_t num_recv = 0;
   for (int owner = 0; owner < grid.ranks_per_stage(); ++owner) {
-    const std::size_t terms_before = terms.size();
-    const std::int32_t recv_before = num_recv;
+    std::int32_t num_rows = 0, num_terms = 0;
     std::int64_t last_row = -1;
-    for_each_term(grid, experts, rows.rows(StageRank{owner}), subset, [&](auto row, auto, auto expert) {
-      if (row != last_row) ++num_recv;
+    for_each_term_of(owner, [&](std::int64_t row, std::size_t local_expert) {
+      if (row != last_row) ++num_rows;
       last_row = row;
-      const auto local_expert = static_cast<std::size_t>(expert - local.begin);
-      terms.push_back({num_recv - 1, local_expert});
+      ++num_terms;
       ++plan.psum_expert_rows[local_expert + 1];
     });
-    plan.num_recv_rows.push_back(num_recv - recv_before);
-    plan.num_return_rows.push_back(static_cast<std::int32_t>(terms.size() - terms_before));
+    plan.num_recv_rows.push_back(num_rows);
+    plan.num_return_rows.push_back(num_terms);
   }
   for (std::size_t e = 1; e < plan.psum_expert_rows.size(); ++e)
     plan.psum_expert_rows[e] += plan.psum_expert_rows[e - 1];
-  std::vector<std::int32_t> next(plan.psum_expert_rows.begin(), plan.psum_expert_rows.end() - 1);
-  plan.expert_rows.resize(terms.size());
-  for (const Term& term : terms) {
-    const std::int32_t place = next[term.local_expert]++;
-    plan.expert_rows[static_cast<std::size_t>(place)] = term.recv_row;
-    plan.return_rows.push_back(place);
-  }
+
+  plan.next_place.assign(plan.psum_expert_rows.begin(), plan.psum_expert_rows.end() - 1);
+  plan.expert_rows.resize(static_cast<std::size_t>(plan.psum_expert_rows.back()));
+  std::int64_t last_row = -1;
+  std::int32_t recv_row = -1;
+  for (int owner = 0; owner < grid.ranks_per_stage(); ++owner)
+    for_each_term_of(owner, [&](std::int64_t row, std::size_t local_expert) {
+      if (row != last_row) ++recv_row;
+      last_row = row;
+      const std::int32_t place = plan.next_place[local_expert]++;
+      plan.expert_rows[static_cast<std::size_t>(place)] = recv_row;
+      plan.return_rows.push_back(place);
+    });
 }
 
 }  // namespace
 
-DispatchPlan plan_dispatch(const Grid& grid, const RowMap& rows, StageRank me, std::span<const std::int32_t> experts) {
+void plan_dispatch(const Grid& grid, const RowMap& rows, StageRank me, std::span<const std::int32_t> experts,
+                   DispatchPlan& plan) {
   MOESAIC_CHECK(std::ssize(experts) == rows.num_rows() * grid.config().num_selected_experts, "{} ids for {} rows",
                 experts.size(), rows.num_rows());
-  DispatchPlan plan;
+  for (auto* list : {&plan.send_rows, &plan.num_send_rows, &plan.num_recv_rows, &plan.return_rows,
+                     &plan.num_return_rows, &plan.num_terms})
+    list->clear();
   plan_owner(grid, rows.rows(me), experts, plan);
   plan_holder(grid, rows, me, experts, plan);
-  return plan;
 }
 
 }  // namespace moesaic::plan

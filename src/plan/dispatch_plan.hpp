@@ -32,9 +32,13 @@ struct DispatchPlan {
   // expert in ascending order, slice) lies among them.
   std::vector<std::int32_t> num_terms;  ///< by holder rank
   std::vector<std::int32_t> term_of;    ///< (own rows, A, etp)
+
+  std::vector<std::int32_t> next_place;  ///< by local expert: only used while the plan is made
 };
 
+/// Replaces `plan`, whose memory is used again: there is one a layer of a step.
 /// experts: (rows of the stage, A), each row's ids ascending.
-DispatchPlan plan_dispatch(const Grid& grid, const RowMap& rows, StageRank me, std::span<const std::int32_t> experts);
+void plan_dispatch(const Grid& grid, const RowMap& rows, StageRank me, std::span<const std::int32_t> experts,
+                   DispatchPlan& plan);
 
 }  // namespace moesaic::plan

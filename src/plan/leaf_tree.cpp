@@ -45,11 +45,11 @@ std::vector<Merge> finish_tree(std::span<const Range> subtrees) {
   return merges;
 }
 
-std::vector<Merge> combine_experts(std::span<const std::int32_t> experts, std::int64_t num_experts) {
+void combine_experts(std::span<const std::int32_t> experts, std::int64_t num_experts, std::vector<Merge>& merges) {
   constexpr int kAbsent = -1;
   std::array<int, kNumLeaves> node;
   node.fill(kAbsent);
-  std::vector<Merge> merges;
+  merges.clear();
   const auto add = [&](int& into, int from) {
     if (from == kAbsent) return;
     if (into == kAbsent)
@@ -65,7 +65,6 @@ std::vector<Merge> combine_experts(std::span<const std::int32_t> experts, std::i
   }
   for (std::size_t width = 1; width < node.size(); width *= 2)
     for (std::size_t left = 0; left < node.size(); left += 2 * width) add(node[left], node[left + width]);
-  return merges;
 }
 
 }  // namespace moesaic::plan

@@ -27,7 +27,7 @@ std::vector<Merge> finish_tree(std::span<const Range> subtrees);
 
 /// The additions that combine the terms of the chosen experts (ascending ids out of num_experts): 8 contiguous groups
 /// with boundaries floor(g * E / 8), ascending inside a group, groups by the leaf tree, absent terms skipped. The
-/// result is in sum[0].
-std::vector<Merge> combine_experts(std::span<const std::int32_t> experts, std::int64_t num_experts);
+/// result is in sum[0]. Replaces `merges`, whose memory is used again.
+void combine_experts(std::span<const std::int32_t> experts, std::int64_t num_experts, std::vector<Merge>& merges);
 
 }  // namespace moesaic::plan

@@ -28,7 +28,7 @@ std::string RunSetting::text() const {
 std::string run_golden(const comm::Communicator& world, const Golden& golden, const RunSetting& setting,
                        const std::vector<std::vector<std::int32_t>>& sequences, LogitsRun::TakeRow take_row,
                        CaptureSink capture_sink) {
-  set_threads(setting.num_threads, world.size());
+  set_threads(world.split_node(), setting.num_threads);
   const ops::Kernels& kernels = ops::kernels(setting.isa, setting.numerics);
   const io::StoreReader reader(golden.store, golden.index, io::Verify::kFull);
   const plan::Grid grid(golden.index.config(), setting.layout);

@@ -38,7 +38,7 @@ void expect_delivered(const Grid& grid, const RowMap& map, const std::vector<std
     auto operator<=>(const Label&) const = default;
   };
   std::vector<DispatchPlan> plans;
-  for (int r = 0; r < ranks; ++r) plans.push_back(plan_dispatch(grid, map, StageRank{r}, experts));
+  for (int r = 0; r < ranks; ++r) plan_dispatch(grid, map, StageRank{r}, experts, plans.emplace_back());
 
   std::vector<std::vector<std::vector<Label>>> returned(static_cast<std::size_t>(ranks));  // [holder][owner]
   for (int holder = 0; holder < ranks; ++holder) {

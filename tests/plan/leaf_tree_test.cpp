@@ -49,7 +49,9 @@ TEST(LeafTree, ExpertsCombineByGroupsAndSkipAbsentOnes) {
   const auto combine = [](std::vector<std::int32_t> experts, std::int64_t num_experts) {
     std::vector<std::string> terms;
     for (const auto expert : experts) terms.push_back(std::to_string(expert));
-    return formula(terms, combine_experts(experts, num_experts));
+    std::vector<Merge> merges;
+    combine_experts(experts, num_experts, merges);
+    return formula(terms, merges);
   };
   EXPECT_EQ(combine({3}, 8), "3");
   EXPECT_EQ(combine({2, 7}, 8), "(2+7)");

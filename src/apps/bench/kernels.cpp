@@ -133,7 +133,7 @@ int run_kernels(const std::vector<std::string>& arguments) {
   const auto thread_counts = bench.threads.empty() ? std::vector<std::int64_t>{device::threads_per_rank(0, 1)}
                                                    : parse_list(bench.threads, "threads", 1, 4096);
 
-  set_threads(static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end())), 1);
+  set_threads(world, static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end())));
   spdlog::info("making weights and reference results");
   std::vector<KernelCase> cases = matrix_cases(kernels, workload);
   for (KernelCase& test : attention_cases(kernels, workload)) cases.push_back(std::move(test));
@@ -142,7 +142,7 @@ int run_kernels(const std::vector<std::string>& arguments) {
   bool right = true;
   for (const std::int64_t count : thread_counts) {
     const int num_threads = static_cast<int>(count);
-    set_threads(num_threads, 1);
+    set_threads(world, num_threads);
     const KernelLimits limits =
         measure_limits(world, ops::peak_loops(kernels.isa), cases, workload.memory_bytes, num_threads);
     right &= limits.right();

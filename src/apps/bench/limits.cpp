@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/range.hpp"
+#include "device/binding.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -18,7 +19,11 @@ using Clock = std::chrono::steady_clock;
 template <class Work>
 void in_threads(int num_threads, const Work& work) {
   std::vector<std::jthread> threads;
-  for (int thread = 1; thread < num_threads; ++thread) threads.emplace_back(work, thread);
+  for (int thread = 1; thread < num_threads; ++thread)
+    threads.emplace_back([&work, thread] {
+      device::bind_thread(thread);  // as the team's; it would inherit the calling thread's processor
+      work(thread);
+    });
   work(0);
 }
 

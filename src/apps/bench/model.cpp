@@ -110,7 +110,7 @@ int run_model(const std::vector<std::string>& arguments) {
   Table table(command.format, this_machine(world, opened.kernels.isa), {std::begin(kColumns), std::end(kColumns)});
   bool right = true;
   for (const std::int64_t num_threads : thread_counts) {
-    set_threads(static_cast<int>(num_threads), opened.ranks_on_node);
+    set_threads(world.split_node(), static_cast<int>(num_threads), command.bench.model.bind);
     ModelBench model(world, command.bench, opened, weights, static_cast<int>(num_threads));
     right &= model.as_portable();
     model.measure_peak();

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// Which processor each thread of a rank is bound to. Pure: the machine and the node's ranks are arguments.
+namespace moesaic::device {
+
+/// A hardware thread.
+struct Processor {
+  int number = 0;  ///< the system's, as taskset has it
+  int core = 0;
+  int domain = 0;  ///< the NUMA domain
+  friend bool operator==(const Processor&, const Processor&) = default;
+};
+
+/// Processors by their number.
+using ProcessorSet = std::bitset<4096>;
+
+/// A rank as the others of its node need to know it.
+struct NodeRank {
+  ProcessorSet mask;  ///< what it may use: its launcher's choice, or the whole node
+  int num_threads = 1;
+};
+
+enum class Bind : std::uint8_t { kAuto, kNone, kCores };
+inline constexpr std::string_view kBindOptions = "auto, none or cores";
+std::optional<Bind> bind_from(std::string_view word);
+
+struct Placement {
+  std::vector<Processor> threads;  ///< the processor of each thread; empty: not bound
+  std::string reason;              ///< why not
+  bool processor_each = false;     ///< whether every thread that shares the rank's mask can run at once
+};
+
+/// The placement of rank `me` of a node. Ranks with the same mask share it out evenly, side by side in the order of the
+/// machine, so that a rank's threads are in one NUMA domain where they can be; each thread has a core to itself while
+/// there are enough. kAuto binds inside a mask that a launcher has set, and on a whole node when the ranks' threads
+/// fill its cores or processors exactly; else another job may be meant to have the rest. machine: the processors that
+/// the job may use of the node, those of a core side by side, those of a domain too. Error: kCores with more threads
+/// than processors.
+Placement place(std::span<const Processor> machine, std::span<const NodeRank> ranks, std::size_t me, Bind bind);
+
+/// The placements of a node's ranks in words, e.g. "4 threads a rank bound to processors 0-3 | 4-7 (NUMA 0 | 1)".
+std::string describe(std::span<const Placement> ranks);
+
+}  // namespace moesaic::device
