@@ -16,7 +16,7 @@ namespace {
 using ops::AttentionShape;
 using ops::RowContext;
 
-constexpr std::int64_t kGroupQueries = 48;  ///< a kv head's queries that share a pass over its pages
+constexpr std::int64_t kGroupQueries = 96;  ///< a kv head's queries that share a pass over its pages
 
 std::byte* keys_of(const AttentionShape& shape, const RowContext& row, std::int64_t block, std::int64_t page_offset,
                    std::int64_t kv_head) {
@@ -76,7 +76,8 @@ class GroupAttention {
       path_.make_pairs(q + head_index(query, q_stride, kv_head) * path_.act_bytes, shape_.page.key_size,
                        query_pairs(query), 1);
     for (std::int64_t block = 0; block <= last_block_; ++block)
-      add_block(block, keys_of(shape_, rows_[0], block, page_offset, kv_head));
+      add_block(block, keys_of(shape_, rows_[0], block, page_offset, kv_head),
+                block < last_block_ ? keys_of(shape_, rows_[0], block + 1, page_offset, kv_head) : nullptr);
     for (std::int64_t query = 0; query < num_queries_; ++query)
       path_.finish_head(
           out_ + query * value_stride_, sums_[query], shape_.page.key_size,
@@ -95,8 +96,16 @@ class GroupAttention {
     return q_ + static_cast<std::size_t>(query * num_pairs_) * path_.pair_bytes;
   }
 
+  /// Brings part t of a page into the second-level cache; pages lie apart, so that the processor cannot foresee them.
+  void prefetch(const std::byte* page, std::int64_t parts, std::int64_t t) const {
+    constexpr std::int64_t kLine_bytes = 64;
+    const Range lines = even_part(static_cast<std::int64_t>(shape_.page.page_bytes()) / kLine_bytes, parts, t);
+    for (std::int64_t line = lines.begin; line < lines.end; ++line)
+      __builtin_prefetch(page + line * kLine_bytes, 0, 2);
+  }
+
   /// The queries that see any key of a block are the last ones; they get the block's sums of p and p . v.
-  void add_block(std::int64_t block, std::byte* keys) {
+  void add_block(std::int64_t block, std::byte* keys, const std::byte* next) {
     std::int64_t first_row = 0;
     while (rows_[first_row].position < block * kKeys) ++first_row;
     const std::int64_t first = first_row * shape_.q_per_kv, queries = num_queries_ - first;
@@ -106,6 +115,7 @@ class GroupAttention {
       const Range tile = even_part(queries, tiles, t);
       const std::int64_t begin = first + tile.begin;
       const int size = static_cast<int>(tile.size());
+      if (next) prefetch(next, tiles, t);
       path_.scores(size, query_pairs(begin), keys, num_pairs_, scores_);
       for (int i = 0; i < size; ++i) {
         const std::int64_t last = rows_[(begin + i) / shape_.q_per_kv].position - block * kKeys;
