@@ -1,6 +1,7 @@
 #include "store/convert.hpp"
 
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -115,6 +116,9 @@ void convert_store(const ConvertStoreOptions& options, const comm::Communicator&
   io::NewStore store;  // rank 0's
   std::string index_text;
   comm::on_root(comm, [&] {
+    std::error_code missing;  // then it is another file
+    if (std::filesystem::equivalent(options.store, options.out, missing))
+      fail("--out {}: is the store that is read, whose int8 weights would be lost; name another file", options.out);
     const io::StoreReader reader(options.store, io::StoreReader::read_index(options.store), io::Verify::kFull);
     store = describe(reader, options.format);
     index_text = reader.index().serialize();

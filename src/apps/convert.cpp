@@ -27,9 +27,9 @@ int run_convert(const std::vector<std::string>& arguments) {
   if (from == "store") {
     if (!tokenizer.empty())
       fail("--tokenizer: a store keeps the tokenizer that it has; give it when converting from xai");
-    if (weights.empty()) fail("--weights is missing: the format to convert the store to, {}", kWeightFormatOptions);
+    if (weights.empty()) fail("--weights is missing: the format to convert the store to, bf16 or int4");
     const auto format = weight_format_from(weights);
-    if (!format) fail("--weights is '{}', expected {}", weights, kWeightFormatOptions);
+    if (!format) fail("--weights is '{}', expected bf16 or int4", weights);
     converters::convert_store({convert.checkpoint, convert.out, *format, convert.force}, comm::Communicator::world());
     return kSuccess;
   }

@@ -5,8 +5,11 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
+
+#include "base/error.hpp"
 
 namespace moesaic {
 namespace {
@@ -53,15 +56,16 @@ thread_local bool inside_loop = false;
 class Team {
  public:
   explicit Team(const TeamOptions& options) : options_(options) {
-    for (int thread = 1; thread < options_.num_threads; ++thread)
-      threads_.emplace_back([this, thread] { serve(thread); });
+    try {
+      for (int thread = 1; thread < options_.num_threads; ++thread)
+        threads_.emplace_back([this, thread] { serve(thread); });
+    } catch (const std::system_error& error) {
+      const std::size_t made = threads_.size() + 1;
+      end();
+      fail("only {} of {} threads could be made ({}); give fewer --threads", made, options_.num_threads, error.what());
+    }
   }
-  ~Team() {
-    stop_ = true;
-    state_ += State::kNumber;
-    state_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Team() { end(); }
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
@@ -83,6 +87,13 @@ class Team {
   }
 
  private:
+  void end() {
+    stop_ = true;
+    state_ += State::kNumber;
+    state_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
   void serve(int thread) {
     inside_loop = true;
     if (options_.at_start) options_.at_start(thread);
@@ -165,7 +176,7 @@ std::unique_ptr<Team>& team() {
 }  // namespace
 
 void make_team(const TeamOptions& options) {
-  team().reset();
+  team() = std::make_unique<Team>(TeamOptions{});  // the old one's threads end before new ones begin
   team() = std::make_unique<Team>(options);
 }
 

@@ -19,10 +19,11 @@ struct TeamOptions {
   std::function<void(int thread)> at_start;
 };
 
-/// Replaces this process's team. Not inside a loop. At the start there is one thread.
+/// Replaces this process's team. Error when not so many threads can be made: one is left then. At the start there is
+/// one thread. This and the loops below are for one thread at a time, the bodies of loops apart.
 void make_team(const TeamOptions& options);
 
-/// Threads that a loop would be shared out to here: 1 inside a loop.
+/// Threads that a loop would be shared out to here: 1 inside a loop that is shared out itself.
 int num_threads();
 
 namespace parallel {

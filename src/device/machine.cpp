@@ -26,16 +26,17 @@ std::optional<std::int64_t> number_in(const std::string& file) {
   return std::nullopt;
 }
 
-/// The number that a variable begins with (OMP_NUM_THREADS may be a list); 0: none.
+/// The number that a variable begins with (OMP_NUM_THREADS may be a list); 0: it is not set, or empty.
 int positive_number(const char* variable) {
   constexpr int kMost = 4096;
   const char* text = std::getenv(variable);
   if (!text) return 0;
   int value = 0;
-  const auto error = std::from_chars(text, text + std::strlen(text), value).ec;
-  if (error == std::errc::result_out_of_range || value > kMost)
+  const auto [end, error] = std::from_chars(text, text + std::strlen(text), value);
+  if (*text == '\0') return 0;
+  if (error != std::errc() || (*end != '\0' && *end != ',') || value < 1 || value > kMost)
     fail("{} is '{}', expected 1 to {} threads; set it, or give --threads", variable, text, kMost);
-  return std::max(value, 0);
+  return value;
 }
 
 /// The control groups of this process that may limit its memory: cgroup v2 and v1, each with the groups above it.

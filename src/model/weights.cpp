@@ -34,6 +34,7 @@ class Loader {
     for (const bool dry : {true, false}) {  // the first pass only measures
       offset_ = 0;
       planned_bytes_ = 0;
+      beginnings_.clear();
       tasks_.clear();
       weights.layers.clear();
       if (!dry) weights.memory = memory_of(needed_bytes_);
@@ -43,6 +44,7 @@ class Loader {
     }
     LoadProgress progress(planned_bytes_);
     run(touching(weights.memory));
+    run(beginnings_);
     run(tasks_, [&] { progress.report(store_.bytes_read()); });
     return weights;
   }
@@ -86,7 +88,7 @@ class Loader {
 
   ops::PackedMatrix matrix(const ops::MatrixShape& shape) {
     const ops::PackedMatrix packed{shape, place(shape.total_bytes())};
-    if (base_) ops::begin_packing(shape, writable(packed));
+    beginnings_.push_back([packed](std::span<std::byte>) { ops::begin_packing(packed.shape, writable(packed)); });
     tasks_.push_back([packed](std::span<std::byte>) { clear_padding(packed); });
     return packed;
   }
@@ -283,7 +285,7 @@ class Loader {
   std::byte* base_ = nullptr;
   std::size_t offset_ = 0, needed_bytes_ = 0;
   std::int64_t planned_bytes_ = 0;  // to be read
-  std::vector<Task> tasks_;
+  std::vector<Task> beginnings_, tasks_;
 };
 
 }  // namespace

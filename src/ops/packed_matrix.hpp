@@ -95,13 +95,13 @@ struct PackedMatrix {
   }
 };
 
-/// Writes a block of W into its panels: `source` is row-major (num_inputs, num_columns) of shape.type (int8 for
-/// sign and magnitude), it goes to the
-/// inputs of `leaf` from `first_input` (even) and to the columns from `first_column`; `data` is aligned to 16 bytes.
-/// May run in several threads on disjoint blocks.
+/// A block of W: the inputs of `leaf` from `first_input` (even) and the columns from `first_column`.
 struct PackBlock {
   std::int64_t leaf = 0, first_input = 0, num_inputs = 0, first_column = 0, num_columns = 0;
 };
+/// Writes a block of W into its panels; begin_packing() comes first. `source` is row-major (num_inputs, num_columns) of
+/// shape.type (int8 for sign and magnitude), `data` is aligned to 16 bytes. May run in several threads on disjoint
+/// blocks.
 void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data);
 
 /// Before the first pack(): no weight is -128 so far.
