@@ -55,7 +55,7 @@ class Parts:
         if not self.gguf.exists():
             geometry = run(self.moesaic("inspect", self.store, "--json"))
             self.make(self.gguf, [ROOT / "launch" / "peers" / "write-gguf", self.gguf], input=geometry)
-        # libgomp's threads are to spin, as llama.cpp expects, also when launch/env has been sourced
+        # libgomp's threads are to spin, as llama.cpp expects, whatever the environment says
         self.llama_environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
 
     @staticmethod

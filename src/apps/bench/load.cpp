@@ -20,24 +20,28 @@ struct LoadBytes {
   double owned = 0;   ///< weights in memory
 };
 
-double needed_bytes(const ops::PackedMatrix& w, std::int64_t scale_groups) {
-  const std::int64_t groups = scale_groups == 1 ? 1 : w.shape.num_leaves;
-  return static_cast<double>(w.shape.num_leaves * w.shape.leaf_size * w.shape.num_columns * 1 +
-                             groups * w.shape.num_columns * static_cast<std::int64_t>(sizeof(float)));
+/// int8 matrices may have one group of scales for all leaves.
+double needed_bytes(const ops::PackedMatrix& w, WeightFormat format, std::int64_t scale_groups) {
+  const auto& [type, leaves, leaf_size, columns] = w.shape;
+  const std::int64_t bytes = plan::matrix_bytes(format, leaves, leaf_size, columns);
+  if (format != WeightFormat::kInt8 || scale_groups > 1) return static_cast<double>(bytes);
+  return static_cast<double>(bytes - (leaves - 1) * columns * static_cast<std::int64_t>(sizeof(float)));
 }
 
-/// What the store has for the weights of a rank; int8 with fp32 scales, everything else fp32.
+/// What the store has for the weights of a rank: matrices in its format, everything else fp32.
 double needed_bytes(const ModelWeights& weights, const io::StoreIndex& index) {
   constexpr auto kFloat = static_cast<double>(sizeof(float));
   const double width = static_cast<double>(index.config().emb_size);
+  const auto matrix = [&](const ops::PackedMatrix& w, std::int64_t scale_groups) {
+    return needed_bytes(w, index.format(), scale_groups);
+  };
   double bytes = static_cast<double>(weights.embedding.shape.num_columns) * width * kFloat;
   if (weights.final_norm) bytes += width * kFloat;
   for (const LayerWeights& w : weights.layers) {
-    bytes += needed_bytes(w.qkv, 1) + needed_bytes(w.attn_out, index.groups().attn_out);
+    bytes += matrix(w.qkv, 1) + matrix(w.attn_out, index.groups().attn_out);
     bytes += width * kFloat * static_cast<double>(4 + index.config().num_experts);  // norms, router
     for (const moe::ExpertWeights& expert : w.experts)
-      bytes += needed_bytes(expert.gate, 1) + needed_bytes(expert.up, 1) +
-               needed_bytes(expert.down, index.groups().moe_down);
+      bytes += matrix(expert.gate, 1) + matrix(expert.up, 1) + matrix(expert.down, index.groups().moe_down);
   }
   return bytes;
 }
