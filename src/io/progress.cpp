@@ -6,12 +6,13 @@
 
 namespace moesaic::io {
 
-Progress::Progress(std::string what, std::int64_t total_bytes) : what_(std::move(what)), total_bytes_(total_bytes) {}
+Progress::Progress(std::string what, std::int64_t total_bytes, std::chrono::seconds interval)
+    : what_(std::move(what)), total_bytes_(total_bytes), interval_(interval) {}
 
 void Progress::report(std::int64_t done_bytes) {
   const auto now = Clock::now();
-  if (now - last_ < std::chrono::seconds(1) || done_bytes <= 0) return;
-  last_ = now;
+  Clock::time_point last = last_;
+  if (now - last < interval_ || done_bytes <= 0 || !last_.compare_exchange_strong(last, now)) return;
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double rate = static_cast<double>(done_bytes) / seconds;
   const double left = static_cast<double>(total_bytes_ - done_bytes) / rate;

@@ -1,23 +1,27 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
 
 namespace moesaic::io {
 
-/// Logs how far a transfer is, its rate and the time left, at most once a second (the log prints rank 0's lines only).
+/// Logs how far a transfer is, its rate and the time left, at most once in an interval, first after one (the log prints
+/// rank 0's lines only).
 class Progress {
  public:
-  Progress(std::string what, std::int64_t total_bytes);
+  Progress(std::string what, std::int64_t total_bytes, std::chrono::seconds interval = std::chrono::seconds(1));
+  /// By any thread; of those that come at the same time one logs.
   void report(std::int64_t done_bytes);
 
  private:
   using Clock = std::chrono::steady_clock;
   std::string what_;
   std::int64_t total_bytes_;
+  std::chrono::seconds interval_;
   Clock::time_point start_ = Clock::now();
-  Clock::time_point last_ = start_;
+  std::atomic<Clock::time_point> last_ = start_;
 };
 
 /// "1.23 GB" and the like, powers of ten.

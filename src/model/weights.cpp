@@ -1,18 +1,21 @@
 #include "model/weights.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <functional>
 
 #include "base/error.hpp"
 #include "base/parallel.hpp"
 #include "device/binding.hpp"
-#include "model/load_progress.hpp"
+#include "io/progress.hpp"
 
 namespace moesaic {
 namespace {
 
 static_assert(plan::kVocabularyPiece_rows == io::kEmbedPieceRows);
+
+constexpr std::chrono::seconds kProgressInterval{10};  ///< nothing is said of loads that take less
 
 /// Small enough for a core's cache: what was read is packed before it has left it.
 constexpr std::int64_t kScratch_bytes = std::int64_t{256} << 10;
@@ -42,7 +45,7 @@ class Loader {
       plan_model(weights);
       needed_bytes_ = offset_;
     }
-    LoadProgress progress(planned_bytes_);
+    io::Progress progress("loading", planned_bytes_, kProgressInterval);
     run(touching(weights.memory));
     run(beginnings_);
     run(tasks_, [&] { progress.report(store_.bytes_read()); });
