@@ -14,7 +14,14 @@ ZoneTimes& zone_times() {
   return times;
 }
 
+Position& position() {
+  static Position position;
+  return position;
+}
+
 TraceZone::~TraceZone() {
+  position().zone = outer_;
+  position().completed = zone_;
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
   zone_times().seconds[static_cast<std::size_t>(zone_)] += elapsed.count();
   ++zone_times().calls[static_cast<std::size_t>(zone_)];

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string_view>
@@ -38,16 +39,28 @@ struct ZoneTimes {
 
 ZoneTimes& zone_times();
 
+/// Where this rank's main thread is, for whoever asks while it waits (signal handlers too).
+struct Position {
+  static constexpr std::int32_t kNoLayer = -1;
+  std::atomic<std::int64_t> step{0};          ///< of the engine, from 1; 0 before the first
+  std::atomic<std::int32_t> layer{kNoLayer};  ///< of the model
+  std::atomic<Zone> zone{Zone::kCount};       ///< innermost zone; kCount: none
+  std::atomic<Zone> completed{Zone::kCount};  ///< zone that ended last
+};
+
+Position& position();
+
 /// Adds its own lifetime to a zone.
 class TraceZone {
  public:
-  explicit TraceZone(Zone zone) : zone_(zone), start_(std::chrono::steady_clock::now()) {}
+  explicit TraceZone(Zone zone)
+      : zone_(zone), outer_(position().zone.exchange(zone)), start_(std::chrono::steady_clock::now()) {}
   ~TraceZone();
   TraceZone(const TraceZone&) = delete;
   TraceZone& operator=(const TraceZone&) = delete;
 
  private:
-  Zone zone_;
+  Zone zone_, outer_;
   std::chrono::steady_clock::time_point start_;
 };
 

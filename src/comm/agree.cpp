@@ -3,9 +3,7 @@
 namespace moesaic::comm {
 
 void agree(const Communicator& comm, const std::optional<std::string>& error) {
-  const int mine = error ? comm.rank() : comm.size();
-  int first = 0;
-  MOESAIC_MPI(MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, comm.handle()));
+  const int first = static_cast<int>(comm.min(error ? comm.rank() : comm.size()));
   if (first == comm.size()) return;
   std::string message = error.value_or("");
   comm.broadcast(message, first);

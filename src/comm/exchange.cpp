@@ -1,78 +1,97 @@
 #include "comm/exchange.hpp"
 
-#include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace moesaic::comm {
 namespace {
 
-void offsets_of(std::span<const std::int32_t> counts, std::vector<int>& offsets) {
-  offsets.clear();
-  int sum = 0;
-  for (const auto count : counts) {
-    offsets.push_back(sum);
-    sum += count;
-  }
-}
+constexpr int kRowsTag = 4;
 
 }  // namespace
 
-RowType::RowType(std::size_t row_bytes) {
-  MOESAIC_MPI(MPI_Type_contiguous(static_cast<int>(row_bytes), MPI_BYTE, &type_));
-  MOESAIC_MPI(MPI_Type_commit(&type_));
-}
-
-RowType::RowType(RowType&& other) noexcept : type_(std::exchange(other.type_, MPI_DATATYPE_NULL)) {}
-
-RowType::~RowType() {
-  if (type_ != MPI_DATATYPE_NULL) MPI_Type_free(&type_);
-}
-
-MPI_Datatype RowExchange::row_type(std::size_t row_bytes) {
-  return row_types_.try_emplace(row_bytes, row_bytes).first->second.handle();
-}
+RowExchange::RowExchange(const Communicator& comm) : comm_(comm), mailbox_(make_pairwise_mailbox(comm, kRowsTag)) {}
 
 void RowExchange::all_to_all(const void* send, std::span<const std::int32_t> num_send_rows, void* recv,
                              std::span<const std::int32_t> num_recv_rows, std::size_t row_bytes) {
-  offsets_of(num_send_rows, send_offsets_);
-  offsets_of(num_recv_rows, recv_offsets_);
-  const MPI_Datatype type = row_type(row_bytes);
-  MOESAIC_MPI(MPI_Alltoallv(send, num_send_rows.data(), send_offsets_.data(), type, recv, num_recv_rows.data(),
-                            recv_offsets_.data(), type, comm_.handle()));
+  const auto place = [&](std::span<const std::int32_t> counts, std::vector<Part>& parts) {
+    parts.clear();
+    std::size_t offset = 0;
+    for (const auto count : counts) {
+      parts.push_back({offset, static_cast<std::size_t>(count) * row_bytes});
+      offset += parts.back().size;
+    }
+  };
+  place(num_send_rows, sends_);
+  place(num_recv_rows, recvs_);
+  exchange(static_cast<const std::byte*>(send), static_cast<std::byte*>(recv));
 }
 
 void RowExchange::all_gather(const void* send, void* recv, std::span<const std::int32_t> num_rows,
                              std::size_t row_bytes) {
-  offsets_of(num_rows, recv_offsets_);
-  const MPI_Datatype type = row_type(row_bytes);
-  MOESAIC_MPI(MPI_Allgatherv(send, num_rows[static_cast<std::size_t>(comm_.rank())], type, recv, num_rows.data(),
-                             recv_offsets_.data(), type, comm_.handle()));
+  recvs_.clear();
+  std::size_t offset = 0;
+  for (const auto count : num_rows) {
+    recvs_.push_back({offset, static_cast<std::size_t>(count) * row_bytes});
+    offset += recvs_.back().size;
+  }
+  sends_.assign(num_rows.size(), {0, recvs_[static_cast<std::size_t>(comm_.rank())].size});
+  exchange(static_cast<const std::byte*>(send), static_cast<std::byte*>(recv));
+}
+
+/// Peers in turn from the next rank on, so that not all begin with the same one.
+void RowExchange::exchange(const std::byte* send, std::byte* recv) {
+  const int ranks = comm_.size(), me = comm_.rank();
+  for (int k = 1; k < ranks; ++k) {
+    const int source = (me + ranks - k) % ranks;
+    const Part& part = recvs_[static_cast<std::size_t>(source)];
+    if (part.size > 0) mailbox_->expect(source, recv + part.offset, part.size);
+  }
+  for (int k = 1; k < ranks; ++k) {
+    const int destination = (me + k) % ranks;
+    const Part& part = sends_[static_cast<std::size_t>(destination)];
+    if (part.size > 0) mailbox_->send(destination, send + part.offset, part.size);
+  }
+  const Part &from = sends_[static_cast<std::size_t>(me)], &to = recvs_[static_cast<std::size_t>(me)];
+  if (to.size > 0) std::memcpy(recv + to.offset, send + from.offset, to.size);
+  while (mailbox_->next()) {
+  }
+  mailbox_->finish();
 }
 
 Outbox::~Outbox() { drain(); }
 
 void Outbox::post(std::vector<std::byte> bytes, int destination, int tag) {
-  Message& message = messages_.emplace_back(Message{std::move(bytes), {}});
+  Message& message = messages_.emplace_back(
+      Message{std::move(bytes), {comm_.world_ranks()[static_cast<std::size_t>(destination)]}, {}});
   const std::size_t size = message.bytes.size();
   for_each_part(size, [&](std::size_t offset, int count) {
     MOESAIC_MPI(MPI_Isend(message.bytes.data() + offset, count, MPI_BYTE, destination, tag, comm_.handle(),
                           &message.requests.emplace_back()));
   });
   pending_bytes_ += size;
+  traffic().add(message.destination[0], size);
 }
 
 void Outbox::drain(std::size_t most_bytes) {
   while (!messages_.empty() && (pending_bytes_ > most_bytes || most_bytes == 0)) {
     auto& requests = messages_.front().requests;
-    MOESAIC_MPI(MPI_Waitall(static_cast<int>(requests.size()), requests.data(), MPI_STATUSES_IGNORE));
+    wait_until({"delivery", &messages_.front().destination, comm_}, [&] {
+      int done = 0;
+      MOESAIC_MPI(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE));
+      return done != 0;
+    });
     pending_bytes_ -= messages_.front().bytes.size();
     messages_.pop_front();
   }
 }
 
 void receive(const Communicator& comm, std::span<std::byte> bytes, int source, int tag) {
+  const std::vector<int> peer = {comm.world_ranks()[static_cast<std::size_t>(source)]};
   for_each_part(bytes.size(), [&](std::size_t offset, int count) {
-    MOESAIC_MPI(MPI_Recv(bytes.data() + offset, count, MPI_BYTE, source, tag, comm.handle(), MPI_STATUS_IGNORE));
+    MPI_Request request = MPI_REQUEST_NULL;
+    MOESAIC_MPI(MPI_Irecv(bytes.data() + offset, count, MPI_BYTE, source, tag, comm.handle(), &request));
+    wait_for(request, {"a message", &peer, comm});
   });
 }
 

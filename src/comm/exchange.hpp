@@ -3,32 +3,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
-#include "comm/mpi.hpp"
+#include "comm/mailbox.hpp"
 
 /// Moving rows of a fixed size between the ranks of a communicator. What goes where is the caller's business (plan).
 namespace moesaic::comm {
 
-/// An MPI datatype of one row, so that counts are rows and fit an int.
-class RowType {
- public:
-  explicit RowType(std::size_t row_bytes);
-  RowType(RowType&& other) noexcept;
-  RowType& operator=(RowType&&) = delete;
-  ~RowType();
-  MPI_Datatype handle() const { return type_; }
-
- private:
-  MPI_Datatype type_ = MPI_DATATYPE_NULL;
-};
-
-/// Collective exchanges over one communicator; counts are known on both sides.
+/// Collective exchanges over one communicator; counts are known on both sides. Pairwise messages.
 class RowExchange {
  public:
-  explicit RowExchange(const Communicator& comm) : comm_(comm) {}
+  explicit RowExchange(const Communicator& comm);
 
   /// send: rows for rank 0, then for rank 1, ...; recv likewise by source. Counts have one entry a rank.
   void all_to_all(const void* send, std::span<const std::int32_t> num_send_rows, void* recv,
@@ -40,11 +27,14 @@ class RowExchange {
   const Communicator& comm() const { return comm_; }
 
  private:
-  MPI_Datatype row_type(std::size_t row_bytes);
+  struct Part {
+    std::size_t offset, size;  ///< in bytes
+  };
+  void exchange(const std::byte* send, std::byte* recv);
 
   const Communicator& comm_;
-  std::map<std::size_t, RowType> row_types_;
-  std::vector<int> send_offsets_, recv_offsets_;
+  std::unique_ptr<Mailbox> mailbox_;
+  std::vector<Part> sends_, recvs_;  // by rank
 };
 
 /// Messages under way to other ranks; a message's bytes are kept until it has left.
@@ -63,6 +53,7 @@ class Outbox {
  private:
   struct Message {
     std::vector<std::byte> bytes;
+    std::vector<int> destination;  // world rank
     std::vector<MPI_Request> requests;
   };
   const Communicator& comm_;

@@ -5,19 +5,36 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <numeric>
 #include <utility>
+
+#include "comm/exchange.hpp"
+#include "comm/wait.hpp"
 
 namespace moesaic::comm {
 namespace {
 
+/// Collective: starts a nonblocking operation and waits for it.
+template <class Start>
+void complete(const Communicator& comm, const char* operation, Start&& start, const std::vector<int>* peers = nullptr) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  start(&request);
+  wait_for(request, {operation, peers, comm});
+}
+
 template <class Resizable>
 void broadcast_resizable(const Communicator& comm, Resizable& bytes, int root) {
   unsigned long long size = bytes.size();
-  MOESAIC_MPI(MPI_Bcast(&size, 1, MPI_UNSIGNED_LONG_LONG, root, comm.handle()));
+  const std::vector<int> root_only = {comm.world_ranks()[static_cast<std::size_t>(root)]};
+  const auto broadcast = [&](void* data, int count) {
+    complete(
+        comm, "broadcast",
+        [&](MPI_Request* request) { MOESAIC_MPI(MPI_Ibcast(data, count, MPI_BYTE, root, comm.handle(), request)); },
+        comm.rank() == root ? nullptr : &root_only);
+  };
+  broadcast(&size, sizeof size);
   bytes.resize(size);
-  for_each_part(bytes.size(), [&](std::size_t offset, int count) {
-    MOESAIC_MPI(MPI_Bcast(bytes.data() + offset, count, MPI_BYTE, root, comm.handle()));
-  });
+  for_each_part(bytes.size(), [&](std::size_t offset, int count) { broadcast(bytes.data() + offset, count); });
 }
 
 }  // namespace
@@ -48,6 +65,15 @@ Session::~Session() { MPI_Finalize(); }
 Communicator::Communicator(MPI_Comm comm, bool owned) : comm_(comm), owned_(owned) {
   MOESAIC_MPI(MPI_Comm_rank(comm, &rank_));
   MOESAIC_MPI(MPI_Comm_size(comm, &size_));
+  std::vector<int> ranks(static_cast<std::size_t>(size_));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  world_ranks_ = ranks;
+  MPI_Group group = MPI_GROUP_NULL, world = MPI_GROUP_NULL;
+  MOESAIC_MPI(MPI_Comm_group(comm, &group));
+  MOESAIC_MPI(MPI_Comm_group(MPI_COMM_WORLD, &world));
+  MOESAIC_MPI(MPI_Group_translate_ranks(group, size_, ranks.data(), world, world_ranks_.data()));
+  MPI_Group_free(&group);
+  MPI_Group_free(&world);
 }
 
 Communicator Communicator::world() { return {MPI_COMM_WORLD, false}; }
@@ -57,13 +83,15 @@ Communicator::Communicator(Communicator&& other) noexcept
     : comm_(std::exchange(other.comm_, MPI_COMM_NULL)),
       owned_(std::exchange(other.owned_, false)),
       rank_(other.rank_),
-      size_(other.size_) {}
+      size_(other.size_),
+      world_ranks_(std::move(other.world_ranks_)) {}
 
 Communicator& Communicator::operator=(Communicator&& other) noexcept {
   std::swap(comm_, other.comm_);
   std::swap(owned_, other.owned_);
   std::swap(rank_, other.rank_);
   std::swap(size_, other.size_);
+  std::swap(world_ranks_, other.world_ranks_);
   return *this;
 }
 
@@ -83,7 +111,9 @@ Communicator Communicator::split_node() const {
   return {part, true};
 }
 
-void Communicator::barrier() const { MOESAIC_MPI(MPI_Barrier(comm_)); }
+void Communicator::barrier() const {
+  complete(*this, "barrier", [&](MPI_Request* request) { MOESAIC_MPI(MPI_Ibarrier(comm_, request)); });
+}
 
 void Communicator::broadcast(std::vector<std::byte>& bytes, int root) const { broadcast_resizable(*this, bytes, root); }
 
@@ -92,39 +122,37 @@ void Communicator::broadcast(std::string& text, int root) const { broadcast_resi
 std::vector<std::vector<std::byte>> Communicator::gather(std::span<const std::byte> bytes, int root) const {
   const unsigned long long size = bytes.size();
   std::vector<unsigned long long> sizes(static_cast<std::size_t>(rank_ == root ? size_ : 0));
-  MOESAIC_MPI(MPI_Gather(&size, 1, MPI_UNSIGNED_LONG_LONG, sizes.data(), 1, MPI_UNSIGNED_LONG_LONG, root, comm_));
+  complete(*this, "gather", [&](MPI_Request* request) {
+    MOESAIC_MPI(
+        MPI_Igather(&size, 1, MPI_UNSIGNED_LONG_LONG, sizes.data(), 1, MPI_UNSIGNED_LONG_LONG, root, comm_, request));
+  });
   constexpr int kTag = 1;
   if (rank_ != root) {
-    for_each_part(bytes.size(), [&](std::size_t offset, int count) {
-      MOESAIC_MPI(MPI_Send(bytes.data() + offset, count, MPI_BYTE, root, kTag, comm_));
-    });
+    Outbox(*this).post({bytes.begin(), bytes.end()}, root, kTag);
     return {};
   }
   std::vector<std::vector<std::byte>> all(static_cast<std::size_t>(size_));
   for (int source = 0; source < size_; ++source) {
     auto& into = all[static_cast<std::size_t>(source)];
-    if (source == rank_) {
-      into.assign(bytes.begin(), bytes.end());
-      continue;
-    }
     into.resize(sizes[static_cast<std::size_t>(source)]);
-    for_each_part(into.size(), [&](std::size_t offset, int count) {
-      MOESAIC_MPI(MPI_Recv(into.data() + offset, count, MPI_BYTE, source, kTag, comm_, MPI_STATUS_IGNORE));
-    });
+    if (source == rank_)
+      into.assign(bytes.begin(), bytes.end());
+    else
+      receive(*this, into, source, kTag);
   }
   return all;
 }
 
-namespace {
-double reduce(MPI_Comm comm, double value, MPI_Op op) {
+double Communicator::reduce(double value, MPI_Op op) const {
   double result = 0;
-  MOESAIC_MPI(MPI_Allreduce(&value, &result, 1, MPI_DOUBLE, op, comm));
+  complete(*this, "reduction", [&](MPI_Request* request) {
+    MOESAIC_MPI(MPI_Iallreduce(&value, &result, 1, MPI_DOUBLE, op, comm_, request));
+  });
   return result;
 }
-}  // namespace
 
-double Communicator::max(double value) const { return reduce(comm_, value, MPI_MAX); }
-double Communicator::min(double value) const { return reduce(comm_, value, MPI_MIN); }
-double Communicator::sum(double value) const { return reduce(comm_, value, MPI_SUM); }
+double Communicator::max(double value) const { return reduce(value, MPI_MAX); }
+double Communicator::min(double value) const { return reduce(value, MPI_MIN); }
+double Communicator::sum(double value) const { return reduce(value, MPI_SUM); }
 
 }  // namespace moesaic::comm

@@ -45,6 +45,8 @@ class Communicator {
   MPI_Comm handle() const { return comm_; }
   int rank() const { return rank_; }
   int size() const { return size_; }
+  /// World ranks of this communicator's ranks.
+  const std::vector<int>& world_ranks() const { return world_ranks_; }
 
   /// Ranks of one colour, ordered by their rank here.
   Communicator split(int color) const;
@@ -63,11 +65,13 @@ class Communicator {
 
  private:
   Communicator(MPI_Comm comm, bool owned);
+  double reduce(double value, MPI_Op op) const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   bool owned_ = false;
   int rank_ = 0;
   int size_ = 1;
+  std::vector<int> world_ranks_;
 };
 
 }  // namespace moesaic::comm

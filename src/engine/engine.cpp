@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "base/trace.hpp"
 #include "comm/agree.hpp"
 
 namespace moesaic {
@@ -96,6 +97,7 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
     guarded([&] { driver->take(batch, rows, logits); });
   };
   while (true) {
+    ++position().step;
     Step step;
     guarded([&] { step = {driver->ended(), driver->next()}; });
     std::vector<std::byte> bytes = failure ? std::vector<std::byte>() : to_bytes(step);

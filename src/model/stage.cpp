@@ -67,8 +67,11 @@ void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
       comm::receive(context_.world, {x_.data(), x_bytes}, context_.world.rank() - neighbour, kHandOverTag);
     });
   }
-  for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer)
+  for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    position().layer = static_cast<std::int32_t>(grid_.layers(context_.stage).begin) + static_cast<std::int32_t>(layer);
     layer_.forward(weights_.layers[layer], static_cast<std::int64_t>(layer), rows, x_.as<float>());
+  }
+  position().layer = Position::kNoLayer;
   if (context_.is_last())
     head_.project(rows, x_.as<float>(), sink);
   else

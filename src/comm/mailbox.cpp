@@ -1,0 +1,214 @@
+#include "comm/mailbox.hpp"
+
+#include <limits>
+
+namespace moesaic::comm {
+namespace {
+
+/// MPI's counts are int.
+int count_of(std::size_t size_bytes) {
+  MOESAIC_CHECK(size_bytes <= static_cast<std::size_t>(std::numeric_limits<int>::max()),
+                "a message of {} bytes; a smaller --prefill-chunk makes smaller ones", size_bytes);
+  return static_cast<int>(size_bytes);
+}
+
+class PairwiseMailbox final : public Mailbox {
+ public:
+  PairwiseMailbox(const Communicator& comm, int tag)
+      : comm_(comm),
+        tag_(tag),
+        slots_(static_cast<std::size_t>(comm.size())),
+        receives_(slots_.size(), MPI_REQUEST_NULL),
+        indices_(slots_.size()),
+        statuses_(slots_.size()) {}
+
+  ~PairwiseMailbox() override {
+    for (MPI_Request& request : receives_)
+      if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
+  }
+
+  void expect(int source, std::byte* into, std::size_t most_bytes) override {
+    const auto i = static_cast<std::size_t>(source);
+    Slot& slot = slots_[i];
+    MPI_Request& request = receives_[i];
+    if (request == MPI_REQUEST_NULL || slot.into != into || slot.most_bytes != most_bytes) {
+      if (request != MPI_REQUEST_NULL) MOESAIC_MPI(MPI_Request_free(&request));
+      MOESAIC_MPI(MPI_Recv_init(into, count_of(most_bytes), MPI_BYTE, source, tag_, comm_.handle(), &request));
+      slot = {into, most_bytes};
+    }
+    MOESAIC_MPI(MPI_Start(&request));
+    missing_.push_back(comm_.world_ranks()[i]);
+  }
+
+  void send(int destination, const std::byte* data, std::size_t size_bytes) override {
+    MOESAIC_MPI(
+        MPI_Isend(data, count_of(size_bytes), MPI_BYTE, destination, tag_, comm_.handle(), &sends_.emplace_back()));
+    const int peer = comm_.world_ranks()[static_cast<std::size_t>(destination)];
+    receivers_.push_back(peer);
+    traffic().add(peer, size_bytes);
+  }
+
+  std::optional<Arrival> next(bool may_wait) override {
+    if (arrived_.empty() && !missing_.empty()) {
+      if (may_wait)
+        wait_until({"messages", &missing_, comm_}, [&] { return poll(); });
+      else
+        poll();
+    }
+    if (arrived_.empty()) return std::nullopt;
+    const Arrival arrival = arrived_.back();
+    arrived_.pop_back();
+    return arrival;
+  }
+
+  int num_expected() const override { return static_cast<int>(missing_.size()); }
+
+  void finish() override {
+    if (sends_.empty()) return;
+    wait_until({"delivery", &receivers_, comm_}, [&] {
+      int done = 0;
+      MOESAIC_MPI(MPI_Testall(static_cast<int>(sends_.size()), sends_.data(), &done, MPI_STATUSES_IGNORE));
+      return done != 0;
+    });
+    sends_.clear();
+    receivers_.clear();
+  }
+
+ private:
+  struct Slot {
+    std::byte* into = nullptr;
+    std::size_t most_bytes = 0;
+  };
+
+  bool poll() {
+    int num = 0;
+    MOESAIC_MPI(
+        MPI_Testsome(static_cast<int>(receives_.size()), receives_.data(), &num, indices_.data(), statuses_.data()));
+    if (num == MPI_UNDEFINED) num = 0;
+    for (int k = 0; k < num; ++k) {
+      const int source = indices_[static_cast<std::size_t>(k)];
+      int size = 0;
+      MOESAIC_MPI(MPI_Get_count(&statuses_[static_cast<std::size_t>(k)], MPI_BYTE, &size));
+      arrived_.push_back({source, static_cast<std::size_t>(size)});
+      std::erase(missing_, comm_.world_ranks()[static_cast<std::size_t>(source)]);
+    }
+    return num > 0;
+  }
+
+  const Communicator& comm_;
+  int tag_;
+  std::vector<Slot> slots_;            // by source
+  std::vector<MPI_Request> receives_;  // by source, persistent
+  std::vector<MPI_Request> sends_;
+  std::vector<int> indices_;
+  std::vector<MPI_Status> statuses_;
+  std::vector<Arrival> arrived_;
+  std::vector<int> missing_, receivers_;  // world ranks
+};
+
+class AlltoallvMailbox final : public Mailbox {
+ public:
+  explicit AlltoallvMailbox(const Communicator& comm)
+      : comm_(comm), to_(static_cast<std::size_t>(comm.size())), from_(to_.size()), sizes_(2 * to_.size()) {}
+
+  void expect(int source, std::byte* into, std::size_t) override {
+    from_[static_cast<std::size_t>(source)].data = into;
+    ++num_expected_;
+  }
+
+  void send(int destination, const std::byte* data, std::size_t size_bytes) override {
+    to_[static_cast<std::size_t>(destination)] = {const_cast<std::byte*>(data), count_of(size_bytes)};
+    traffic().add(comm_.world_ranks()[static_cast<std::size_t>(destination)], size_bytes);
+  }
+
+  std::optional<Arrival> next(bool may_wait) override {
+    if (!may_wait && !exchanged_) return std::nullopt;
+    if (!exchanged_) exchange();
+    for (; given_out_ < from_.size(); ++given_out_) {
+      if (!from_[given_out_].data) continue;
+      --num_expected_;
+      const auto source = given_out_++;
+      return Arrival{static_cast<int>(source), static_cast<std::size_t>(from_[source].size)};
+    }
+    return std::nullopt;
+  }
+
+  int num_expected() const override { return num_expected_; }
+
+  void finish() override {
+    if (!exchanged_) exchange();
+    std::fill(to_.begin(), to_.end(), Part{});
+    std::fill(from_.begin(), from_.end(), Part{});
+    given_out_ = 0;
+    num_expected_ = 0;
+    exchanged_ = false;
+  }
+
+ private:
+  struct Part {
+    std::byte* data = nullptr;
+    int size = 0;
+  };
+
+  void exchange() {
+    const std::size_t ranks = to_.size();
+    for (std::size_t i = 0; i < ranks; ++i) sizes_[i] = to_[i].size;
+    MPI_Request request = MPI_REQUEST_NULL;
+    MOESAIC_MPI(MPI_Ialltoall(sizes_.data(), 1, MPI_INT, sizes_.data() + ranks, 1, MPI_INT, comm_.handle(), &request));
+    wait_for(request, {"MPI_Alltoall of sizes", nullptr, comm_});
+    for (std::size_t i = 0; i < ranks; ++i) from_[i].size = sizes_[ranks + i];
+    const Window out(to_), in(from_);
+    MOESAIC_MPI(MPI_Ialltoallv(out.base, out.counts.data(), out.offsets.data(), MPI_BYTE, in.base, in.counts.data(),
+                               in.offsets.data(), MPI_BYTE, comm_.handle(), &request));
+    wait_for(request, {"MPI_Alltoallv", nullptr, comm_});
+    exchanged_ = true;
+  }
+
+  /// Parts as the call wants them: offsets from the lowest address.
+  struct Window {
+    explicit Window(const std::vector<Part>& parts) : counts(parts.size()), offsets(parts.size()) {
+      for (const Part& part : parts)
+        if (part.data && (!base || part.data < base)) base = part.data;
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        counts[i] = parts[i].size;
+        if (parts[i].data) offsets[i] = count_of(static_cast<std::size_t>(parts[i].data - base));
+      }
+    }
+    std::byte* base = nullptr;
+    std::vector<int> counts, offsets;
+  };
+
+  const Communicator& comm_;
+  std::vector<Part> to_, from_;  // by rank
+  std::vector<int> sizes_;       // sent, then received
+  std::size_t given_out_ = 0;    // ranks of from_ that next() has passed
+  int num_expected_ = 0;
+  bool exchanged_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Mailbox> make_pairwise_mailbox(const Communicator& comm, int tag) {
+  return std::make_unique<PairwiseMailbox>(comm, tag);
+}
+
+std::unique_ptr<Mailbox> make_alltoallv_mailbox(const Communicator& comm) {
+  return std::make_unique<AlltoallvMailbox>(comm);
+}
+
+void Traffic::add(int world_rank, std::size_t size_bytes) {
+  const auto i = static_cast<std::size_t>(world_rank);
+  if (i >= bytes.size()) {
+    bytes.resize(i + 1);
+    messages.resize(i + 1);
+  }
+  bytes[i] += size_bytes;
+  ++messages[i];
+}
+
+Traffic& traffic() {
+  static Traffic traffic;
+  return traffic;
+}
+
+}  // namespace moesaic::comm
