@@ -5,7 +5,7 @@ namespace moesaic {
 std::string_view name(Zone zone) {
   static constexpr std::array<std::string_view, kNumZones> kNames = {
       "embed",   "norm",    "gather rows", "attention", "reduce-scatter", "router", "dispatch",
-      "experts", "combine", "hand over",   "head",      "sample",         "step",   "load"};
+      "experts", "combine", "- permute", "- send", "- wait", "- unpermute", "hand over",   "head",      "sample",         "step",   "load"};
   return kNames[static_cast<std::size_t>(zone)];
 }
 

@@ -19,6 +19,10 @@ enum class Zone : std::uint8_t {
   kDispatch,
   kExperts,
   kCombine,
+  kPermute,  // this and the next three: parts of dispatch and combine
+  kSend,
+  kWait,
+  kUnpermute,
   kHandOver,
   kHead,
   kSample,

@@ -51,9 +51,9 @@ class PairwiseMailbox final : public Mailbox {
   std::optional<Arrival> next(bool may_wait) override {
     if (arrived_.empty() && !missing_.empty()) {
       if (may_wait)
-        wait_until({"messages", &missing_, comm_}, [&] { return poll(); });
+        wait_until({"messages", &missing_, comm_}, [&] { return test(); });
       else
-        poll();
+        test();
     }
     if (arrived_.empty()) return std::nullopt;
     const Arrival arrival = arrived_.back();
@@ -61,6 +61,7 @@ class PairwiseMailbox final : public Mailbox {
     return arrival;
   }
 
+  void poll() override { test(); }
   int num_expected() const override { return static_cast<int>(missing_.size()); }
 
   void finish() override {
@@ -80,7 +81,7 @@ class PairwiseMailbox final : public Mailbox {
     std::size_t most_bytes = 0;
   };
 
-  bool poll() {
+  bool test() {
     int num = 0;
     MOESAIC_MPI(
         MPI_Testsome(static_cast<int>(receives_.size()), receives_.data(), &num, indices_.data(), statuses_.data()));
@@ -133,6 +134,7 @@ class AlltoallvMailbox final : public Mailbox {
     return std::nullopt;
   }
 
+  void poll() override {}
   int num_expected() const override { return num_expected_; }
 
   void finish() override {

@@ -6,12 +6,18 @@
 #include "base/trace.hpp"
 
 namespace moesaic {
+namespace {
+
+bool replicated(const BatchRows& rows) { return rows.map.ownership() == plan::Ownership::kReplicated; }
+
+}  // namespace
 
 Attention::Attention(StageContext& context, const RopeTable& rope, KvCache& cache)
     : context_(context),
       rope_(rope),
       cache_(cache),
       exchange_(context.group_comm),
+      stage_exchange_(context.stage_comm),
       merges_(plan::finish_tree(context.grid.attention_leaves())) {
   const ModelConfig& c = context.config();
   shape_.page = {activation_type(context.kernels.numerics), c.key_size};
@@ -35,17 +41,29 @@ void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRo
     heads_.reserve(static_cast<std::size_t>(num_rows) * GemmInput{k.numerics, heads_width, num_leaves}.row_bytes());
     k.attention(q_.data(), heads_width, num_rows, shape_, rows.contexts.data(), cache_.page_offset(layer), num_leaves,
                 heads_.data());
-    if (context_.grid.layout().tp == 1) {
+    const plan::Layout& layout = context_.grid.layout();
+    if (layout.tp == 1 && (layout.dp == 1 || !replicated(rows))) {
       k.gemm(heads_.data(), num_rows, w.attn_out, a, width);
       return;
     }
     partial_.reserve(static_cast<std::size_t>(num_rows * width) * sizeof(float));
     k.gemm(heads_.data(), num_rows, w.attn_out, partial_.as<float>(), width);
   }
-  reduce_scatter(rows, a);
+  const TraceZone zone(Zone::kReduceScatter);
+  if (replicated(rows))
+    reduce_to_all(rows, a);
+  else
+    reduce_scatter(rows, a);
 }
 
 void Attention::count_rows(const BatchRows& rows) {
+  if (replicated(rows)) {
+    num_rows_by_shard_.clear();
+    for (int rank = 0; rank < context_.grid.ranks_per_stage(); ++rank)
+      num_rows_by_shard_.push_back(
+          static_cast<std::int32_t>(rows.map.group_rows(context_.grid.group(plan::StageRank{rank})).size()));
+    return;
+  }
   const int num_shards = context_.grid.layout().tp, group = context_.grid.group(context_.me);
   num_rows_by_shard_.clear();
   for (int shard = 0; shard < num_shards; ++shard)
@@ -54,9 +72,10 @@ void Attention::count_rows(const BatchRows& rows) {
 }
 
 const std::byte* Attention::gather_rows(const BatchRows& rows, const std::byte* n) {
+  const std::size_t row_bytes = context_.input_row_bytes();
+  if (replicated(rows)) return n + static_cast<std::size_t>(rows.group.begin) * row_bytes;
   if (context_.grid.layout().tp == 1) return n;
   const TraceZone zone(Zone::kGatherRows);
-  const std::size_t row_bytes = context_.input_row_bytes();
   gathered_.reserve(static_cast<std::size_t>(rows.group.size()) * row_bytes);
   exchange_.all_gather(n, gathered_.data(), num_rows_by_shard_, row_bytes);
   return gathered_.data();
@@ -85,15 +104,32 @@ void Attention::project_and_cache(const LayerWeights& w, std::int64_t layer, con
 }
 
 void Attention::reduce_scatter(const BatchRows& rows, float* a) {
-  const TraceZone zone(Zone::kReduceScatter);
-  const std::int64_t size = rows.num_own() * context_.config().emb_size;
-  const auto size_of_part = static_cast<std::size_t>(size) * sizeof(float);
-  subtrees_.reserve(static_cast<std::size_t>(context_.grid.layout().tp) * size_of_part);
-  exchange_.all_to_all(partial_.data(), num_rows_by_shard_, subtrees_.data(), num_own_from_each_,
-                       static_cast<std::size_t>(context_.config().emb_size) * sizeof(float));
-  float* sums = subtrees_.as<float>();
-  for (const auto& [into, from] : merges_) context_.kernels.add(sums + from * size, size, sums + into * size);
-  std::memcpy(a, sums, size_of_part);
+  const std::size_t row_bytes = static_cast<std::size_t>(context_.config().emb_size) * sizeof(float);
+  subtrees_.reserve(static_cast<std::size_t>(context_.grid.layout().tp * rows.num_own()) * row_bytes);
+  exchange_.all_to_all(partial_.data(), num_rows_by_shard_, subtrees_.data(), num_own_from_each_, row_bytes);
+  finish_tree(subtrees_.as<float>(), rows.num_own(), a);
+}
+
+/// Every rank of the stage gets the partial sums of all groups and finishes all trees itself.
+void Attention::reduce_to_all(const BatchRows& rows, float* a) {
+  const std::int64_t width = context_.config().emb_size;
+  const auto& [pp, dp, tp, ep, etp] = context_.grid.layout();
+  subtrees_.reserve(static_cast<std::size_t>(tp * rows.map.num_rows() * width) * sizeof(float));
+  stage_exchange_.all_gather(partial_.data(), subtrees_.data(), num_rows_by_shard_,
+                             static_cast<std::size_t>(width) * sizeof(float));
+  float* subtrees = subtrees_.as<float>();
+  for (int group = 0; group < dp; ++group) {
+    const Range of_group = rows.map.group_rows(group);
+    finish_tree(subtrees, of_group.size(), a + of_group.begin * width);
+    subtrees += tp * of_group.size() * width;
+  }
+}
+
+/// subtrees: (shards, num_rows, D), overwritten; a: (num_rows, D).
+void Attention::finish_tree(float* subtrees, std::int64_t num_rows, float* a) const {
+  const std::int64_t size = num_rows * context_.config().emb_size;
+  for (const auto& [into, from] : merges_) context_.kernels.add(subtrees + from * size, size, subtrees + into * size);
+  std::memcpy(a, subtrees, static_cast<std::size_t>(size) * sizeof(float));
 }
 
 }  // namespace moesaic

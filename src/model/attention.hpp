@@ -11,6 +11,7 @@ namespace moesaic {
 
 /// Sharded attention of one attention group. Shapes: T own rows, S group rows, h and g q and kv heads of this shard:
 /// (T,D) -> gather (S,D) -> q,k,v (S,(h+2g)K) -> rope, cache -> attention (S,hK) -> partial sums (S,D) -> (T,D).
+/// Where every rank owns all rows there is nothing to gather, and the partial sums go to all ranks of the stage.
 class Attention {
  public:
   Attention(StageContext& context, const RopeTable& rope, KvCache& cache);
@@ -22,12 +23,14 @@ class Attention {
   const std::byte* gather_rows(const BatchRows& rows, const std::byte* n);
   void project_and_cache(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const std::byte* gathered);
   void reduce_scatter(const BatchRows& rows, float* a);
+  void reduce_to_all(const BatchRows& rows, float* a);
+  void finish_tree(float* subtrees, std::int64_t num_rows, float* a) const;
   void count_rows(const BatchRows& rows);
 
   StageContext& context_;
   const RopeTable& rope_;
   KvCache& cache_;
-  comm::RowExchange exchange_;
+  comm::RowExchange exchange_, stage_exchange_;
   const std::vector<plan::Merge> merges_;  // that finish the output projection's tree from the shards' subtrees
   ops::AttentionShape shape_;
   AlignedBuffer gathered_;  // Input (S, D)

@@ -9,7 +9,6 @@ DecoderLayer::DecoderLayer(StageContext& context, const RopeTable& rope, KvCache
       attention_(context, rope, cache),
       router_(context.kernels, context.config().emb_size, context.config().num_experts,
               context.config().num_selected_experts),
-      dispatcher_(moe::make_alltoallv_dispatcher(context.grid, context.me, context.stage_comm, context.kernels)),
       experts_(context.grid, context.kernels) {}
 
 void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, float* x) {
@@ -30,7 +29,7 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
   const auto round = [&] { context_.kernels.to_input(n, rows.num_own(), width, 1, input_.data()); };
   const auto add_residual = [&] { context_.kernels.add(n, size, x); };
   const auto see = [&](Operation operation, const float* values) {
-    if (context_.probe) context_.probe->see({model_layer, operation}, rows.batch, rows.own, {values, elems});
+    if (context_.probe) rows.show(*context_.probe, context_.me, {model_layer, operation}, values, width);
   };
 
   norm(x, w.norm_attn_in);
@@ -46,14 +45,46 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
   round();
   see(Operation::kMoeNorm, n);
   timed(Zone::kRouter, [&] { router_.route(n, rows.num_own(), w.router, routing_); });
-  if (context_.probe) context_.probe->see_routing(model_layer, rows.batch, rows.own, routing_.experts, routing_.gates);
-  timed(Zone::kDispatch, [&] { dispatcher_->dispatch(input_.data(), rows.map, routing_, expert_batch_); });
-  timed(Zone::kExperts, [&] { experts_.run(w.experts, expert_batch_); });
-  timed(Zone::kCombine, [&] { dispatcher_->combine(rows.map, routing_, expert_batch_, block); });
+  see_routing(model_layer, rows);
+  run_experts(w, rows, block);
   see(Operation::kMoe, block);
   norm(block, w.norm_moe_out);
   add_residual();
   see(Operation::kMoeResidual, x);
+}
+
+/// The rows come in batches, own ones first, and go back as they are done.
+void DecoderLayer::run_experts(const LayerWeights& w, const BatchRows& rows, float* m) {
+  moe::Dispatcher& dispatcher = dispatcher_for(rows.dispatch);
+  timed(Zone::kDispatch, [&] { dispatcher.start_dispatch(input_.data(), rows.map, routing_); });
+  const auto next_batch = [&] {
+    const TraceZone zone(Zone::kDispatch);
+    return dispatcher.next_batch(expert_batch_);
+  };
+  while (next_batch()) {
+    timed(Zone::kExperts, [&] { experts_.run(w.experts, expert_batch_); });
+    timed(Zone::kCombine, [&] { dispatcher.start_combine(expert_batch_); });
+  }
+  timed(Zone::kCombine, [&] { dispatcher.finish_combine(m); });
+}
+
+void DecoderLayer::see_routing(std::int32_t layer, const BatchRows& rows) const {
+  if (!context_.probe) return;
+  const auto active = static_cast<std::size_t>(context_.config().num_selected_experts);
+  const Range shown = rows.map.share(context_.me);
+  const auto part = [&](const auto& list) {
+    return std::span(list).subspan(static_cast<std::size_t>(shown.begin - rows.own.begin) * active,
+                                   static_cast<std::size_t>(shown.size()) * active);
+  };
+  context_.probe->see_routing(layer, rows.batch, shown, part(routing_.experts), part(routing_.gates));
+}
+
+moe::Dispatcher& DecoderLayer::dispatcher_for(plan::DispatchAlgorithm algorithm) {
+  auto& dispatcher = dispatchers_[algorithm];
+  if (!dispatcher)
+    dispatcher = moe::make_dispatcher(algorithm, context_.grid, context_.dispatch.nodes(), context_.stage_comm,
+                                      context_.kernels);
+  return *dispatcher;
 }
 
 }  // namespace moesaic

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "model/attention.hpp"
@@ -18,10 +19,14 @@ class DecoderLayer {
   void forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, float* x);
 
  private:
+  moe::Dispatcher& dispatcher_for(plan::DispatchAlgorithm algorithm);
+  void see_routing(std::int32_t layer, const BatchRows& rows) const;
+  void run_experts(const LayerWeights& w, const BatchRows& rows, float* m);
+
   StageContext& context_;
   Attention attention_;
   moe::Router router_;
-  std::unique_ptr<moe::Dispatcher> dispatcher_;
+  std::map<plan::DispatchAlgorithm, std::unique_ptr<moe::Dispatcher>> dispatchers_;  // made when first used
   moe::Experts experts_;
   moe::Routing routing_;
   moe::ExpertBatch expert_batch_;

@@ -61,10 +61,10 @@ void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wa
 
   num_rows_.clear();
   for (int rank = 0; rank < context_.grid.ranks_per_stage(); ++rank) {
-    const Range owned = rows.map.rows(plan::StageRank{rank});
+    const Range owned = rows.map.share(plan::StageRank{rank});
     num_rows_.push_back(static_cast<std::int32_t>(first_at_least(owned.end) - first_at_least(owned.begin)));
   }
-  const auto own_begin = first_at_least(rows.own.begin);
+  const auto own_begin = first_at_least(rows.map.share(context_.me).begin);
   const std::int64_t num_own = num_rows_[static_cast<std::size_t>(index(context_.me))];
   const auto own_elems = static_cast<std::size_t>(num_own * width);
   normed_.reserve(own_elems * sizeof(float));

@@ -7,12 +7,16 @@ namespace {
 
 constexpr int kHandOverTag = 3;
 
-StageContext make_context(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels) {
+StageContext make_context(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
+                          const plan::DispatchRequest& dispatch) {
   const plan::WorldRank rank{world.rank()};
   const plan::StageRank me = grid.in_stage(rank);
   const int stage = grid.stage(rank);
   const int num_groups = grid.layout().dp;
-  return {grid, rank, me, stage, kernels, world, world.split(stage), world.split(stage * num_groups + grid.group(me))};
+  comm::Communicator stage_comm = world.split(stage);
+  comm::Communicator group_comm = world.split(stage * num_groups + grid.group(me));
+  plan::DispatchPolicy policy(grid, dispatch, moe::nodes_of(stage_comm));
+  return {grid, rank, me, stage, kernels, world, std::move(stage_comm), std::move(group_comm), std::move(policy)};
 }
 
 std::int64_t layers_here(const StageContext& context) { return context.grid.layers(context.stage).size(); }
@@ -23,9 +27,10 @@ std::int64_t heads_here(const StageContext& context) {
 
 }  // namespace
 
-Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights)
+Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights,
+             const plan::DispatchRequest& dispatch)
     : grid_(grid),
-      context_(make_context(world, grid_, kernels)),
+      context_(make_context(world, grid_, kernels, dispatch)),
       weights_(std::move(weights)),
       rope_(grid.config()),
       cache_({activation_type(kernels.numerics), grid.config().key_size}, layers_here(context_), heads_here(context_)),
@@ -44,7 +49,10 @@ void Stage::run(const std::vector<TokenBatch>& batches, const LogitSink& sink) {
 }
 
 void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
-  const plan::RowMap map(grid_, batch.num_group_rows);
+  const plan::DispatchAlgorithm dispatch = context_.dispatch.algorithm(batch.num_rows());
+  const plan::RowMap map(grid_, batch.num_group_rows,
+                         dispatch == plan::DispatchAlgorithm::kDense ? plan::Ownership::kReplicated
+                                                                     : plan::Ownership::kShared);
   const Range own = map.rows(context_.me), group = map.group_rows(grid_.group(context_.me));
   const auto at = [](const std::vector<std::int32_t>& list, std::int64_t row) {
     return list[static_cast<std::size_t>(row)];
@@ -54,7 +62,7 @@ void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
   contexts_.clear();
   for (std::int64_t row = group.begin; row < group.end; ++row)
     contexts_.push_back({cache_.blocks(at(batch.sequences, row)), at(batch.positions, row)});
-  const BatchRows rows{batch, map, own, group, contexts_};
+  const BatchRows rows{batch, map, dispatch, own, group, contexts_};
 
   const std::size_t x_bytes = static_cast<std::size_t>(own.size() * grid_.config().emb_size) * sizeof(float);
   x_.reserve(x_bytes);
@@ -83,8 +91,7 @@ void Stage::release(std::span<const std::int32_t> sequences) {
 }
 
 void Stage::see(std::int32_t layer, Operation operation, const BatchRows& rows) {
-  const auto elems = static_cast<std::size_t>(rows.num_own() * grid_.config().emb_size);
-  if (context_.probe) context_.probe->see({layer, operation}, rows.batch, rows.own, {x_.as<float>(), elems});
+  if (context_.probe) rows.show(*context_.probe, context_.me, {layer, operation}, x_.as<float>(), grid_.config().emb_size);
 }
 
 }  // namespace moesaic

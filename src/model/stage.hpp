@@ -12,7 +12,8 @@ namespace moesaic {
 class Stage {
  public:
   /// Collective over the world. weights: what load_weights gave for this rank.
-  Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights);
+  Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights,
+        const plan::DispatchRequest& dispatch = {});
 
   /// Runs micro-batches through the pipeline, several in flight; on world rank 0 the wanted logits go to `sink`, batch
   /// by batch. Collective over the world, with the same batches on all ranks. A sequence's positions must come in
@@ -26,6 +27,7 @@ class Stage {
   void watch(Probe* probe) { context_.probe = probe; }
 
   const plan::Grid& grid() const { return context_.grid; }
+  const plan::DispatchPolicy& dispatch() const { return context_.dispatch; }
   std::size_t kv_cache_bytes() const { return cache_.allocated_bytes(); }
 
  private:

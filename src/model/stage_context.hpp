@@ -3,6 +3,7 @@
 #include "comm/exchange.hpp"
 #include "model/probe.hpp"
 #include "ops/kernels.hpp"
+#include "plan/dispatch_policy.hpp"
 #include "plan/row_map.hpp"
 
 namespace moesaic {
@@ -17,6 +18,7 @@ struct StageContext {
   const comm::Communicator& world;
   comm::Communicator stage_comm;  ///< the ranks of this stage, in stage order
   comm::Communicator group_comm;  ///< the shards of this rank's attention group
+  plan::DispatchPolicy dispatch;
   Probe* probe = nullptr;
 
   const ModelConfig& config() const { return grid.config(); }
@@ -31,11 +33,18 @@ struct StageContext {
 struct BatchRows {
   const TokenBatch& batch;
   const plan::RowMap& map;
+  plan::DispatchAlgorithm dispatch;
   Range own;                                     ///< this rank's rows
   Range group;                                   ///< its attention group's rows
   const std::vector<ops::RowContext>& contexts;  ///< of the group's rows
 
   std::int64_t num_own() const { return own.size(); }
+  /// Shows values of own rows, (own rows, width), once a row, however many ranks own it.
+  void show(Probe& probe, plan::StageRank me, ProbePoint point, const float* values, std::int64_t width) const {
+    const Range shown = map.share(me);
+    probe.see(point, batch, shown,
+              {values + (shown.begin - own.begin) * width, static_cast<std::size_t>(shown.size() * width)});
+  }
 };
 
 }  // namespace moesaic

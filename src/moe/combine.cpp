@@ -8,6 +8,14 @@
 namespace moesaic::moe {
 namespace {
 
+constexpr std::int64_t kGrain_pieces = 8;  ///< that are worth another thread
+
+/// sums[into] += sums[from] for the merges of a tree; the result is in sums[0].
+template <class Sum>
+void add_up(const ops::Kernels& kernels, std::span<const plan::Merge> merges, std::int64_t width, Sum&& sum) {
+  for (const auto& [into, from] : merges) kernels.add(sum(from), width, sum(into));
+}
+
 /// Scratch of one row, kept from call to call.
 struct RowScratch {
   AlignedBuffer gated;    // fp32 (A, D)
@@ -17,35 +25,60 @@ struct RowScratch {
 
 }  // namespace
 
-void combine_terms(const plan::Grid& grid, std::span<const plan::Merge> leaf_merges, const plan::DispatchPlan& plan,
-                   const Routing& routing, const ops::Kernels& kernels, std::byte* terms, std::int64_t num_rows,
-                   float* m) {
-  const std::int64_t width = grid.config().emb_size, active = grid.config().num_selected_experts;
-  const std::int64_t slices = grid.layout().etp;
-  const std::size_t act_bytes = static_cast<std::size_t>(width) * size_bytes(activation_type(kernels.numerics));
-  const std::size_t term_bytes = slices == 1 ? act_bytes : static_cast<std::size_t>(width) * sizeof(float);
+void write_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels,
+                  std::span<const plan::PieceJob> jobs, std::span<std::byte* const> outputs, std::byte* stream) {
+  const std::int64_t width = setting.grid.config().emb_size;
+  const std::size_t term_bytes = setting.term_bytes();
+  parallel_for(std::ssize(jobs), kGrain_pieces, [&](std::int64_t i) {
+    const plan::PieceJob& job = jobs[static_cast<std::size_t>(i)];
+    std::byte* const out = stream + job.offset;
+    const auto output = [&](int k) {
+      const int member = setting.domains.place(job.fragment->holders[static_cast<std::size_t>(k)]);
+      return outputs[static_cast<std::size_t>(member)] + static_cast<std::size_t>(job.place) * term_bytes;
+    };
+    const int slices = static_cast<int>(job.fragment->holders.size());
+    if (slices == 1) {
+      std::memcpy(out, output(0), term_bytes);
+      return;
+    }
+    thread_local AlignedBuffer scratch;
+    scratch.reserve(static_cast<std::size_t>(slices) * setting.pieces.partial);
+    const auto sum = [&](int k) { return scratch.as<float>() + k * width; };
+    for (int k = 0; k < slices; ++k) std::memcpy(sum(k), output(k), term_bytes);
+    add_up(kernels, job.fragment->merges, width, sum);
+    if (job.complete)
+      kernels.to_activation(sum(0), width, out);
+    else
+      std::memcpy(out, sum(0), term_bytes);
+  });
+}
 
+void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels, const plan::OwnerPlan& plan,
+                    const Routing& routing, std::span<std::byte* const> streams, float* m) {
+  const std::int64_t width = setting.grid.config().emb_size, active = setting.active();
+  const std::int64_t num_rows = std::ssize(routing.ascending_experts) / active;
   parallel_for(num_rows, [&](std::int64_t row) {
     thread_local RowScratch scratch;
     scratch.gated.reserve(static_cast<std::size_t>(active * width) * sizeof(float));
-    scratch.rounded.reserve(act_bytes);
+    scratch.rounded.reserve(setting.pieces.complete);
     auto* gated = scratch.gated.as<float>();
     for (std::int64_t a = 0; a < active; ++a) {
-      const std::int32_t* term_of = plan.term_of.data() + (row * active + a) * slices;
-      const auto term = [&](int slice) { return terms + static_cast<std::size_t>(term_of[slice]) * term_bytes; };
-      const std::byte* output = term(0);
-      if (slices > 1) {
-        for (const auto& [into, from] : leaf_merges)
-          kernels.add(reinterpret_cast<const float*>(term(from)), width, reinterpret_cast<float*>(term(into)));
-        kernels.to_activation(reinterpret_cast<const float*>(term(0)), width, scratch.rounded.data());
+      const auto choice = static_cast<std::size_t>(row * active + a);
+      const auto* pieces = plan.pieces.data() + plan.first_piece[choice];
+      const auto piece = [&](int k) { return streams[static_cast<std::size_t>(pieces[k].domain)] + pieces[k].offset; };
+      const plan::SubsetTree& tree = setting.tree_of(routing.ascending_experts[choice]);
+      const std::byte* output = piece(0);
+      if (!tree.complete()) {
+        add_up(kernels, tree.merges, width, [&](int k) { return reinterpret_cast<float*>(piece(k)); });
+        kernels.to_activation(reinterpret_cast<const float*>(piece(0)), width, scratch.rounded.data());
         output = scratch.rounded.data();
       }
-      const float gate = routing.ascending_gates[static_cast<std::size_t>(row * active + a)];
-      kernels.from_activation(output, width, gate, gated + a * width);
+      kernels.from_activation(output, width, routing.ascending_gates[choice], gated + a * width);
     }
     const std::int32_t* experts = routing.ascending_experts.data() + row * active;
-    plan::combine_experts({experts, static_cast<std::size_t>(active)}, grid.config().num_experts, scratch.merges);
-    for (const auto& [into, from] : scratch.merges) kernels.add(gated + from * width, width, gated + into * width);
+    plan::combine_experts({experts, static_cast<std::size_t>(active)}, setting.grid.config().num_experts,
+                          scratch.merges);
+    add_up(kernels, scratch.merges, width, [&](int k) { return gated + k * width; });
     std::memcpy(m + row * width, gated, static_cast<std::size_t>(width) * sizeof(float));
   });
 }

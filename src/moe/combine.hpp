@@ -1,20 +1,23 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "moe/routing.hpp"
 #include "ops/kernels.hpp"
 #include "plan/dispatch_plan.hpp"
-#include "plan/leaf_tree.hpp"
 
 namespace moesaic::moe {
 
+/// The holders' half of combine: a domain's pieces of a block, to `stream`. outputs: of each of the domain's
+/// members, by place, its expert batch's (terms, D).
+void write_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels,
+                  std::span<const plan::PieceJob> jobs, std::span<std::byte* const> outputs, std::byte* stream);
+
 /// The owner's half of combine. For each own row: finishes the leaf tree of each of its experts, rounds the output to
-/// Act, applies the gate, and adds the terms up in the fixed tree over the expert index. leaf_merges: finish_tree of
-/// the grid's expert leaves. terms: (received terms, D), Act when experts are not sliced, else fp32 and overwritten; m:
-/// fp32 (own rows, D).
-void combine_terms(const plan::Grid& grid, std::span<const plan::Merge> leaf_merges, const plan::DispatchPlan& plan,
-                   const Routing& routing, const ops::Kernels& kernels, std::byte* terms, std::int64_t num_rows,
-                   float* m);
+/// Act, applies the gate, and adds the terms up in the fixed tree over the expert index. streams: by domain, the pieces
+/// that it sent; partial ones are overwritten. m: fp32 (own rows, D).
+void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels, const plan::OwnerPlan& plan,
+                    const Routing& routing, std::span<std::byte* const> streams, float* m);
 
 }  // namespace moesaic::moe

@@ -2,29 +2,50 @@
 
 #include <memory>
 
-#include "comm/exchange.hpp"
+#include "comm/mpi.hpp"
 #include "moe/expert_batch.hpp"
 #include "moe/routing.hpp"
 #include "ops/kernels.hpp"
+#include "plan/dispatch_plan.hpp"
 
 namespace moesaic::moe {
 
 /// Brings rows to the ranks that hold their experts, and the experts' outputs back: the one replaceable part of a MoE
-/// layer. Whatever the algorithm, combine() gives the same bits. Collective over a stage; ranks without rows take part.
+/// layer. Whatever the algorithm, the bits of the result are the same. Collective over a stage; ranks without rows take
+/// part. One layer is:
+///
+///     start_dispatch();  while (next_batch()) { run the experts;  start_combine(); }  finish_combine();
+///
+/// Rows come in one or several batches, own rows first while others are on their way.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
 
-  /// n: Input (own rows, D). Fills batch.plan and batch.rows.
-  virtual void dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch) = 0;
+  /// n: Input (own rows, D), routing: theirs; both must stay as they are until finish_combine(). rows: who owns what;
+  /// for kDense all own all.
+  virtual void start_dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing) = 0;
+
+  /// Fills `batch` with rows that are here; waits for some. False when all have been given out.
+  virtual bool next_batch(ExpertBatch& batch) = 0;
+
+  /// The batch's outputs go back.
+  virtual void start_combine(const ExpertBatch& batch) = 0;
 
   /// m(own rows, D) fp32 = sum over the row's experts, in the fixed tree, of gate * (complete expert output, rounded to
-  /// Act). Reads batch.outputs.
-  virtual void combine(const plan::RowMap& rows, const Routing& routing, ExpertBatch& batch, float* m) = 0;
+  /// Act).
+  virtual void finish_combine(float* m) = 0;
 };
 
-/// One MPI_Alltoallv each way; the expert ids of all rows are gathered first, so that every rank knows all counts.
-std::unique_ptr<Dispatcher> make_alltoallv_dispatcher(const plan::Grid& grid, plan::StageRank me,
-                                                      const comm::Communicator& stage, const ops::Kernels& kernels);
+/// Collective over the stage. node_of: for kHier, by rank of the stage, equal for ranks that share memory.
+std::unique_ptr<Dispatcher> make_dispatcher(plan::DispatchAlgorithm algorithm, const plan::Grid& grid,
+                                            std::span<const int> node_of, const comm::Communicator& stage,
+                                            const ops::Kernels& kernels);
+
+/// Collective over the stage: the node of each rank, as MPI sees them.
+std::vector<int> nodes_of(const comm::Communicator& stage);
+
+/// What a dispatcher sends for these kernels.
+plan::PieceSizes piece_sizes(const plan::Grid& grid, const ops::Kernels& kernels);
+plan::RowMessage row_message(const plan::Grid& grid, const ops::Kernels& kernels);
 
 }  // namespace moesaic::moe

@@ -8,15 +8,13 @@ void Experts::run(std::span<const ExpertWeights> weights, ExpertBatch& batch) {
   const bool complete = grid_.layout().etp == 1;
   const std::size_t output_bytes =
       static_cast<std::size_t>(width) * (complete ? size_bytes(activation_type(kernels_.numerics)) : sizeof(float));
-  batch.outputs.reserve(static_cast<std::size_t>(batch.num_terms()) * output_bytes);
-
   for (std::size_t e = 0; e < weights.size(); ++e) {
     const Range terms = batch.expert_terms(static_cast<std::int64_t>(e));
     if (terms.empty()) continue;
     const auto& [gate, up, down] = weights[e];
     const GemmInput hidden{kernels_.numerics, gate.shape.num_columns, down.shape.num_leaves};
     const std::byte* x = batch.rows.data() + static_cast<std::size_t>(terms.begin) * row_bytes;
-    std::byte* output = batch.outputs.data() + static_cast<std::size_t>(terms.begin) * output_bytes;
+    std::byte* output = batch.outputs + static_cast<std::size_t>(terms.begin) * output_bytes;
 
     hidden_.reserve(static_cast<std::size_t>(terms.size()) * hidden.row_bytes());
     kernels_.gated_gelu(x, terms.size(), gate, up, hidden.num_leaves, hidden_.data());

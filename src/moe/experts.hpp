@@ -4,6 +4,7 @@
 
 #include "moe/expert_batch.hpp"
 #include "ops/kernels.hpp"
+#include "plan/grid.hpp"
 
 namespace moesaic::moe {
 
@@ -19,7 +20,7 @@ class Experts {
  public:
   Experts(const plan::Grid& grid, const ops::Kernels& kernels) : grid_(grid), kernels_(kernels) {}
 
-  /// weights: one entry a local expert. Fills batch.outputs.
+  /// weights: one entry a local expert. Writes batch.outputs.
   void run(std::span<const ExpertWeights> weights, ExpertBatch& batch);
 
  private:

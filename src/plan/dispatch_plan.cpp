@@ -1,92 +1,135 @@
 #include "plan/dispatch_plan.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include "base/error.hpp"
 
 namespace moesaic::plan {
 namespace {
 
-/// Calls visit(row, position among the row's experts, expert) for the experts of `subset` in the routing of `rows`.
+constexpr std::size_t kAlign_bytes = 64;
+
+constexpr std::string_view kNames[] = {"flat", "hier", "agrs", "dense", "alltoallv"};
+
+/// Calls visit(row, a, expert) for all rows of a block, ascending.
 template <class Visit>
-void for_each_term(const Grid& grid, std::span<const std::int32_t> experts, Range rows, int subset, Visit&& visit) {
-  const auto active = grid.config().num_selected_experts;
-  for (std::int64_t row = rows.begin; row < rows.end; ++row)
-    for (std::int64_t a = 0; a < active; ++a) {
-      const std::int32_t expert = experts[static_cast<std::size_t>(row * active + a)];
-      if (grid.subset_of_expert(expert) == subset) visit(row, a, expert);
-    }
+void for_each_choice(const DispatchSetting& setting, std::span<const std::int32_t> experts, Visit&& visit) {
+  const auto active = static_cast<std::size_t>(setting.active());
+  MOESAIC_CHECK(experts.size() % active == 0, "{} ids, {} a row", experts.size(), active);
+  for (std::size_t i = 0; i < experts.size(); ++i)
+    visit(static_cast<std::int32_t>(i / active), i % active, experts[i]);
 }
 
-/// What this rank sends and gets back as the owner of rows.
-void plan_owner(const Grid& grid, Range own, std::span<const std::int32_t> experts, DispatchPlan& plan) {
-  const auto active = grid.config().num_selected_experts;
-  const auto etp = grid.layout().etp;
-  plan.term_of.resize(static_cast<std::size_t>(own.size() * active * etp));
-  std::int32_t num_terms = 0;
-  for (int holder = 0; holder < grid.ranks_per_stage(); ++holder) {
-    const std::size_t rows_before = plan.send_rows.size();
-    const std::int32_t terms_before = num_terms;
-    const int slice = grid.slice(StageRank{holder});
-    std::int64_t last_row = -1;
-    for_each_term(grid, experts, own, grid.subset(StageRank{holder}), [&](auto row, auto a, auto) {
-      if (row != last_row) plan.send_rows.push_back(static_cast<std::int32_t>(row - own.begin));
-      last_row = row;
-      plan.term_of[static_cast<std::size_t>(((row - own.begin) * active + a) * etp + slice)] = num_terms++;
-    });
-    plan.num_send_rows.push_back(static_cast<std::int32_t>(plan.send_rows.size() - rows_before));
-    plan.num_terms.push_back(num_terms - terms_before);
-  }
-}
-
-/// What this rank gets, computes and returns as the holder of experts.
-void plan_holder(const Grid& grid, const RowMap& rows, StageRank me, std::span<const std::int32_t> experts,
-                 DispatchPlan& plan) {
-  const int subset = grid.subset(me);
-  const Range local = grid.experts(subset);
-  const auto for_each_term_of = [&](int owner, auto&& visit) {  // in the order of return
-    for_each_term(grid, experts, rows.rows(StageRank{owner}), subset,
-                  [&](auto row, auto, auto expert) { visit(row, static_cast<std::size_t>(expert - local.begin)); });
-  };
-  plan.psum_expert_rows.assign(static_cast<std::size_t>(local.size()) + 1, 0);
-  for (int owner = 0; owner < grid.ranks_per_stage(); ++owner) {
-    std::int32_t num_rows = 0, num_terms = 0;
-    std::int64_t last_row = -1;
-    for_each_term_of(owner, [&](std::int64_t row, std::size_t local_expert) {
-      if (row != last_row) ++num_rows;
-      last_row = row;
-      ++num_terms;
-      ++plan.psum_expert_rows[local_expert + 1];
-    });
-    plan.num_recv_rows.push_back(num_rows);
-    plan.num_return_rows.push_back(num_terms);
-  }
-  for (std::size_t e = 1; e < plan.psum_expert_rows.size(); ++e)
-    plan.psum_expert_rows[e] += plan.psum_expert_rows[e - 1];
-
-  plan.next_place.assign(plan.psum_expert_rows.begin(), plan.psum_expert_rows.end() - 1);
-  plan.expert_rows.resize(static_cast<std::size_t>(plan.psum_expert_rows.back()));
-  std::int64_t last_row = -1;
-  std::int32_t recv_row = -1;
-  for (int owner = 0; owner < grid.ranks_per_stage(); ++owner)
-    for_each_term_of(owner, [&](std::int64_t row, std::size_t local_expert) {
-      if (row != last_row) ++recv_row;
-      last_row = row;
-      const std::int32_t place = plan.next_place[local_expert]++;
-      plan.expert_rows[static_cast<std::size_t>(place)] = recv_row;
-      plan.return_rows.push_back(place);
-    });
+bool holds(const SubsetTree& tree, int domain) {
+  for (const Fragment& fragment : tree.fragments)
+    if (fragment.domain == domain) return true;
+  return false;
 }
 
 }  // namespace
 
-void plan_dispatch(const Grid& grid, const RowMap& rows, StageRank me, std::span<const std::int32_t> experts,
-                   DispatchPlan& plan) {
-  MOESAIC_CHECK(std::ssize(experts) == rows.num_rows() * grid.config().num_selected_experts, "{} ids for {} rows",
-                experts.size(), rows.num_rows());
-  for (auto* list : {&plan.send_rows, &plan.num_send_rows, &plan.num_recv_rows, &plan.return_rows,
-                     &plan.num_return_rows, &plan.num_terms})
-    list->clear();
-  plan_owner(grid, rows.rows(me), experts, plan);
-  plan_holder(grid, rows, me, experts, plan);
+std::string_view name(DispatchAlgorithm algorithm) { return kNames[static_cast<std::size_t>(algorithm)]; }
+
+std::optional<DispatchAlgorithm> dispatch_from(std::string_view word) {
+  for (const DispatchAlgorithm algorithm : kAllDispatchAlgorithms)
+    if (word == name(algorithm)) return algorithm;
+  return std::nullopt;
+}
+
+std::size_t RowMessage::rows_offset_bytes(std::int64_t num_rows) const {
+  const std::size_t end =
+      experts_offset_bytes() + static_cast<std::size_t>(num_rows * active) * sizeof(std::int32_t);
+  return (end + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes;
+}
+
+std::size_t RowMessage::size_bytes(std::int64_t num_rows) const {
+  return rows_offset_bytes(num_rows) + static_cast<std::size_t>(num_rows) * row_bytes;
+}
+
+DispatchSetting::DispatchSetting(const Grid& of, Domains with, const PieceSizes& sizes)
+    : grid(of), domains(std::move(with)), trees(subset_trees(grid, domains)), pieces(sizes) {}
+
+void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const std::int32_t> experts, OwnerPlan& plan) {
+  const int num_domains = setting.domains.size(), own = setting.domains.domain(me);
+  plan.send_rows.clear();
+  plan.psum_send_rows.assign(1, 0);
+  for (int domain = 0; domain < num_domains; ++domain) {
+    std::int32_t last = -1;
+    if (domain != own)
+      for_each_choice(setting, experts, [&](std::int32_t row, std::size_t, std::int32_t expert) {
+        if (row == last || !holds(setting.tree_of(expert), domain)) return;
+        plan.send_rows.push_back(row);
+        last = row;
+      });
+    plan.psum_send_rows.push_back(static_cast<std::int32_t>(plan.send_rows.size()));
+  }
+  plan.stream_bytes.assign(static_cast<std::size_t>(num_domains), 0);
+  plan.pieces.clear();
+  plan.first_piece.clear();
+  for_each_choice(setting, experts, [&](std::int32_t, std::size_t, std::int32_t expert) {
+    plan.first_piece.push_back(static_cast<std::int32_t>(plan.pieces.size()));
+    const SubsetTree& tree = setting.tree_of(expert);
+    for (const Fragment& fragment : tree.fragments) {
+      std::size_t& end = plan.stream_bytes[static_cast<std::size_t>(fragment.domain)];
+      plan.pieces.push_back({fragment.domain, end});
+      end += setting.pieces.of(tree);
+    }
+  });
+  plan.first_piece.push_back(static_cast<std::int32_t>(plan.pieces.size()));
+}
+
+void plan_batch(const DispatchSetting& setting, StageRank me, std::span<const RowBlock> blocks, BatchPlan& plan) {
+  const Grid& grid = setting.grid;
+  const int domain = setting.domains.domain(me), subset = grid.subset(me);
+  const auto num_experts = static_cast<std::size_t>(grid.config().num_experts);
+  plan.next.assign(num_experts, 0);
+  for (const RowBlock& block : blocks)
+    for (const std::int32_t expert : block.experts) ++plan.next[static_cast<std::size_t>(expert)];
+
+  // Counts become the first place of each expert in its subset's batch.
+  const Range local = grid.experts(subset);
+  plan.psum_expert_rows.assign(static_cast<std::size_t>(local.size()) + 1, 0);
+  std::int32_t place = 0;
+  for (std::size_t e = 0; e < num_experts; ++e) {
+    const auto expert = static_cast<std::int64_t>(e);
+    if (expert == grid.experts(grid.subset_of_expert(expert)).begin) place = 0;
+    const std::int32_t count = std::exchange(plan.next[e], place);
+    place += count;
+    if (local.contains(expert)) plan.psum_expert_rows[static_cast<std::size_t>(expert - local.begin) + 1] = place;
+  }
+
+  plan.sources.resize(static_cast<std::size_t>(plan.psum_expert_rows.back()));
+  plan.places.clear();
+  for (std::size_t b = 0; b < blocks.size(); ++b)
+    for_each_choice(setting, blocks[b].experts, [&](std::int32_t row, std::size_t, std::int32_t expert) {
+      const bool here = holds(setting.tree_of(expert), domain);
+      const std::int32_t at = plan.next[static_cast<std::size_t>(expert)]++;
+      plan.places.push_back(here ? at : -1);
+      if (local.contains(expert)) plan.sources[static_cast<std::size_t>(at)] = {static_cast<std::int32_t>(b), row};
+    });
+}
+
+std::size_t plan_pieces(const DispatchSetting& setting, int domain, const RowBlock& block,
+                        std::span<const std::int32_t> places, std::vector<PieceJob>& jobs) {
+  const auto active = static_cast<std::size_t>(setting.active());
+  std::size_t end = 0;
+  jobs.clear();
+  for_each_choice(setting, block.experts, [&](std::int32_t row, std::size_t a, std::int32_t expert) {
+    const SubsetTree& tree = setting.tree_of(expert);
+    for (const Fragment& fragment : tree.fragments) {
+      if (fragment.domain != domain) continue;
+      jobs.push_back({end, places[static_cast<std::size_t>(row) * active + a], &fragment, tree.complete()});
+      end += setting.pieces.of(tree);
+    }
+  });
+  return end;
+}
+
+std::int64_t num_terms(const DispatchSetting& setting, StageRank rank, const RowBlock& block) {
+  const Range local = setting.grid.experts(setting.grid.subset(rank));
+  return std::count_if(block.experts.begin(), block.experts.end(),
+                       [&](std::int32_t expert) { return local.contains(expert); });
 }
 
 }  // namespace moesaic::plan

@@ -2,43 +2,125 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
+#include <optional>
 #include <vector>
 
+#include "plan/domains.hpp"
 #include "plan/row_map.hpp"
 
+/// Where each row goes in one MoE layer, and what comes back: pure arithmetic, seen from one rank.
+///
+/// Dispatch: an owner sends a row to every domain that holds a slice of one of its experts, once. Combine: the domain
+/// completes what it can of each expert of the row and sends back one piece a (row, expert, fragment), in the order of
+/// the rows that came, then of the row's experts, then of the fragments.
 namespace moesaic::plan {
 
-/// Where each row goes in one MoE layer, from one rank's point of view. Every rank derives it from the routing of the
-/// whole stage, so no sizes are exchanged.
-///
-/// Dispatch: an owner sends a row once to every rank that holds a slice of one of its experts, however many of the
-/// row's experts are there. Combine: each of those ranks sends back one partial sum (its subtree of the expert's
-/// leaves) per (row, expert).
-struct DispatchPlan {
-  // Dispatch, as the rows' owner: own rows (index into the rank's range) by destination, ascending.
-  std::vector<std::int32_t> send_rows;
-  std::vector<std::int32_t> num_send_rows;  ///< by destination rank
-  std::vector<std::int32_t> num_recv_rows;  ///< by source rank; received rows lie by source, ascending
+/// How rows get to the experts and the experts' outputs back. The result is the same.
+enum class DispatchAlgorithm : std::uint8_t {
+  kFlat,       ///< a message to each rank
+  kHier,       ///< a message to each node; inside it through shared memory
+  kAgrs,       ///< every rank gets all rows; terms go back to the owners
+  kDense,      ///< every rank owns all rows; only terms travel, to all
+  kAlltoallv,  ///< as flat, by MPI_Alltoall of sizes and MPI_Alltoallv: the reference
+};
+inline constexpr DispatchAlgorithm kAllDispatchAlgorithms[] = {DispatchAlgorithm::kFlat, DispatchAlgorithm::kHier,
+                                                               DispatchAlgorithm::kAgrs, DispatchAlgorithm::kDense,
+                                                               DispatchAlgorithm::kAlltoallv};
+std::string_view name(DispatchAlgorithm algorithm);
+std::optional<DispatchAlgorithm> dispatch_from(std::string_view name);
 
-  // Experts: the received rows (index among them) that each local expert works on, expert after expert.
-  std::vector<std::int32_t> expert_rows;
-  std::vector<std::int32_t> psum_expert_rows;  ///< of local experts, num_local + 1 entries
+/// A message of rows: their number, the experts of each (num_rows, A), and the rows.
+struct RowMessage {
+  std::size_t row_bytes = 0;
+  std::int64_t active = 0;  ///< experts of a row
 
-  // Combine, as the experts' holder: rows of the expert batch (index into expert_rows), in the order in which they are
-  // sent back: by owner, then row, then expert.
-  std::vector<std::int32_t> return_rows;
-  std::vector<std::int32_t> num_return_rows;  ///< by owner rank
-  // Combine, as the rows' owner: terms that come from each rank, and where each partial sum of (own row, its a-th
-  // expert in ascending order, slice) lies among them.
-  std::vector<std::int32_t> num_terms;  ///< by holder rank
-  std::vector<std::int32_t> term_of;    ///< (own rows, A, etp)
-
-  std::vector<std::int32_t> next_place;  ///< by local expert: only used while the plan is made
+  std::size_t experts_offset_bytes() const { return sizeof(std::int32_t); }
+  std::size_t rows_offset_bytes(std::int64_t num_rows) const;
+  std::size_t size_bytes(std::int64_t num_rows) const;
 };
 
-/// Replaces `plan`, whose memory is used again: there is one a layer of a step.
-/// experts: (rows of the stage, A), each row's ids ascending.
-void plan_dispatch(const Grid& grid, const RowMap& rows, StageRank me, std::span<const std::int32_t> experts,
-                   DispatchPlan& plan);
+/// Bytes of one piece of an expert's output.
+struct PieceSizes {
+  std::size_t complete = 0;  ///< Act (D)
+  std::size_t partial = 0;   ///< fp32 (D): a subtree of the leaf sums
+
+  std::size_t of(const SubsetTree& tree) const { return tree.complete() ? complete : partial; }
+};
+
+/// What does not change from layer to layer.
+struct DispatchSetting {
+  DispatchSetting(const Grid& grid, Domains domains, const PieceSizes& pieces);
+
+  const SubsetTree& tree_of(std::int32_t expert) const {
+    return trees[static_cast<std::size_t>(grid.subset_of_expert(expert))];
+  }
+  std::int64_t active() const { return grid.config().num_selected_experts; }
+  /// Of a term in an expert batch's outputs.
+  std::size_t term_bytes() const { return grid.layout().etp == 1 ? pieces.complete : pieces.partial; }
+
+  const Grid& grid;
+  Domains domains;
+  std::vector<SubsetTree> trees;  ///< by subset
+  PieceSizes pieces;
+};
+
+/// What a rank sends and gets back as the owner of rows.
+struct OwnerPlan {
+  std::vector<std::int32_t> send_rows;       ///< own rows by domain, ascending; its own domain is left out
+  std::vector<std::int32_t> psum_send_rows;  ///< domains + 1
+  std::vector<std::size_t> stream_bytes;     ///< by domain: all pieces that it completes of own rows, its own too
+
+  struct Piece {
+    std::int32_t domain;
+    std::size_t offset;  ///< bytes in the domain's stream
+  };
+  std::vector<Piece> pieces;              ///< of (own row, its a-th expert in ascending order, fragment)
+  std::vector<std::int32_t> first_piece;  ///< (own rows * A + 1)
+
+  std::span<const std::int32_t> rows_for(int domain) const {
+    const auto d = static_cast<std::size_t>(domain);
+    return std::span(send_rows).subspan(static_cast<std::size_t>(psum_send_rows[d]),
+                                        static_cast<std::size_t>(psum_send_rows[d + 1] - psum_send_rows[d]));
+  }
+};
+
+/// Replaces `plan`, whose memory is used again. experts: (own rows, A), ascending in a row.
+void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const std::int32_t> experts, OwnerPlan& plan);
+
+/// Rows of one owner that are in a domain.
+struct RowBlock {
+  StageRank owner;
+  std::span<const std::int32_t> experts;  ///< (rows, A), ascending in a row
+};
+
+/// The rows that a rank's experts work on, out of blocks that its domain has; all members derive the places of all.
+struct BatchPlan {
+  struct Source {
+    std::int32_t block, row;
+  };
+  std::vector<std::int32_t> psum_expert_rows;  ///< of own experts, num_local + 1
+  std::vector<Source> sources;                 ///< of each term of the own batch, expert after expert
+  std::vector<std::int32_t> places;  ///< (rows of all blocks, A): the term in the batch of the expert's holders; -1 when
+                                     ///< none of them is in this domain
+  std::vector<std::int32_t> next;    ///< only used while the plan is made
+};
+
+void plan_batch(const DispatchSetting& setting, StageRank me, std::span<const RowBlock> blocks, BatchPlan& plan);
+
+/// A piece that a domain completes.
+struct PieceJob {
+  std::size_t offset = 0;       ///< bytes in the block's stream
+  std::int32_t place = 0;       ///< in the batches of the fragment's holders
+  const Fragment* fragment = nullptr;
+  bool complete = false;        ///< an expert's whole output
+};
+
+/// The pieces of a block in the order in which they go back. places: of this block's rows. Returns the stream's bytes.
+std::size_t plan_pieces(const DispatchSetting& setting, int domain, const RowBlock& block,
+                        std::span<const std::int32_t> places, std::vector<PieceJob>& jobs);
+
+/// Terms that a rank's experts have in a block.
+std::int64_t num_terms(const DispatchSetting& setting, StageRank rank, const RowBlock& block);
 
 }  // namespace moesaic::plan

@@ -1,12 +1,11 @@
 #include "plan/row_map.hpp"
 
-#include <algorithm>
-
 #include "base/error.hpp"
 
 namespace moesaic::plan {
 
-RowMap::RowMap(const Grid& grid, std::span<const std::int64_t> num_group_rows) {
+RowMap::RowMap(const Grid& grid, std::span<const std::int64_t> num_group_rows, Ownership ownership)
+    : ownership_(ownership) {
   MOESAIC_CHECK(std::ssize(num_group_rows) == grid.layout().dp, "{} groups, dp={}", num_group_rows.size(),
                 grid.layout().dp);
   std::int64_t first = 0;
@@ -14,16 +13,10 @@ RowMap::RowMap(const Grid& grid, std::span<const std::int64_t> num_group_rows) {
     groups_.push_back({first, first + num_rows});
     for (int shard = 0; shard < grid.layout().tp; ++shard) {
       const Range part = even_part(num_rows, grid.layout().tp, shard);
-      rows_.push_back({first + part.begin, first + part.end});
+      shares_.push_back({first + part.begin, first + part.end});
     }
     first += num_rows;
   }
-}
-
-StageRank RowMap::owner(std::int64_t row) const {
-  const auto found = std::partition_point(rows_.begin(), rows_.end(), [&](Range rows) { return rows.end <= row; });
-  MOESAIC_CHECK(found != rows_.end() && row >= 0, "row={} num_rows={}", row, num_rows());
-  return StageRank{static_cast<int>(found - rows_.begin())};
 }
 
 }  // namespace moesaic::plan

@@ -7,20 +7,32 @@
 
 namespace moesaic::plan {
 
+enum class Ownership : std::uint8_t {
+  kShared,      ///< every row has one owner
+  kReplicated,  ///< every rank of the stage owns all rows
+};
+
 /// Which rank of a stage owns which rows of a batch. Rows are ordered by attention group; a group's rows are shared out
-/// evenly over its shards, so that every rank owns one contiguous range.
+/// evenly over its shards, so that every rank owns one contiguous range. Or all ranks own all rows; then each still has
+/// its share of them, for what is to be done once a row.
 class RowMap {
  public:
   /// num_group_rows: rows of each group (dp entries).
-  RowMap(const Grid& grid, std::span<const std::int64_t> num_group_rows);
+  RowMap(const Grid& grid, std::span<const std::int64_t> num_group_rows, Ownership ownership = Ownership::kShared);
 
-  std::int64_t num_rows() const { return rows_.empty() ? 0 : rows_.back().end; }
-  Range rows(StageRank rank) const { return rows_[static_cast<std::size_t>(index(rank))]; }
+  Ownership ownership() const { return ownership_; }
+  std::int64_t num_rows() const { return shares_.empty() ? 0 : shares_.back().end; }
+  /// Rows that a rank owns.
+  Range rows(StageRank rank) const { return ownership_ == Ownership::kShared ? share(rank) : Range{0, num_rows()}; }
+  /// Disjoint over the ranks of the stage.
+  Range share(StageRank rank) const { return shares_[static_cast<std::size_t>(index(rank))]; }
   Range group_rows(int group) const { return groups_[static_cast<std::size_t>(group)]; }
-  StageRank owner(std::int64_t row) const;
+
+  friend bool operator==(const RowMap&, const RowMap&) = default;
 
  private:
-  std::vector<Range> rows_;    // by rank of the stage
+  Ownership ownership_;
+  std::vector<Range> shares_;  // by rank of the stage
   std::vector<Range> groups_;  // by group
 };
 

@@ -1,0 +1,80 @@
+#include "plan/domains.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.hpp"
+
+namespace moesaic::plan {
+namespace {
+
+bool siblings(Range left, Range right) {
+  return left.size() == right.size() && left.begin % (2 * left.size()) == 0 && left.end == right.begin;
+}
+
+/// Joins neighbours of one domain while they make a complete subtree.
+std::vector<Fragment> fragments_of(const Grid& grid, const Domains& domains, int subset) {
+  std::vector<Fragment> fragments;
+  for (int slice = 0; slice < grid.layout().etp; ++slice) {
+    const StageRank holder = grid.holder(subset, slice);
+    fragments.push_back(
+        {domains.domain(holder), grid.expert_leaves()[static_cast<std::size_t>(slice)], {holder}, {}});
+    while (fragments.size() >= 2) {
+      Fragment& left = fragments[fragments.size() - 2];
+      const Fragment& right = fragments.back();
+      if (left.domain != right.domain || !siblings(left.leaves, right.leaves)) break;
+      const int offset = static_cast<int>(left.holders.size());
+      for (const auto& [into, from] : right.merges) left.merges.push_back({into + offset, from + offset});
+      left.merges.push_back({0, offset});
+      left.holders.insert(left.holders.end(), right.holders.begin(), right.holders.end());
+      left.leaves.end = right.leaves.end;
+      fragments.pop_back();
+    }
+  }
+  return fragments;
+}
+
+}  // namespace
+
+Domains::Domains(std::span<const int> ids) {
+  std::vector<int> seen;
+  for (int rank = 0; rank < std::ssize(ids); ++rank) {
+    const int id = ids[static_cast<std::size_t>(rank)];
+    const auto found = std::find(seen.begin(), seen.end(), id);
+    const auto domain = static_cast<std::size_t>(found - seen.begin());
+    if (found == seen.end()) {
+      seen.push_back(id);
+      members_.emplace_back();
+    }
+    domains_.push_back(static_cast<int>(domain));
+    places_.push_back(static_cast<int>(members_[domain].size()));
+    members_[domain].push_back(StageRank{rank});
+  }
+}
+
+Domains Domains::alone(int num_ranks) {
+  std::vector<int> ids(static_cast<std::size_t>(num_ranks));
+  std::iota(ids.begin(), ids.end(), 0);
+  return Domains(ids);
+}
+
+StageRank Domains::relay(int domain, StageRank owner) const {
+  const auto& there = members(domain);
+  return there[static_cast<std::size_t>(place(owner)) % there.size()];
+}
+
+std::vector<SubsetTree> subset_trees(const Grid& grid, const Domains& domains) {
+  MOESAIC_CHECK(domains.num_ranks() == grid.ranks_per_stage(), "domains of {} ranks, {} in a stage",
+                domains.num_ranks(), grid.ranks_per_stage());
+  std::vector<SubsetTree> trees;
+  for (int subset = 0; subset < grid.layout().ep; ++subset) {
+    SubsetTree& tree = trees.emplace_back();
+    tree.fragments = fragments_of(grid, domains, subset);
+    std::vector<Range> leaves;
+    for (const Fragment& fragment : tree.fragments) leaves.push_back(fragment.leaves);
+    tree.merges = finish_tree(leaves);
+  }
+  return trees;
+}
+
+}  // namespace moesaic::plan
