@@ -15,9 +15,13 @@ namespace {
 
 constexpr double kMiB = 1 << 20;
 
+Numerics numerics_of(const io::StoreIndex& index, const ModelOptions& options) {
+  return numerics_for(index.format(), options.numerics, "the weights of " + options.store + " are");
+}
+
 plan::Choice choose(const io::StoreIndex& index, const ModelOptions& options) {
-  const Numerics numerics = numerics_for(index.format(), options.numerics, options.store);
-  const plan::PlanResult result = plan::choose_layout(index.config(), options.layout, {index.format(), numerics});
+  const plan::PlanResult result =
+      plan::choose_layout(index.config(), options.layout, {index.format(), numerics_of(index, options)});
   if (!result.choice) fail("{}", result.refusal.message());
   return *result.choice;
 }
@@ -70,10 +74,12 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
 
 }  // namespace
 
-OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options) {
+OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options,
+                       const std::function<void(const ModelConfig&)>& check) {
   std::string index_text, layout_text;
   comm::on_root(world, [&] {
     const io::StoreIndex index = io::StoreReader::read_index(options.store, options.verify);
+    if (check) check(index.config());
     layout_text = to_words(choose(index, options));
     index_text = index.serialize();
   });
@@ -90,8 +96,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
     placement = set_threads(node, num_threads, options.bind);
     reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store),
                                                options.verify);
-    kernels = &ops::kernels(ops::isa_from_option(options.isa),
-                            numerics_for(reader->index().format(), options.numerics, options.store));
+    kernels = &ops::kernels(ops::isa_from_option(options.isa), numerics_of(reader->index(), options));
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
