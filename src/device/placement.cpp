@@ -205,11 +205,11 @@ std::string crowding(std::span<const Processor> machine, std::span<const NodeRan
     if ((ranks[me].mask & ~rank.mask).none())
       if (const Crowd crowd = crowd_on(rank.mask, ranks); crowd.threads_each() > worst.threads_each()) worst = crowd;
   if (worst.num_threads <= worst.num_processors) return "";
-  return fmt::format(
-      "{} threads{} on {} processor{}; give fewer --threads{}", worst.num_threads,
-      worst.num_ranks == 1 ? "" : fmt::format(" of {} ranks", worst.num_ranks), worst.num_processors,
-      worst.num_processors == 1 ? "" : "s",
-      worst.num_processors < std::ssize(machine) ? ", or more cpus per task, or bind with --bind-to none" : "");
+  const bool alone = worst.num_ranks == 1, narrow = worst.num_processors < std::ssize(machine);
+  return fmt::format("{} threads{} on {} processor{}; give fewer --threads{}{}", worst.num_threads,
+                     alone ? "" : fmt::format(" of {} ranks", worst.num_ranks), worst.num_processors,
+                     worst.num_processors == 1 ? "" : "s", alone ? "" : " or ranks",
+                     narrow ? ", or more cpus per task, or bind with --bind-to none" : "");
 }
 
 std::optional<Bind> bind_from(std::string_view word) {

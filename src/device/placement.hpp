@@ -44,7 +44,7 @@ struct Placement {
 int num_with_mask(std::span<const NodeRank> ranks, std::size_t me);
 
 /// What rank `me` should be told when the ranks that have but its processors, or some of them, want more threads than
-/// these are; else empty. E.g. "8 threads of 2 ranks on 4 processors; give fewer --threads".
+/// these are; else empty. E.g. "8 threads of 2 ranks on 4 processors; give fewer --threads or ranks".
 std::string crowding(std::span<const Processor> machine, std::span<const NodeRank> ranks, std::size_t me);
 
 /// The placement of rank `me` of a node. Ranks with the same mask share it out evenly, side by side in the order of the

@@ -176,11 +176,12 @@ TEST(Threads, MoreThreadsThanProcessorsAreWarnedOf) {
   EXPECT_EQ(warning({{whole(machine), 4}, {whole(machine), 4}}, 1), "");
   EXPECT_EQ(warning({{whole(machine), 16}}, 0), "16 threads on 8 processors; give fewer --threads");
   EXPECT_EQ(warning({{whole(machine), 5}, {whole(machine), 4}}, 0),
-            "9 threads of 2 ranks on 8 processors; give fewer --threads");
+            "9 threads of 2 ranks on 8 processors; give fewer --threads or ranks");
   EXPECT_EQ(warning({{mask_of(3, 1), 2}}, 0),
             "2 threads on 1 processor; give fewer --threads, or more cpus per task, or bind with --bind-to none");
   const std::vector<NodeRank> two = {{mask_of(0, 4), 4}, {mask_of(0, 4), 4}, {mask_of(4, 4), 4}};
-  EXPECT_THAT(warning(two, 1), HasSubstr("8 threads of 2 ranks on 4 processors; give fewer --threads, or more cpus"));
+  EXPECT_THAT(warning(two, 1),
+              HasSubstr("8 threads of 2 ranks on 4 processors; give fewer --threads or ranks, or more cpus"));
   EXPECT_EQ(warning(two, 2), "");
   // Masks that overlap: each has enough, both together do not.
   const std::vector<NodeRank> overlapping = {{mask_of(0, 4), 3}, {mask_of(2, 4), 4}};
