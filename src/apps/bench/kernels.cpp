@@ -6,7 +6,6 @@
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
 #include "base/log.hpp"
-#include "device/machine.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps::bench {

@@ -4,7 +4,6 @@
 #include "apps/bench/limits.hpp"
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
-#include "device/machine.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
