@@ -88,6 +88,21 @@ po::options_description layout_options(plan::LayoutRequest& request) {
   return options;
 }
 
+po::options_description dispatch_options(plan::DispatchRequest& request) {
+  po::options_description options("dispatch and combine of the experts' rows; the result is the same");
+  // clang-format off
+  options.add_options()
+      ("dispatch", choice("dispatch", "auto, flat, hier, agrs, dense or alltoallv", "auto", [&](const std::string& word) {
+         request.algorithm = plan::dispatch_from(word);
+         return request.algorithm || word == "auto";
+       }), "flat: a message to each rank; hier: to each node, inside it through shared memory; agrs: all rows to all; dense: "
+           "all ranks own all rows, only sums travel; alltoallv: MPI's; auto: chosen for each batch")
+      ("node-ranks", ranged(&request.node_ranks, "node-ranks", 0, 1 << 20)->default_value(0),
+       "ranks that hier takes for a node, in rank order; 0: those that share memory");
+  // clang-format on
+  return options;
+}
+
 po::options_description model_options(ModelOptions& options, std::string* thread_list) {
   static const std::string isa_help = fmt::format("instruction path: {}", ops::kIsaOptions);
   po::options_description description("model");
@@ -121,7 +136,7 @@ po::options_description model_options(ModelOptions& options, std::string* thread
          return bind.has_value();
        }), "each thread to a core: auto (inside an affinity mask; else when the ranks fill the node), none or cores (always)");
   // clang-format on
-  description.add(layout_options(options.layout));
+  description.add(layout_options(options.layout)).add(dispatch_options(options.dispatch));
   return description;
 }
 

@@ -21,7 +21,10 @@ po::typed_value<T>* ranged(T* into, const char* option, T low, T high);
 /// --pp --dp --tp --ep --etp.
 po::options_description layout_options(plan::LayoutRequest& request);
 
-/// --model, --numerics, --isa, --threads, --bind, --verify and the layout. With thread_list, --threads may be a list
+/// --dispatch, --node-ranks.
+po::options_description dispatch_options(plan::DispatchRequest& request);
+
+/// --model, --numerics, --isa, --threads, --bind, --verify, the layout and dispatch. With thread_list, --threads may be a list
 /// and goes there, as it is.
 po::options_description model_options(ModelOptions& options, std::string* thread_list = nullptr);
 

@@ -84,7 +84,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
-  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads};
+  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, options.dispatch};
   log_warnings(world, team.warnings);
   print_header(world, opened, options, team.placement);
   return opened;
@@ -143,7 +143,7 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
   const double bytes = world.sum(static_cast<double>(opened.reader->bytes_read()));
   const double seconds = world.max(zone_times().seconds[static_cast<std::size_t>(Zone::kLoad)]);
   spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / kMiB, seconds, bytes / seconds / 1e9);
-  return std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights));
+  return std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights), opened.dispatch);
 }
 
 }  // namespace moesaic

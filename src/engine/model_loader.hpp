@@ -23,6 +23,7 @@ struct ModelOptions {
   int num_threads = 0;  ///< 0: chosen
   device::Bind bind = device::Bind::kAuto;
   io::Verify verify = io::Verify::kFull;
+  plan::DispatchRequest dispatch;
 };
 
 /// A store that all ranks have agreed to run, before anything is loaded.
@@ -32,6 +33,7 @@ struct OpenedModel {
   plan::Grid grid;
   const ops::Kernels& kernels;
   int num_threads;
+  plan::DispatchRequest dispatch;
 };
 
 /// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run. `check`, rank

@@ -33,7 +33,8 @@ void Embedding::embed(const BatchRows& rows, float* x) {
   num_send_.assign(num_ranks, 0);
   num_recv_.assign(num_ranks, 0);
   std::int64_t most_sent = 0;
-  for (int owner = 0; owner < grid.ranks_per_stage(); ++owner) most_sent += rows.map.rows(plan::StageRank{owner}).size();
+  for (int owner = 0; owner < grid.ranks_per_stage(); ++owner)
+    most_sent += rows.map.rows(plan::StageRank{owner}).size();
   send_.reserve(static_cast<std::size_t>(most_sent) * row_bytes);
   std::size_t sent = 0;
   for (int owner = 0; owner < grid.ranks_per_stage(); ++owner) {

@@ -50,9 +50,9 @@ void Stage::run(const std::vector<TokenBatch>& batches, const LogitSink& sink) {
 
 void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
   const plan::DispatchAlgorithm dispatch = context_.dispatch.algorithm(batch.num_rows());
-  const plan::RowMap map(grid_, batch.num_group_rows,
-                         dispatch == plan::DispatchAlgorithm::kDense ? plan::Ownership::kReplicated
-                                                                     : plan::Ownership::kShared);
+  const plan::RowMap map(
+      grid_, batch.num_group_rows,
+      dispatch == plan::DispatchAlgorithm::kDense ? plan::Ownership::kReplicated : plan::Ownership::kShared);
   const Range own = map.rows(context_.me), group = map.group_rows(grid_.group(context_.me));
   const auto at = [](const std::vector<std::int32_t>& list, std::int64_t row) {
     return list[static_cast<std::size_t>(row)];
@@ -91,7 +91,8 @@ void Stage::release(std::span<const std::int32_t> sequences) {
 }
 
 void Stage::see(std::int32_t layer, Operation operation, const BatchRows& rows) {
-  if (context_.probe) rows.show(*context_.probe, context_.me, {layer, operation}, x_.as<float>(), grid_.config().emb_size);
+  if (context_.probe)
+    rows.show(*context_.probe, context_.me, {layer, operation}, x_.as<float>(), grid_.config().emb_size);
 }
 
 }  // namespace moesaic

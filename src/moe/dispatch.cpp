@@ -135,6 +135,7 @@ class RoutedDispatcher final : public Dispatcher {
   void lay_out_memory() {
     if (laid_out_ == *rows_) return;
     laid_out_ = *rows_;
+    if (shared_) meet();  // nobody reads what lies there any more
     std::size_t most = 0;
     for (std::size_t i = 0; i < members().size(); ++i) {
       segments_[i] = lay_out(setting_, *rows_, message_, members()[i], rows_travel(), shared_.has_value());
@@ -282,20 +283,20 @@ class RoutedDispatcher final : public Dispatcher {
   plan::OwnerPlan owner_;
   plan::BatchPlan batch_plan_;
   std::vector<Block> blocks_;
-  std::vector<plan::RowBlock> row_blocks_;            // of the batch
+  std::vector<plan::RowBlock> row_blocks_;              // of the batch
   std::size_t first_of_batch_ = 0, num_given_out_ = 0;  // blocks
   std::vector<plan::PieceJob> jobs_;
 
-  std::optional<plan::RowMap> laid_out_;        // what the next three are for
-  std::vector<Segment> segments_;               // by member of the domain
-  std::vector<std::byte*> memory_of_;           // by member
-  std::vector<std::byte*> outputs_of_;          // by member
-  AlignedBuffer private_;                       // own segment where nobody else reads it
-  AlignedBuffer outputs_;                       // (terms, D), likewise
-  AlignedBuffer send_;                          // messages of rows
-  std::vector<AlignedBuffer> streams_;          // by owner: pieces of its rows
-  AlignedBuffer received_;                      // pieces of own rows
-  std::vector<std::byte*> arrived_;             // by domain, where its pieces lie
+  std::optional<plan::RowMap> laid_out_;  // what the next three are for
+  std::vector<Segment> segments_;         // by member of the domain
+  std::vector<std::byte*> memory_of_;     // by member
+  std::vector<std::byte*> outputs_of_;    // by member
+  AlignedBuffer private_;                 // own segment where nobody else reads it
+  AlignedBuffer outputs_;                 // (terms, D), likewise
+  AlignedBuffer send_;                    // messages of rows
+  std::vector<AlignedBuffer> streams_;    // by owner: pieces of its rows
+  AlignedBuffer received_;                // pieces of own rows
+  std::vector<std::byte*> arrived_;       // by domain, where its pieces lie
 };
 
 }  // namespace

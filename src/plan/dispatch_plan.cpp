@@ -17,8 +17,7 @@ template <class Visit>
 void for_each_choice(const DispatchSetting& setting, std::span<const std::int32_t> experts, Visit&& visit) {
   const auto active = static_cast<std::size_t>(setting.active());
   MOESAIC_CHECK(experts.size() % active == 0, "{} ids, {} a row", experts.size(), active);
-  for (std::size_t i = 0; i < experts.size(); ++i)
-    visit(static_cast<std::int32_t>(i / active), i % active, experts[i]);
+  for (std::size_t i = 0; i < experts.size(); ++i) visit(static_cast<std::int32_t>(i / active), i % active, experts[i]);
 }
 
 bool holds(const SubsetTree& tree, int domain) {
@@ -38,8 +37,7 @@ std::optional<DispatchAlgorithm> dispatch_from(std::string_view word) {
 }
 
 std::size_t RowMessage::rows_offset_bytes(std::int64_t num_rows) const {
-  const std::size_t end =
-      experts_offset_bytes() + static_cast<std::size_t>(num_rows * active) * sizeof(std::int32_t);
+  const std::size_t end = experts_offset_bytes() + static_cast<std::size_t>(num_rows * active) * sizeof(std::int32_t);
   return (end + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes;
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
-#include <optional>
 #include <vector>
 
 #include "plan/domains.hpp"
@@ -101,19 +101,19 @@ struct BatchPlan {
   };
   std::vector<std::int32_t> psum_expert_rows;  ///< of own experts, num_local + 1
   std::vector<Source> sources;                 ///< of each term of the own batch, expert after expert
-  std::vector<std::int32_t> places;  ///< (rows of all blocks, A): the term in the batch of the expert's holders; -1 when
-                                     ///< none of them is in this domain
-  std::vector<std::int32_t> next;    ///< only used while the plan is made
+  std::vector<std::int32_t> places;  ///< (rows of all blocks, A): the term in the batch of the expert's holders; -1
+                                     ///< when none of them is in this domain
+  std::vector<std::int32_t> next;  ///< only used while the plan is made
 };
 
 void plan_batch(const DispatchSetting& setting, StageRank me, std::span<const RowBlock> blocks, BatchPlan& plan);
 
 /// A piece that a domain completes.
 struct PieceJob {
-  std::size_t offset = 0;       ///< bytes in the block's stream
-  std::int32_t place = 0;       ///< in the batches of the fragment's holders
+  std::size_t offset = 0;  ///< bytes in the block's stream
+  std::int32_t place = 0;  ///< in the batches of the fragment's holders
   const Fragment* fragment = nullptr;
-  bool complete = false;        ///< an expert's whole output
+  bool complete = false;  ///< an expert's whole output
 };
 
 /// The pieces of a block in the order in which they go back. places: of this block's rows. Returns the stream's bytes.

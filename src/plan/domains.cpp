@@ -17,8 +17,7 @@ std::vector<Fragment> fragments_of(const Grid& grid, const Domains& domains, int
   std::vector<Fragment> fragments;
   for (int slice = 0; slice < grid.layout().etp; ++slice) {
     const StageRank holder = grid.holder(subset, slice);
-    fragments.push_back(
-        {domains.domain(holder), grid.expert_leaves()[static_cast<std::size_t>(slice)], {holder}, {}});
+    fragments.push_back({domains.domain(holder), grid.expert_leaves()[static_cast<std::size_t>(slice)], {holder}, {}});
     while (fragments.size() >= 2) {
       Fragment& left = fragments[fragments.size() - 2];
       const Fragment& right = fragments.back();

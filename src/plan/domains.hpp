@@ -8,8 +8,8 @@
 
 namespace moesaic::plan {
 
-/// The ranks of a stage in groups that see each other's memory: the ranks of a node, or each rank alone. A row goes to a
-/// domain once, and a domain sends back what it has completed.
+/// The ranks of a stage in groups that see each other's memory: the ranks of a node, or each rank alone. A row goes to
+/// a domain once, and a domain sends back what it has completed.
 class Domains {
  public:
   /// ids: by rank of the stage; equal ones share a domain.
@@ -42,8 +42,8 @@ struct Fragment {
 
 /// How the experts of a subset come together: inside the domains first, the rest at the owner of the row.
 struct SubsetTree {
-  std::vector<Fragment> fragments;  ///< ascending leaves
-  std::vector<Merge> merges;        ///< of fragments, at the owner
+  std::vector<Fragment> fragments;                         ///< ascending leaves
+  std::vector<Merge> merges;                               ///< of fragments, at the owner
   bool complete() const { return fragments.size() == 1; }  ///< one domain has the whole expert
 };
 

@@ -54,11 +54,33 @@ TEST_P(Layouts, GiveTheCommittedHash) {
   if (world.size() > 8 && golden_name != "tiny") GTEST_SKIP() << "covered by tiny";
   const std::size_t most = golden_name == "tiny" ? 5 : 3;
   for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), most)) {
-    const RunSetting setting{layout, numerics, isas[turn % isas.size()],
-                             kChunks[(turn / 2 + turn) % std::size(kChunks)], 1 + static_cast<int>(turn % 3)};
+    RunSetting setting{layout, numerics, isas[turn % isas.size()], kChunks[(turn / 2 + turn) % std::size(kChunks)],
+                       1 + static_cast<int>(turn % 3)};
+    const auto algorithms = plan::kAllDispatchAlgorithms;
+    if (turn % 6 < 5) setting.dispatch.algorithm = algorithms[turn % 6];
+    setting.dispatch.node_ranks = static_cast<int>(turn % 4);
     ++turn;
     EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
   }
+}
+
+TEST_P(Layouts, DispatchAlgorithmsChangeNothing) {
+  const auto& [golden_name, numerics] = GetParam();
+  const auto golden = open_golden(golden_name, numerics);
+  if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  if (world.size() == 1 || (!every_layout() && golden_name != "tiny" && golden_name != "e16"))
+    GTEST_SKIP() << "covered by other runs";
+  const std::string expected = committed_hash(golden_name, numerics);
+  std::size_t turn = 0;
+  for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), 3))
+    for (const plan::DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms)
+      for (const int node_ranks : {2, 3}) {
+        if (algorithm != plan::DispatchAlgorithm::kHier && node_ranks > 2) continue;
+        const RunSetting setting{layout, numerics, paths().back(),         kChunks[turn++ % 3 == 0 ? 3 : 0],
+                                 1,      {},       {algorithm, node_ranks}};
+        EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
+      }
 }
 
 TEST_P(Layouts, ChunksThreadsAndPathsChangeNothing) {

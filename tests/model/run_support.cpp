@@ -21,8 +21,9 @@ std::optional<Golden> open_golden(const std::string& name, WeightFormat format) 
 }
 
 std::string RunSetting::text() const {
-  return fmt::format("{} {} {} chunk {} threads {}", layout.text(), name(numerics), name(isa), prefill_chunk,
-                     num_threads);
+  return fmt::format("{} {} {} chunk {} threads {} dispatch {} node-ranks {}", layout.text(), name(numerics), name(isa),
+                     prefill_chunk, num_threads, dispatch.algorithm ? plan::name(*dispatch.algorithm) : "auto",
+                     dispatch.node_ranks);
 }
 
 std::string run_golden(const comm::Communicator& world, const Golden& golden, const RunSetting& setting,
@@ -32,7 +33,8 @@ std::string run_golden(const comm::Communicator& world, const Golden& golden, co
   const ops::Kernels& kernels = ops::kernels(setting.isa, setting.numerics);
   const io::StoreReader reader(golden.store, golden.index, io::Verify::kFull);
   const plan::Grid grid(golden.index.config(), setting.layout);
-  Stage stage(world, grid, kernels, load_weights(reader, grid, plan::WorldRank{world.rank()}, setting.numerics));
+  Stage stage(world, grid, kernels, load_weights(reader, grid, plan::WorldRank{world.rank()}, setting.numerics),
+              setting.dispatch);
   // Sinks are rank 0's, but capturing is everybody's: an int tells whether it was asked for.
   const bool captures = world.max(capture_sink.hidden ? 1 : 0) > 0;
   Capture capture(world, captures, captures, std::move(capture_sink));

@@ -31,6 +31,7 @@ struct RunSetting {
   std::int64_t prefill_chunk = 0;
   int num_threads = 1;
   std::string layer_hash_file = {};  ///< written when not empty
+  plan::DispatchRequest dispatch = {};
   std::string text() const;
 };
 

@@ -1,8 +1,10 @@
 #include "plan/dispatch_plan.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <random>
 #include <set>
@@ -12,6 +14,8 @@
 
 namespace moesaic::plan {
 namespace {
+
+constexpr PieceSizes kSizes = {2, 4};
 
 std::vector<std::int32_t> random_routing(std::mt19937& random, const ModelConfig& config, std::int64_t num_rows) {
   std::vector<std::int32_t> all(static_cast<std::size_t>(config.num_experts)), routing;
@@ -26,69 +30,129 @@ std::vector<std::int32_t> random_routing(std::mt19937& random, const ModelConfig
   return routing;
 }
 
-/// Plays the exchange of all ranks with labels instead of rows: each (row, expert, slice) is computed exactly once, by
-/// a holder of that slice, and its partial sum comes back to the place where the owner looks for it.
-void expect_delivered(const Grid& grid, const RowMap& map, const std::vector<std::int32_t>& experts) {
-  const auto active = grid.config().num_selected_experts;
-  const int ranks = grid.ranks_per_stage(), etp = grid.layout().etp;
-  struct Label {
-    std::int64_t row;
-    std::int32_t expert;
-    int slice;
-    auto operator<=>(const Label&) const = default;
-  };
-  std::vector<DispatchPlan> plans;
-  for (int r = 0; r < ranks; ++r) plan_dispatch(grid, map, StageRank{r}, experts, plans.emplace_back());
+/// What one slice makes of one row for one expert.
+struct Label {
+  std::int64_t row;
+  std::int32_t expert;
+  int slice;
+  auto operator<=>(const Label&) const = default;
+};
+using Sum = std::set<Label>;  // of a fragment
 
-  std::vector<std::vector<std::vector<Label>>> returned(static_cast<std::size_t>(ranks));  // [holder][owner]
-  for (int holder = 0; holder < ranks; ++holder) {
-    const DispatchPlan& plan = plans[static_cast<std::size_t>(holder)];
-    std::vector<std::int64_t> received;  // rows, by source
-    for (int source = 0; source < ranks; ++source) {
-      const DispatchPlan& from = plans[static_cast<std::size_t>(source)];
-      const auto counts = std::span(from.num_send_rows);
-      ASSERT_EQ(counts[static_cast<std::size_t>(holder)], plan.num_recv_rows[static_cast<std::size_t>(source)]);
-      const auto first = std::accumulate(counts.begin(), counts.begin() + holder, 0);
-      for (int i = 0; i < counts[static_cast<std::size_t>(holder)]; ++i)
-        received.push_back(map.rows(StageRank{source}).begin + from.send_rows[static_cast<std::size_t>(first + i)]);
-    }
-    EXPECT_EQ(std::set(received.begin(), received.end()).size(), received.size()) << "a row goes to a rank once";
-    const Range local = grid.experts(grid.subset(StageRank{holder}));
-    ASSERT_EQ(std::ssize(plan.psum_expert_rows), local.size() + 1);
-    std::vector<Label> batch(plan.expert_rows.size());
-    for (std::int64_t e = 0; e < local.size(); ++e)
-      for (auto i = plan.psum_expert_rows[static_cast<std::size_t>(e)];
-           i < plan.psum_expert_rows[static_cast<std::size_t>(e) + 1]; ++i)
-        batch[static_cast<std::size_t>(i)] = {
-            received[static_cast<std::size_t>(plan.expert_rows[static_cast<std::size_t>(i)])],
-            static_cast<std::int32_t>(local.begin + e), grid.slice(StageRank{holder})};
-    auto& back = returned[static_cast<std::size_t>(holder)];
-    std::size_t next = 0;
-    for (int owner = 0; owner < ranks; ++owner) {
-      auto& list = back.emplace_back();
-      for (int i = 0; i < plan.num_return_rows[static_cast<std::size_t>(owner)]; ++i)
-        list.push_back(batch[static_cast<std::size_t>(plan.return_rows[next++])]);
-    }
-    EXPECT_EQ(next, plan.return_rows.size());
+/// Plays the exchange of all ranks with labels instead of rows: each (row, expert, slice) is computed exactly once, by
+/// a holder of that slice, and every fragment comes back to the place where the owner looks for it.
+class Play {
+ public:
+  Play(const DispatchSetting& setting, const RowMap& map, const std::vector<std::int32_t>& experts)
+      : setting_(setting),
+        map_(map),
+        experts_(experts),
+        owners_(static_cast<std::size_t>(setting.grid.ranks_per_stage())) {
+    for (std::size_t r = 0; r < owners_.size(); ++r)
+      plan_owner(setting, rank(r), of_rows(map.rows(rank(r))), owners_[r]);
   }
-  for (int owner = 0; owner < ranks; ++owner) {
-    const DispatchPlan& plan = plans[static_cast<std::size_t>(owner)];
-    std::vector<Label> terms;
-    for (int holder = 0; holder < ranks; ++holder) {
-      const auto& list = returned[static_cast<std::size_t>(holder)][static_cast<std::size_t>(owner)];
-      ASSERT_EQ(std::ssize(list), plan.num_terms[static_cast<std::size_t>(holder)]);
-      terms.insert(terms.end(), list.begin(), list.end());
+
+  void run() {
+    for (int domain = 0; domain < setting_.domains.size(); ++domain) run_domain(domain);
+    for (std::size_t r = 0; r < owners_.size(); ++r) expect_complete(rank(r));
+  }
+
+ private:
+  static StageRank rank(std::size_t r) { return StageRank{static_cast<int>(r)}; }
+  std::vector<std::int32_t> of_rows(Range rows) const {
+    const auto active = setting_.active();
+    return {experts_.begin() + rows.begin * active, experts_.begin() + rows.end * active};
+  }
+
+  void run_domain(int domain) {
+    // Members' own rows, and those that were sent, each owner's once.
+    std::vector<std::vector<std::int64_t>> rows;  // of each block
+    std::vector<std::vector<std::int32_t>> ids;
+    std::vector<StageRank> owners;
+    for (std::size_t r = 0; r < owners_.size(); ++r) {
+      const Range own = map_.rows(rank(r));
+      std::vector<std::int64_t>& list = rows.emplace_back();
+      if (setting_.domains.domain(rank(r)) == domain)
+        for (auto row = own.begin; row < own.end; ++row) list.push_back(row);
+      else
+        for (const auto row : owners_[r].rows_for(domain)) list.push_back(own.begin + row);
+      EXPECT_EQ(std::set(list.begin(), list.end()).size(), list.size()) << "a row goes to a domain once";
+      auto& block_ids = ids.emplace_back();
+      for (const auto row : list)
+        for (const auto expert : of_rows({row, row + 1})) block_ids.push_back(expert);
+      owners.push_back(rank(r));
     }
-    const Range own = map.rows(StageRank{owner});
-    ASSERT_EQ(std::ssize(terms), own.size() * active * etp);
-    for (std::int64_t row = own.begin; row < own.end; ++row)
-      for (std::int64_t a = 0; a < active; ++a)
-        for (int slice = 0; slice < etp; ++slice) {
-          const Label expected{row, experts[static_cast<std::size_t>(row * active + a)], slice};
-          const auto at = plan.term_of[static_cast<std::size_t>(((row - own.begin) * active + a) * etp + slice)];
-          ASSERT_EQ(terms[static_cast<std::size_t>(at)], expected);
+    std::vector<RowBlock> blocks;
+    for (std::size_t b = 0; b < rows.size(); ++b) blocks.push_back({owners[b], ids[b]});
+
+    std::map<StageRank, std::vector<Label>> outputs;  // by member and term
+    BatchPlan plan;
+    for (const StageRank member : setting_.domains.members(domain)) {
+      plan_batch(setting_, member, blocks, plan);
+      const Range local = setting_.grid.experts(setting_.grid.subset(member));
+      auto& labels = outputs[member];
+      for (std::int64_t e = 0; e < local.size(); ++e)
+        for (auto t = plan.psum_expert_rows[static_cast<std::size_t>(e)];
+             t < plan.psum_expert_rows[static_cast<std::size_t>(e) + 1]; ++t) {
+          const auto [block, row] = plan.sources[static_cast<std::size_t>(t)];
+          labels.push_back({rows[static_cast<std::size_t>(block)][static_cast<std::size_t>(row)],
+                            static_cast<std::int32_t>(local.begin + e), setting_.grid.slice(member)});
         }
+    }
+    std::vector<PieceJob> jobs;
+    std::size_t first_place = 0;
+    for (const RowBlock& block : blocks) {
+      const std::size_t bytes =
+          plan_pieces(setting_, domain, block, std::span(plan.places).subspan(first_place, block.experts.size()), jobs);
+      first_place += block.experts.size();
+      EXPECT_EQ(bytes,
+                owners_[static_cast<std::size_t>(index(block.owner))].stream_bytes[static_cast<std::size_t>(domain)]);
+      for (const PieceJob& job : jobs) {
+        Sum& sum = streams_[{index(block.owner), domain}][job.offset];
+        for (const StageRank holder : job.fragment->holders) {
+          ASSERT_LT(static_cast<std::size_t>(job.place), outputs[holder].size());
+          EXPECT_TRUE(computed_.insert(outputs[holder][static_cast<std::size_t>(job.place)]).second) << "used twice";
+          sum.insert(outputs[holder][static_cast<std::size_t>(job.place)]);
+        }
+      }
+    }
   }
+
+  void expect_complete(StageRank owner) {
+    const OwnerPlan& plan = owners_[static_cast<std::size_t>(index(owner))];
+    const Range own = map_.rows(owner);
+    const auto active = setting_.active();
+    for (std::int64_t row = own.begin; row < own.end; ++row)
+      for (std::int64_t a = 0; a < active; ++a) {
+        const std::int32_t expert = experts_[static_cast<std::size_t>(row * active + a)];
+        const SubsetTree& tree = setting_.tree_of(expert);
+        const auto* piece =
+            plan.pieces.data() + plan.first_piece[static_cast<std::size_t>((row - own.begin) * active + a)];
+        for (const Fragment& fragment : tree.fragments) {
+          Sum expected;
+          for (const StageRank holder : fragment.holders) expected.insert({row, expert, setting_.grid.slice(holder)});
+          EXPECT_EQ(piece->domain, fragment.domain);
+          const Sum found = streams_[{index(owner), piece->domain}][piece->offset];
+          EXPECT_EQ(found, expected);
+          ++piece;
+        }
+      }
+  }
+
+  const DispatchSetting& setting_;
+  const RowMap& map_;
+  const std::vector<std::int32_t>& experts_;
+  std::vector<OwnerPlan> owners_;
+  std::map<std::pair<int, int>, std::map<std::size_t, Sum>> streams_;  // (owner, domain) -> offset -> piece
+  std::set<Label> computed_;
+};
+
+/// Nodes of `size` ranks; round-robin placement puts neighbours on different nodes.
+Domains domains_of(int ranks, int size, bool round_robin) {
+  const int nodes = (ranks + size - 1) / size;
+  std::vector<int> ids;
+  for (int rank = 0; rank < ranks; ++rank) ids.push_back(round_robin ? rank % nodes : rank / size);
+  return Domains(ids);
 }
 
 TEST(DispatchPlan, EveryTermIsComputedOnceAndComesBack) {
@@ -99,22 +163,32 @@ TEST(DispatchPlan, EveryTermIsComputedOnceAndComesBack) {
     for (int ranks = 1; ranks <= 24; ++ranks)
       for (const Layout& layout : all_layouts(config, ranks)) {
         if (layout.pp != 1) continue;
-        SCOPED_TRACE(layout.text());
         const Grid grid(config, layout);
         std::vector<std::int64_t> counts(static_cast<std::size_t>(layout.dp));
         for (auto& count : counts) count = random() % 4 == 0 ? 0 : static_cast<std::int64_t>(random() % 9);
         const RowMap map(grid, counts);
-        expect_delivered(grid, map, random_routing(random, config, map.num_rows()));
+        const auto routing = random_routing(random, config, map.num_rows());
+        const int size = 1 + static_cast<int>(random() % 5);
+        SCOPED_TRACE(fmt::format("{}, nodes of {}", layout.text(), size));
+        for (const Domains& domains :
+             {Domains::alone(ranks), domains_of(ranks, size, false), domains_of(ranks, size, true)}) {
+          const DispatchSetting setting(grid, domains, kSizes);
+          Play(setting, map, routing).run();
+        }
       }
 }
 
 TEST(DispatchPlan, At1024Ranks) {
   std::mt19937 random(11);
-  ModelConfig config = test::small_model(2, 8, 128, 4);
+  const ModelConfig config = test::small_model(2, 8, 128, 4);
   for (const Layout layout : {Layout{1, 128, 8, 128, 8}, Layout{1, 1024, 1, 128, 8}}) {
     const Grid grid(config, layout);
     const RowMap map(grid, std::vector<std::int64_t>(static_cast<std::size_t>(layout.dp), 1));
-    expect_delivered(grid, map, random_routing(random, config, map.num_rows()));
+    const auto routing = random_routing(random, config, map.num_rows());
+    for (const int node_ranks : {1, 4, 64}) {
+      const DispatchSetting setting(grid, domains_of(1024, node_ranks, false), kSizes);
+      Play(setting, map, routing).run();
+    }
   }
 }
 
