@@ -24,9 +24,12 @@ export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
 # PMIx's shared-memory store crashed in 13 of 910 launches, this one in none of 960.
 export PMIX_MCA_gds=${PMIX_MCA_gds:-hash}
-# UCX without InfiniBand, where it is chosen (OMPI_MCA_pml=ucx).
-export OMPI_MCA_opal_common_ucx_tls=${OMPI_MCA_opal_common_ucx_tls:-any}
-export OMPI_MCA_opal_common_ucx_devices=${OMPI_MCA_opal_common_ucx_devices:-any}
+# Open MPI 4.1 refuses UCX without InfiniBand unless told so. Only where UCX is chosen: set for everybody, it would put UCX
+# before the other transports, Omni-Path's own among them.
+if [ "${OMPI_MCA_pml:-}" = ucx ]; then
+  export OMPI_MCA_opal_common_ucx_tls=${OMPI_MCA_opal_common_ucx_tls:-any}
+  export OMPI_MCA_opal_common_ucx_devices=${OMPI_MCA_opal_common_ucx_devices:-any}
+fi
 
 # -K1 ends the step when a rank dies; without it the step hangs when all ranks of a node die together.
 # MOESAIC_SRUN: further options of srun, e.g. --cpu-bind=cores
