@@ -68,8 +68,10 @@ struct Case {
   }
 
   std::string text() const {
-    return fmt::format("{}, D={} E={} A={}, {}, {}, nodes {}", layout.text(), config.emb_size, config.num_experts,
-                       config.num_selected_experts, name(numerics), ops::name(isa), fmt::join(node_of, " "));
+    std::string nodes;
+    for (const int node : node_of) nodes += fmt::format(" {}", node);
+    return fmt::format("{}, D={} E={} A={}, {}, {}, nodes{}", layout.text(), config.emb_size, config.num_experts,
+                       config.num_selected_experts, name(numerics), ops::name(isa), nodes);
   }
 };
 
@@ -196,8 +198,8 @@ class Job {
 
 /// 1,000 over all rank counts of an ordinary run; with MOESAIC_EVERY_SEED in each.
 std::uint32_t num_seeds(int ranks) {
-  constexpr std::uint32_t kEvery = 1000, kOfManyRanks = 60;
-  constexpr std::uint32_t kOrdinary[] = {0, 200, 250, 200, 150, 0, 100, 0, 60};
+  constexpr std::uint32_t kEvery = 1000, kOfManyRanks = 30;
+  constexpr std::uint32_t kOrdinary[] = {0, 300, 400, 200, 150, 0, 100, 0, 60};
   if (std::getenv("MOESAIC_EVERY_SEED")) return kEvery;
   return static_cast<std::size_t>(ranks) < std::size(kOrdinary) ? kOrdinary[ranks] : kOfManyRanks;
 }
