@@ -97,7 +97,7 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
               plan::RowMap(grid_, routed.num_group_rows, plan::Ownership::kShared),
               plan::RowMap(grid_, routed.num_group_rows, plan::Ownership::kReplicated),
               {}};
-    expect(step);
+    for (const StandIn kind : {StandIn::kTree, StandIn::kCopy}) expect(step, kind);
     add(logical_traffic(alone, step.shared, experts_.row_bytes(), step.routing.ascending_experts), logical_);
     const auto terms = terms_of_ranks(grid_, step.routing.ascending_experts);
     for (std::size_t rank = 0; rank < terms.size(); ++rank) terms_[rank] += terms[rank];
@@ -112,7 +112,7 @@ std::int64_t DispatchJob::num_rows() const {
 }
 
 /// Each rank computes its share, all get all.
-void DispatchJob::expect(Step& step) {
+void DispatchJob::expect(Step& step, StandIn kind) {
   const Range share = step.shared.rows(me_);
   std::vector<Hash128> hashes(static_cast<std::size_t>(share.size()));
   const std::int64_t width = grid_.config().emb_size;
@@ -122,15 +122,16 @@ void DispatchJob::expect(Step& step) {
     const auto first = static_cast<std::size_t>(share.begin + i) * active_;
     experts_.make_row(share.begin + i, row.data());
     experts_.expected(row.data(), std::span(step.routing.ascending_experts).subspan(first, active_),
-                      std::span(step.routing.ascending_gates).subspan(first, active_), m.data());
+                      std::span(step.routing.ascending_gates).subspan(first, active_), m.data(), kind);
     hashes[static_cast<std::size_t>(i)] = hash_floats(m.data(), width);
   });
   std::vector<std::byte> all;
   for (const auto& part : world_.gather(std::as_bytes(std::span(hashes)), 0))
     all.insert(all.end(), part.begin(), part.end());
   world_.broadcast(all, 0);
-  step.expected.resize(all.size() / sizeof(Hash128));
-  if (!all.empty()) std::memcpy(step.expected.data(), all.data(), all.size());
+  auto& expected = step.expected[static_cast<std::size_t>(kind)];
+  expected.resize(all.size() / sizeof(Hash128));
+  if (!all.empty()) std::memcpy(expected.data(), all.data(), all.size());
 }
 
 plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const {
@@ -164,7 +165,9 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   std::vector<Hash128> found;                                                // of each step once: own share
   std::vector<Times> times;
   std::int64_t num_wrong = 0, num_checked = 0;
-  for (std::int64_t i = 0; i < std::max(repetitions.warmup + repetitions.timed, num_steps()); ++i) {
+  const std::int64_t first_timed = num_steps() + repetitions.warmup;
+  for (std::int64_t i = 0; i < first_timed + repetitions.timed; ++i) {
+    const StandIn kind = i < num_steps() ? StandIn::kTree : StandIn::kCopy;
     const std::size_t s = static_cast<std::size_t>(i) % steps_.size();
     const Step& step = steps_[s];
     const auto& [rows, unused, routing] = own[s];
@@ -186,26 +189,27 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
       return dispatcher->next_batch(batch_);
     };
     while (next_batch()) {
-      timed(Zone::kExperts, [&] { experts_.run(me_, batch_); });
+      timed(Zone::kExperts, [&] { experts_.run(me_, batch_, kind); });
       timed(Zone::kCombine, [&] { dispatcher->start_combine(batch_); });
     }
     timed(Zone::kCombine, [&] { dispatcher->finish_combine(m.as<float>()); });
-    if (i >= repetitions.warmup && i < repetitions.warmup + repetitions.timed) times.push_back(parts_since(then));
+    if (i >= first_timed) times.push_back(parts_since(then));
 
     if (i < num_steps())
       for (std::size_t peer = 0; peer < sent.size(); ++peer) {
         const auto& now = comm::traffic().bytes;
         sent[peer] += (peer < now.size() ? now[peer] : 0) - (peer < before.bytes.size() ? before.bytes[peer] : 0);
       }
-    const bool check = repetitions.check_every > 0 && i % repetitions.check_every == 0;
-    if (!check && i >= num_steps()) continue;
+    const bool check = i < num_steps() || (repetitions.check_every > 0 && i % repetitions.check_every == 0);
+    if (!check) continue;
     std::vector<Hash128> hashes(static_cast<std::size_t>(rows.size()));
     parallel_for(rows.size(), [&](std::int64_t row) {
       hashes[static_cast<std::size_t>(row)] = hash_floats(m.as<float>() + row * width, width);
     });
-    for (std::int64_t row = 0; check && row < rows.size(); ++row)
-      num_wrong += hashes[static_cast<std::size_t>(row)] != step.expected[static_cast<std::size_t>(rows.begin + row)];
-    if (check) num_checked += rows.size();
+    const auto& expected = step.expected[static_cast<std::size_t>(kind)];
+    for (std::int64_t row = 0; row < rows.size(); ++row)
+      num_wrong += hashes[static_cast<std::size_t>(row)] != expected[static_cast<std::size_t>(rows.begin + row)];
+    num_checked += rows.size();
     const Range share = step.shared.rows(me_);
     if (i < num_steps())
       for (std::int64_t row = share.begin; row < share.end; ++row)

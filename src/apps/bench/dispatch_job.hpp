@@ -62,7 +62,7 @@ class DispatchJob {
 
   struct Repetitions {
     std::int64_t warmup = 5, timed = 20;
-    std::int64_t check_every = 1;  ///< 0: never
+    std::int64_t check_every = 1;  ///< of these; 0: never. Each step is run and checked once before them
   };
   DispatchResult measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions);
 
@@ -76,12 +76,12 @@ class DispatchJob {
 
  private:
   struct Step {
-    moe::Routing routing;             // of all rows
-    plan::RowMap shared, replicated;  // the same rows by either ownership
-    std::vector<Hash128> expected;    // of all rows
+    moe::Routing routing;                          // of all rows
+    plan::RowMap shared, replicated;               // the same rows by either ownership
+    std::array<std::vector<Hash128>, 2> expected;  // by StandIn, of all rows
   };
   struct Own;  // of a step and an ownership
-  void expect(Step& step);
+  void expect(Step& step, StandIn kind);
   std::string hash_of_steps(const std::vector<Hash128>& found) const;
   plan::DispatchTraffic traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const;
   void gather_counted(const std::vector<std::uint64_t>& own_bytes, DispatchResult& result) const;

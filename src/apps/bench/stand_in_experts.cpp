@@ -29,6 +29,8 @@ StandInExperts::StandInExperts(const plan::Grid& grid, const ops::Kernels& kerne
   values_.resize(static_cast<std::size_t>(width_) + kPlaces);
   for (std::size_t i = 0; i < values_.size(); ++i)
     values_[i] = static_cast<float>(random_word(i) >> 40) * 0x1p-23f - 1.0f;
+  rounded_.resize(values_.size() * size_bytes(activation_type(kernels.numerics)));
+  kernels.to_activation(values_.data(), static_cast<std::int64_t>(values_.size()), rounded_.data());
 }
 
 void StandInExperts::make_row(std::int64_t row, std::byte* to) const {
@@ -39,16 +41,24 @@ void StandInExperts::make_row(std::int64_t row, std::byte* to) const {
   kernels_.to_input(x.data(), 1, width_, 1, to);
 }
 
-std::uint64_t StandInExperts::key(const std::byte* row) const {
+std::uint64_t StandInExperts::key(const std::byte* row, StandIn kind) const {
   std::uint64_t word = 0;
+  if (kind == StandIn::kCopy) {
+    std::memcpy(&word, row, std::min(sizeof word, row_bytes_));
+    return word;
+  }
   const Hash128 hash = hash_bytes({row, row_bytes_});
   std::memcpy(&word, hash.bytes.data(), sizeof word);
   return word;
 }
 
+std::size_t StandInExperts::place(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const {
+  const auto number = static_cast<std::uint64_t>(expert * kNumLeaves + leaf);
+  return random_word(key ^ random_word(number)) % kPlaces;
+}
+
 const float* StandInExperts::leaf(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const {
-  const auto place = static_cast<std::uint64_t>(expert * kNumLeaves + leaf);
-  return values_.data() + random_word(key ^ random_word(place)) % kPlaces;
+  return values_.data() + place(key, expert, leaf);
 }
 
 void StandInExperts::add_up(std::uint64_t key, std::int64_t expert, Range leaves, float* sum) const {
@@ -65,7 +75,7 @@ void StandInExperts::add_up(std::uint64_t key, std::int64_t expert, Range leaves
   for (std::int64_t i = 0; i < width_; ++i) sum[i] += right[static_cast<std::size_t>(i)];
 }
 
-void StandInExperts::run(plan::StageRank me, moe::ExpertBatch& batch) const {
+void StandInExperts::run(plan::StageRank me, moe::ExpertBatch& batch, StandIn kind) const {
   const Range own = grid_.experts(grid_.subset(me));
   const bool complete = grid_.layout().etp == 1;
   const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me))];
@@ -75,8 +85,18 @@ void StandInExperts::run(plan::StageRank me, moe::ExpertBatch& batch) const {
     const Range terms = batch.expert_terms(e);
     parallel_for(terms.size(), kGrain_terms, [&](std::int64_t i) {
       const auto term = static_cast<std::size_t>(terms.begin + i);
-      const std::uint64_t row_key = key(batch.rows.data() + term * row_bytes_);
+      const std::uint64_t row_key = key(batch.rows.data() + term * row_bytes_, kind);
       std::byte* const output = batch.outputs + term * term_bytes;
+      if (kind == StandIn::kCopy) {
+        const std::size_t at = place(row_key, own.begin + e, 0);
+        if (complete)
+          std::memcpy(output, rounded_.data() + at * (term_bytes / width), term_bytes);
+        else if (leaves.contains(0))
+          std::memcpy(output, values_.data() + at, term_bytes);
+        else
+          std::memset(output, 0, term_bytes);
+        return;
+      }
       thread_local Sum sum;
       sum.resize(width);
       add_up(row_key, own.begin + e, leaves, sum.data());
@@ -89,14 +109,17 @@ void StandInExperts::run(plan::StageRank me, moe::ExpertBatch& batch) const {
 }
 
 void StandInExperts::expected(const std::byte* row, std::span<const std::int32_t> experts, std::span<const float> gates,
-                              float* m) const {
+                              float* m, StandIn kind) const {
   const auto width = static_cast<std::size_t>(width_);
-  const std::uint64_t row_key = key(row);
+  const std::uint64_t row_key = key(row, kind);
   std::vector<std::byte> rounded(width * sizeof(float));
   Sum groups[kNumLeaves];  // of experts, each ascending
   for (std::size_t a = 0; a < experts.size(); ++a) {
     Sum term(width);
-    add_up(row_key, experts[a], {0, kNumLeaves}, term.data());
+    if (kind == StandIn::kCopy)
+      std::copy_n(leaf(row_key, experts[a], 0), width, term.begin());
+    else
+      add_up(row_key, experts[a], {0, kNumLeaves}, term.data());
     kernels_.to_activation(term.data(), width_, rounded.data());
     const bool whole = activation_type(kernels_.numerics) == DType::kF32;
     for (std::size_t i = 0; i < width; ++i) {
