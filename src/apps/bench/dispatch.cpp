@@ -46,31 +46,27 @@ RoutingSource replayed(const plan::Grid& grid, const RoutingTraceFile& trace) {
   };
 }
 
-std::optional<double> median_us(const comm::Communicator& world, RawExchange kind, const DispatchResult& result,
-                                const DispatchJob::Repetitions& repetitions) {
-  const auto travels = [](const plan::DispatchTraffic& step) {
-    const auto any = [](const auto& list) {
-      return std::any_of(list.begin(), list.end(), [](auto n) { return n > 0; });
-    };
-    return any(step.dispatch.bytes) || any(step.combine.bytes);
-  };
-  if (std::none_of(result.by_step.begin(), result.by_step.end(), travels)) return std::nullopt;
-  return statistics(time_raw(world, kind, result.by_step, repetitions.warmup, repetitions.timed)).median;
-}
-
 /// All algorithms on the same rows: right when the rows are, the bytes are, and the hashes agree.
 bool measure(const comm::Communicator& world, const DispatchCommand& command, DispatchJob& job, const Record& facts,
              Table& table) {
   bool all_right = true;
   std::string first_hash;
   for (const plan::DispatchAlgorithm algorithm : algorithms_of(command)) {
-    const DispatchResult result = job.measure(algorithm, command.repetitions);
+    const auto traffic = job.traffic(algorithm);
+    RawTimes raw;
+    struct {
+      RawExchanges exchange;
+      std::vector<double>& us;
+    } baselines[] = {{{world, RawExchange::kAlltoallv, traffic}, raw.alltoallv_us},
+                     {{world, RawExchange::kPadded, traffic}, raw.padded_us},
+                     {{world, RawExchange::kPairwise, traffic}, raw.pairwise_us}};
+    const DispatchResult result = job.measure(algorithm, command.repetitions, [&](std::size_t step) {
+      for (auto& [exchange, us] : baselines)
+        if (exchange.travels()) us.push_back(exchange.time_us(step));
+    });
     if (first_hash.empty()) first_hash = result.hash;
     const bool right = result.num_wrong == 0 && result.bytes_right && result.hash == first_hash;
     all_right &= right;
-    const RawTimes raw{median_us(world, RawExchange::kAlltoallv, result, command.repetitions),
-                       median_us(world, RawExchange::kPadded, result, command.repetitions),
-                       median_us(world, RawExchange::kPairwise, result, command.repetitions)};
     if (world.rank() != 0) continue;
     Record record = facts;
     record["dispatch"] = name(algorithm);

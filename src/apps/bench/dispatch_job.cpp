@@ -142,7 +142,14 @@ plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAl
                           step.routing.ascending_experts);
 }
 
-DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions) {
+std::vector<plan::DispatchTraffic> DispatchJob::traffic(plan::DispatchAlgorithm algorithm) const {
+  std::vector<plan::DispatchTraffic> steps;
+  for (const Step& step : steps_) steps.push_back(traffic_of(step, algorithm));
+  return steps;
+}
+
+DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions,
+                                    const std::function<void(std::size_t step)>& after) {
   const bool dense = algorithm == plan::DispatchAlgorithm::kDense;
   const auto dispatcher = moe::make_dispatcher(algorithm, grid_, node_of_, world_, kernels_);
   const std::int64_t width = grid_.config().emb_size;
@@ -155,11 +162,8 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   }
   AlignedBuffer n, m;
   Range in_n;
-  DispatchResult result{{}, 0, 0, "", nothing(world_.size()), nothing(world_.size()), {}, true};
-  for (const Step& step : steps_) {
-    result.by_step.push_back(traffic_of(step, algorithm));
-    add(result.by_step.back(), result.analytic);
-  }
+  DispatchResult result{{}, 0, 0, "", nothing(world_.size()), nothing(world_.size()), true};
+  for (const plan::DispatchTraffic& step : traffic(algorithm)) add(step, result.analytic);
 
   std::vector<std::uint64_t> sent(static_cast<std::size_t>(world_.size()));  // of each step once
   std::vector<Hash128> found;                                                // of each step once: own share
@@ -201,6 +205,7 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
         sent[peer] += (peer < now.size() ? now[peer] : 0) - (peer < before.bytes.size() ? before.bytes[peer] : 0);
       }
     const bool check = i < num_steps() || (repetitions.check_every > 0 && i % repetitions.check_every == 0);
+    if (i >= first_timed) after(s);
     if (!check) continue;
     std::vector<Hash128> hashes(static_cast<std::size_t>(rows.size()));
     parallel_for(rows.size(), [&](std::int64_t row) {

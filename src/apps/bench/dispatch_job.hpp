@@ -49,8 +49,7 @@ struct DispatchResult {
   std::string hash;                ///< of the rows' hashes, step after step; all have it
   plan::DispatchTraffic counted;   ///< bytes of dispatch and combine together in `dispatch`, of all steps once
   plan::DispatchTraffic analytic;  ///< the same by the rule, in both parts
-  std::vector<plan::DispatchTraffic> by_step;  ///< analytic; all have it
-  bool bytes_right = true;                     ///< all have it
+  bool bytes_right = true;         ///< all have it
 };
 
 /// The same rows, routed through any algorithm. All ranks together.
@@ -64,7 +63,12 @@ class DispatchJob {
     std::int64_t warmup = 5, timed = 20;
     std::int64_t check_every = 1;  ///< of these; 0: never. Each step is run and checked once before them
   };
-  DispatchResult measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions);
+  /// after(step): called after each timed repetition, outside of its time.
+  DispatchResult measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions,
+                         const std::function<void(std::size_t step)>& after);
+
+  /// By the rule, step by step.
+  std::vector<plan::DispatchTraffic> traffic(plan::DispatchAlgorithm algorithm) const;
 
   std::int64_t num_rows() const;  ///< of all steps
   std::int64_t num_steps() const { return static_cast<std::int64_t>(steps_.size()); }

@@ -94,19 +94,28 @@ Record dispatch_record(const DispatchJob& job, const DispatchResult& result, con
   const Split wire = split(result.counted.dispatch, result.counted.dispatch.bytes, job.nodes());
   const Split rows = split(result.analytic.dispatch, result.analytic.dispatch.rows, job.nodes());
   const auto gbps = [&](double bytes) { return bytes / steps / ranks / time_us / 1e3; };
-  const auto ratio = [](std::optional<double> a, double b) { return a && b > 0 ? Record(*a / b) : Record(nullptr); };
-  const auto or_null = [](std::optional<double> value) { return value ? Record(*value) : Record(nullptr); };
+  const auto median = [](const std::vector<double>& us) {
+    return us.empty() ? Record(nullptr) : Record(statistics(us).median);
+  };
+  /// Each repetition against the exchange beside it: bandwidth changes from one minute to the next.
+  const auto median_ratio = [](double factor, const std::vector<double>& over, const std::vector<double>& under) {
+    std::vector<double> ratios;
+    for (std::size_t i = 0; i < std::min(over.size(), under.size()); ++i)
+      ratios.push_back(factor * over[i] / std::max(under[i], 1e-3));
+    return ratios.empty() ? Record(nullptr) : Record(statistics(ratios).median);
+  };
+  const std::vector<double> transports_us = times.slowest(Part::kTransport);
   const double logical_bytes = to.all() + back.all();
 
   Record record = {{"time_us", time_us},
                    {"dispatch_us", statistics(times.slowest(Part::kDispatch)).median},
                    {"combine_us", statistics(times.slowest(Part::kCombine)).median},
                    {"transport_us", transport_us},
-                   {"alltoallv_us", or_null(raw.alltoallv_us)},
-                   {"padded_alltoall_us", or_null(raw.padded_us)},
-                   {"pairwise_us", or_null(raw.pairwise_us)},
-                   {"share_of_alltoallv", ratio(raw.alltoallv_us, transport_us / 100)},
-                   {"times_floor", raw.pairwise_us ? Record(transport_us / *raw.pairwise_us) : Record(nullptr)},
+                   {"alltoallv_us", median(raw.alltoallv_us)},
+                   {"padded_alltoall_us", median(raw.padded_us)},
+                   {"pairwise_us", median(raw.pairwise_us)},
+                   {"share_of_alltoallv", median_ratio(100, raw.alltoallv_us, transports_us)},
+                   {"times_floor", median_ratio(1, transports_us, raw.pairwise_us)},
                    {"algbw_gbps", gbps(logical_bytes)},
                    {"busbw_gbps", gbps(logical_bytes - to.self - back.self)},
                    {"physical_gbps", gbps(wire.all())},

@@ -5,9 +5,9 @@
 
 namespace moesaic::apps::bench {
 
-/// Medians over repetitions of the slowest rank's microseconds; nothing where no bytes travel.
+/// Microseconds of the slowest rank, by repetition; none where no bytes travel.
 struct RawTimes {
-  std::optional<double> alltoallv_us, padded_us, pairwise_us;
+  std::vector<double> alltoallv_us, padded_us, pairwise_us;
 };
 
 /// Columns of the table; the formulas are in docs/communication-bench.md.

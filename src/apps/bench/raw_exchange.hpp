@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "base/aligned_buffer.hpp"
 #include "comm/mpi.hpp"
 #include "plan/dispatch_traffic.hpp"
 
@@ -14,9 +15,26 @@ enum class RawExchange {
   kPairwise,   ///< MPI_Isend and MPI_Irecv of the messages that there are: the floor of point-to-point messages
 };
 
-/// Collective: dispatch, then combine; microseconds of the slowest rank, by repetition, which take the steps in turn.
-std::vector<double> time_raw(const comm::Communicator& world, RawExchange kind,
-                             const std::vector<plan::DispatchTraffic>& steps, std::int64_t warmup,
-                             std::int64_t repetitions);
+/// Dispatch, then combine, of some steps.
+class RawExchanges {
+ public:
+  RawExchanges(const comm::Communicator& world, RawExchange kind, const std::vector<plan::DispatchTraffic>& steps);
+  ~RawExchanges();
+
+  /// Whether any bytes travel.
+  bool travels() const { return travels_; }
+  /// Collective: microseconds of the slowest rank.
+  double time_us(std::size_t step);
+
+ private:
+  struct Exchange;
+  void run(const Exchange& exchange);
+
+  const comm::Communicator& world_;
+  const RawExchange kind_;
+  std::vector<Exchange> exchanges_;  // two a step
+  AlignedBuffer send_, recv_;
+  bool travels_ = false;
+};
 
 }  // namespace moesaic::apps::bench
