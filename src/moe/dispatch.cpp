@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
@@ -58,6 +59,7 @@ class RoutedDispatcher final : public Dispatcher {
     expect_pieces();
     blocks_.clear();
     num_given_out_ = first_of_batch_ = 0;
+    rows_finished_ = false;
     if (shared_)
       write_message(n, std::nullopt, own_memory());
     else if (!own_rows().empty())
@@ -105,15 +107,12 @@ class RoutedDispatcher final : public Dispatcher {
     timed(Zone::kWait, [&] {
       while (pieces_mail_->next()) {
       }
-      if (algorithm_ == DispatchAlgorithm::kDense) pieces_mail_->finish();  // own pieces are overwritten below
+      finish_rows();
+      pieces_mail_->finish();  // as finish_rows(); and kDense's own pieces are overwritten below
     });
     timed(Zone::kUnpermute, [&] {
       arrived_[static_cast<std::size_t>(domain_)] = streams_[static_cast<std::size_t>(index(me_))].data();
       combine_pieces(setting_, kernels_, owner_, *routing_, arrived_, m);
-    });
-    timed(Zone::kWait, [&] {
-      rows_mail_->finish();
-      pieces_mail_->finish();
     });
   }
 
@@ -220,7 +219,9 @@ class RoutedDispatcher final : public Dispatcher {
     std::int64_t terms = 0;
     for (std::size_t b = num_given_out_; b < blocks_.size(); ++b)
       terms += plan::num_terms(setting_, me_, blocks_[b].plan);
-    while (const auto arrival = rows_mail_->next(terms < worth)) {
+    while (!rows_finished_) {
+      const auto arrival = rows_mail_->next(terms < worth);
+      if (!arrival) break;
       const StageRank source{arrival->source};
       const auto& slots = own_segment().slots;
       const auto slot =
@@ -228,6 +229,13 @@ class RoutedDispatcher final : public Dispatcher {
       blocks_.push_back(read_message(source, own_memory() + slot->offset, true));
       terms += plan::num_terms(setting_, me_, blocks_.back().plan);
     }
+    if (rows_mail_->num_expected() == 0) finish_rows();
+  }
+
+  /// Until own rows have left. Messages go on only while their sender looks after them, and a peer may still wait for
+  /// these: so before work begins that looks after nothing.
+  void finish_rows() {
+    if (!std::exchange(rows_finished_, true)) rows_mail_->finish();
   }
 
   /// All rows of the domain in one batch: each member derives where the others put their outputs.
@@ -235,6 +243,7 @@ class RoutedDispatcher final : public Dispatcher {
     if (!blocks_.empty()) return;
     while (rows_mail_->next()) {
     }
+    finish_rows();
     meet();
     for (std::size_t i = 0; i < members().size(); ++i) {
       const StageRank member = members()[i];
@@ -282,6 +291,7 @@ class RoutedDispatcher final : public Dispatcher {
   const Routing* routing_ = nullptr;
   plan::OwnerPlan owner_;
   plan::BatchPlan batch_plan_;
+  bool rows_finished_ = false;  // rows_mail_'s round has ended
   std::vector<Block> blocks_;
   std::vector<plan::RowBlock> row_blocks_;              // of the batch
   std::size_t first_of_batch_ = 0, num_given_out_ = 0;  // blocks
