@@ -4,9 +4,9 @@
 
 #include "apps/bench/compare.hpp"
 #include "apps/bench/kernel_case.hpp"
-#include "base/random.hpp"
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
+#include "base/random.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
