@@ -1,15 +1,10 @@
 #include "comm/mpi.hpp"
 
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
-#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "comm/exchange.hpp"
-#include "comm/wait.hpp"
+#include "comm/watch.hpp"
 
 namespace moesaic::comm {
 namespace {
@@ -41,26 +36,31 @@ void broadcast_resizable(const Communicator& comm, Resizable& bytes, int root) {
 
 void mpi_failed(int code, const char* call, const char* file, int line) {
   char text[MPI_MAX_ERROR_STRING] = "unknown error";
-  int length = 0, rank = -1;
+  int length = 0;
   MPI_Error_string(code, text, &length);
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  char host[256] = "?";
-  gethostname(host, sizeof host - 1);
-  std::fprintf(stderr, "moesaic: rank %d on %s: %s:%d: %s failed: %s\n", rank, host, file, line, call, text);
-  std::fflush(stderr);
-  MPI_Abort(MPI_COMM_WORLD, 1);
-  std::abort();
+  diagnose(fmt::format("{}:{}: {} failed: {}", file, line, call, text));
 }
 
 Session::Session(int& argc, char**& argv) {
   int provided = 0;
-  MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+  start_watch();
+  {
+    const BlockingCall call("MPI_Init");
+    MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+  }
   for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
     MOESAIC_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   if (provided < MPI_THREAD_FUNNELED) fail("this MPI offers thread level {}, FUNNELED is needed", provided);
+  join_watch();
 }
 
-Session::~Session() { MPI_Finalize(); }
+/// The ranks meet first: a wait for a rank that does not come can be told, MPI_Finalize cannot.
+Session::~Session() {
+  Communicator::world().barrier();
+  const BlockingCall call("MPI_Finalize");
+  leave_watch();
+  MPI_Finalize();
+}
 
 Communicator::Communicator(MPI_Comm comm, bool owned) : comm_(comm), owned_(owned) {
   MOESAIC_MPI(MPI_Comm_rank(comm, &rank_));
@@ -100,12 +100,16 @@ Communicator::~Communicator() {
 }
 
 Communicator Communicator::split(int color) const {
+  barrier();  // as in ~Session
+  const BlockingCall call("MPI_Comm_split");
   MPI_Comm part = MPI_COMM_NULL;
   MOESAIC_MPI(MPI_Comm_split(comm_, color, rank_, &part));
   return {part, true};
 }
 
 Communicator Communicator::split_node() const {
+  barrier();
+  const BlockingCall call("MPI_Comm_split_type");
   MPI_Comm part = MPI_COMM_NULL;
   MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part));
   return {part, true};

@@ -11,7 +11,8 @@
 
 namespace moesaic::comm {
 
-/// Ends the job (MPI_Abort): the failed call, its error string, file:line, rank and host.
+/// Ends the job with the diagnosis of comm/watch.hpp: the failed call, its error string, file:line, rank and host, and
+/// what the other ranks do (with some transports a dead peer shows as a failed call).
 [[noreturn]] void mpi_failed(int code, const char* call, const char* file, int line);
 
 /// MPI_Init ... MPI_Finalize. Construct first in main.
