@@ -1,13 +1,11 @@
 #include "store/convert.hpp"
 
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <set>
 
-#include "base/log.hpp"
+#include "base/error.hpp"
 #include "comm/agree.hpp"
-#include "io/progress.hpp"
 #include "io/stop_signals.hpp"
 #include "io/store_reader.hpp"
 #include "store/quantise.hpp"
@@ -42,10 +40,9 @@ class ShareWriter {
       }
   }
 
-  void write(int rank, int num_ranks) {
+  void write(int rank, int num_ranks, const ConversionReport& report) {
     const io::StoreIndex& index = writer_.index();
-    io::Progress progress(num_ranks == 1 ? "converting" : "converting (rank 0's share)",
-                          index.weight_bytes() / num_ranks);
+    io::Progress progress = report.progress(index.weight_bytes() / num_ranks);
     std::int64_t turn = 0;
     for (std::size_t t = 0; t < index.tensors().size(); ++t) {
       const io::TensorSpec& spec = index.tensors()[t].spec;
@@ -110,7 +107,7 @@ class ShareWriter {
 }  // namespace
 
 void convert_store(const ConvertStoreOptions& options, const comm::Communicator& comm) {
-  const auto start = std::chrono::steady_clock::now();
+  const ConversionReport report(comm.size());
   const io::StopSignals stop_signals;
 
   io::NewStore store;  // rank 0's
@@ -127,11 +124,9 @@ void convert_store(const ConvertStoreOptions& options, const comm::Communicator&
 
   const io::StoreIndex index = write_together(comm, options.out, options.force, store, [&](io::PieceWriter& writer) {
     const io::StoreReader reader(options.store, io::StoreIndex::parse(index_text, options.store), io::Verify::kFull);
-    ShareWriter(reader, writer).write(comm.rank(), comm.size());
+    ShareWriter(reader, writer).write(comm.rank(), comm.size(), report);
   });
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  spdlog::info("{}: {} of {} weights in {:.1f} s on {} rank{}", options.out, io::readable_bytes(index.file_size_bytes),
-               name(options.format), seconds, comm.size(), comm.size() == 1 ? "" : "s");
+  report.print(options.out, index, fmt::format("of {} weights", name(options.format)));
 }
 
 }  // namespace moesaic::converters

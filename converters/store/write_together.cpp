@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "io/stop_signals.hpp"
 
@@ -39,6 +40,17 @@ io::StoreIndex write_together(const comm::Communicator& comm, const std::string&
     draft->publish();
   });
   return index;
+}
+
+io::Progress ConversionReport::progress(std::int64_t share_bytes) const {
+  return {num_ranks_ == 1 ? "converting" : "converting (rank 0's share)", share_bytes};
+}
+
+void ConversionReport::print(const std::string& out, const io::StoreIndex& index, const std::string& made) const {
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  spdlog::info("{}: {} {} in {:.1f} s ({:.2f} GB/s) on {} rank{}", out, io::readable_bytes(index.file_size_bytes), made,
+               seconds, static_cast<double>(index.weight_bytes()) * 1e-9 / seconds, num_ranks_,
+               num_ranks_ == 1 ? "" : "s");
 }
 
 }  // namespace moesaic::converters

@@ -1,7 +1,6 @@
 #include "xai/convert.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -9,7 +8,6 @@
 #include "comm/agree.hpp"
 #include "io/file.hpp"
 #include "io/mapped_file.hpp"
-#include "io/progress.hpp"
 #include "io/stop_signals.hpp"
 #include "io/store_writer.hpp"
 #include "io/tokenizer.hpp"
@@ -123,7 +121,7 @@ void convert_scales(const XaiParameter& parameter, const Source& source, io::Pie
   writer.write(tensor_idx, 0, std::as_bytes(std::span(values)));
 }
 
-void convert_share(const std::vector<XaiParameter>& mine, const std::string& folder, const char* progress_label,
+void convert_share(const std::vector<XaiParameter>& mine, const std::string& folder, const ConversionReport& report,
                    io::PieceWriter& writer) {
   const io::StoreIndex& index = writer.index();
   std::int64_t total_bytes = 0;
@@ -131,7 +129,7 @@ void convert_share(const std::vector<XaiParameter>& mine, const std::string& fol
     total_bytes += index.tensor(parameter.weight).spec.size_bytes();
     if (!parameter.scales.empty()) total_bytes += index.tensor(parameter.scales).spec.size_bytes();
   }
-  io::Progress progress(progress_label, total_bytes);
+  io::Progress progress = report.progress(total_bytes);
   for (const auto& parameter : mine) {
     const Source source(folder, parameter);
     if (!parameter.scales.empty()) convert_scales(parameter, source, writer);
@@ -142,7 +140,7 @@ void convert_share(const std::vector<XaiParameter>& mine, const std::string& fol
 }  // namespace
 
 void convert_xai(const ConvertOptions& options, const comm::Communicator& comm) {
-  const auto start = std::chrono::steady_clock::now();
+  const ConversionReport report(comm.size());
   const io::StopSignals stop_signals;
 
   io::NewStore store;  // rank 0's
@@ -165,12 +163,9 @@ void convert_xai(const ConvertOptions& options, const comm::Communicator& comm) 
   });
 
   const io::StoreIndex index = write_together(comm, options.out, options.force, store, [&](io::PieceWriter& writer) {
-    convert_share(mine, folder, comm.size() == 1 ? "converting" : "converting (rank 0's share)", writer);
+    convert_share(mine, folder, report, writer);
   });
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  spdlog::info("{}: {} from {} parameters in {:.1f} s ({:.2f} GB/s) on {} rank{}", options.out,
-               io::readable_bytes(index.file_size_bytes), xai_parameters(config, groups).size(), seconds,
-               static_cast<double>(index.weight_bytes()) * 1e-9 / seconds, comm.size(), comm.size() == 1 ? "" : "s");
+  report.print(options.out, index, fmt::format("from {} parameters", xai_parameters(config, groups).size()));
 }
 
 }  // namespace moesaic::converters

@@ -14,7 +14,8 @@ constexpr int kVectors = kKeys / 16;
 /// The zero-masked forms: gcc 12 warns about the undefined operand in its own header otherwise.
 constexpr __mmask16 kAll = 0xffff;
 
-/// ops::exp_f32 of 16 numbers. max and min return their second operand when one is a NaN.
+/// ops::exp_f32 of 16 numbers. max and min return their second operand when one is a NaN, so a NaN passes through; one
+/// without a payload, as operations on numbers make it, stays one in the last addition too, and no other can occur.
 MOESAIC_INLINE __m512 exp_f32(__m512 x) {
   const __m512 round = _mm512_set1_ps(0x1.8p23f);
   x = _mm512_maskz_max_ps(kAll, _mm512_set1_ps(-87.0f), x);
@@ -24,8 +25,8 @@ MOESAIC_INLINE __m512 exp_f32(__m512 x) {
   const __m512 r = (x - n * _mm512_set1_ps(0x1.63p-1f)) - n * _mm512_set1_ps(-0x1.bd0106p-13f);
   const __m512 r2 = r * r;
   const __m512 low = _mm512_set1_ps(0x1.fffffcp-2f) + _mm512_set1_ps(0x1.555492p-3f) * r;
-  const __m512 high = (_mm512_set1_ps(0x1.5558f2p-5f) + _mm512_set1_ps(0x1.1239e2p-7f) * r) +
-                      _mm512_set1_ps(0x1.6a2434p-10f) * r2;
+  const __m512 high =
+      (_mm512_set1_ps(0x1.5558f2p-5f) + _mm512_set1_ps(0x1.1239e2p-7f) * r) + _mm512_set1_ps(0x1.6a2434p-10f) * r2;
   const __m512 q = low + high * r2;
   const __m512 y = (q * r2 + r) + _mm512_set1_ps(1.0f);
   return _mm512_castsi512_ps(
@@ -53,7 +54,8 @@ float capped_weights(const float* scores, int visible, const ops::CappedSoftmax&
     for (int half = 0; half < 2; ++half) {
       const __m256i bits = half == 0 ? _mm512_maskz_extracti64x4_epi64(0xff, rounded, 0)
                                      : _mm512_maskz_extracti64x4_epi64(0xff, rounded, 1);
-      const __m512 widened = _mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, bits), 16));
+      const __m512 widened =
+          _mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, bits), 16));
       lanes = i + half == 0 ? widened : lanes + widened;
     }
   }

@@ -34,7 +34,7 @@ struct Product {
   std::size_t step_bytes;  ///< of a row's inputs of one step
   std::size_t line_bytes;  ///< of an expanded line
   int tile_rows;           ///< the most rows a tile() takes
-  int direct_rows;         ///< the most rows for which direct() is the better choice; 0: never
+  int direct_rows;         ///< the most rows for which direct() is the better choice; 0: never. At most tile_rows
   int group_steps = 0;     ///< steps that share scales; with them packed lines and expanded ones (one line more) begin,
                            ///< and tile() and direct() scale each group's sums. 0: none do
 
@@ -54,6 +54,12 @@ struct Product {
   /// The same product for matrices in which -128 occurs (ops::PackedMatrix::has_lowest); null: this one serves.
   const Product* with_lowest = nullptr;
 };
+
+/// Whether rows for direct() lie in one tile, as gemm.cpp packs them. For static_assert: leaves no code.
+consteval bool rows_fit(const Product& product) {
+  return product.direct_rows <= product.tile_rows && product.tile_rows <= kMaxTileRows &&
+         (!product.with_lowest || product.with_lowest->direct_rows <= product.tile_rows);
+}
 
 /// `pairs`: inputs 2j and 2j+1 of a row side by side: two bf16 (4 bytes) or two floats (8 bytes).
 struct Path {

@@ -208,6 +208,7 @@ constexpr Product kInt8 = {.quantised = false,
 constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf16Weights>);
 constexpr Product kInt4 =
     int4_product<kInt8, expand<Int4Weights>, direct_groups<direct<Int4Weights>, sizeof(F32Pair)>>();
+static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(F32Pair),

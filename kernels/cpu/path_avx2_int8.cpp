@@ -96,16 +96,17 @@ void direct(int rows, const void* x, const void* packed, int64_t num_steps, floa
 
 }  // namespace
 
-const Product kAvx2Int8 = {.quantised = true,
-                           .step_inputs = 2,
-                           .step_bytes = sizeof(Int16Pair),
-                           .line_bytes = 4 * kColumns,
-                           .tile_rows = kRows,
-                           .direct_rows = kDirectRows,
-                           .make_steps = make_int16_pairs,
-                           .expand = expand,
-                           .tile = tile,
-                           .direct = direct,
-                           .scale_leaf = scale_int8_leaf<0>};
+constexpr Product kAvx2Int8 = {.quantised = true,
+                               .step_inputs = 2,
+                               .step_bytes = sizeof(Int16Pair),
+                               .line_bytes = 4 * kColumns,
+                               .tile_rows = kRows,
+                               .direct_rows = kDirectRows,
+                               .make_steps = make_int16_pairs,
+                               .expand = expand,
+                               .tile = tile,
+                               .direct = direct,
+                               .scale_leaf = scale_int8_leaf<0>};
+static_assert(rows_fit(kAvx2Int8));
 
 }  // namespace moesaic::cpu

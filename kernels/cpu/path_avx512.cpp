@@ -269,17 +269,16 @@ void tile(int rows, const void* x, const void* lines, int64_t num_pairs, float* 
 template <class Weights>
 void direct(int rows, const void* x, const void* packed, int64_t num_pairs, float* acc) {
   static constexpr Direct kTiles[kRows] = {
-      direct_rows<1, Weights>, direct_rows<2, Weights>, direct_rows<3, Weights>,
-      direct_rows<4, Weights>, direct_rows<5, Weights>, direct_rows<6, Weights>,
-      direct_rows<7, Weights>, direct_rows<8, Weights>, direct_rows<9, Weights>,
-      direct_rows<10, Weights>, direct_rows<11, Weights>, direct_rows<12, Weights>};
+      direct_rows<1, Weights>, direct_rows<2, Weights>,  direct_rows<3, Weights>,  direct_rows<4, Weights>,
+      direct_rows<5, Weights>, direct_rows<6, Weights>,  direct_rows<7, Weights>,  direct_rows<8, Weights>,
+      direct_rows<9, Weights>, direct_rows<10, Weights>, direct_rows<11, Weights>, direct_rows<12, Weights>};
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
 }
 
 void direct_int4(int rows, const void* x, const void* packed, int64_t num_pairs, float* acc) {
   static constexpr Direct kTiles[kInt4DirectRows] = {direct_int4_rows<1>, direct_int4_rows<2>, direct_int4_rows<3>,
-                                                 direct_int4_rows<4>, direct_int4_rows<5>, direct_int4_rows<6>,
-                                                 direct_int4_rows<7>, direct_int4_rows<8>};
+                                                     direct_int4_rows<4>, direct_int4_rows<5>, direct_int4_rows<6>,
+                                                     direct_int4_rows<7>, direct_int4_rows<8>};
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
 }
 
@@ -313,6 +312,7 @@ constexpr Product int8_product(const Product* with_lowest) {
 constexpr Product kInt8WithLowest = int8_product<true>(nullptr), kInt8 = int8_product<false>(&kInt8WithLowest);
 constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf16Weights>);
 constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct_int4>(kInt4DirectRows);
+static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(Bf16Pair),

@@ -113,16 +113,17 @@ void direct(int rows, const void* x, const void* packed, int64_t num_steps, floa
 
 }  // namespace
 
-const Product kAvx512Int8 = {.quantised = true,
-                             .step_inputs = 4,
-                             .step_bytes = 4,
-                             .line_bytes = 4 * kColumns,
-                             .tile_rows = kRows,
-                             .direct_rows = kRows,
-                             .make_steps = make_steps,
-                             .expand = expand,
-                             .tile = tile,
-                             .direct = direct,
-                             .scale_leaf = scale_int8_leaf<128>};
+constexpr Product kAvx512Int8 = {.quantised = true,
+                                 .step_inputs = 4,
+                                 .step_bytes = 4,
+                                 .line_bytes = 4 * kColumns,
+                                 .tile_rows = kRows,
+                                 .direct_rows = kRows,
+                                 .make_steps = make_steps,
+                                 .expand = expand,
+                                 .tile = tile,
+                                 .direct = direct,
+                                 .scale_leaf = scale_int8_leaf<128>};
+static_assert(rows_fit(kAvx512Int8));
 
 }  // namespace moesaic::cpu

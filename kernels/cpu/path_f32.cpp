@@ -97,6 +97,7 @@ constexpr Product kInt8 = {.quantised = false,
 constexpr Product kBf16 = with_activations(kInt8, expand<std::uint16_t>, nullptr);
 constexpr Product kF32 = with_activations(kInt8, expand<float>, nullptr);
 constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
+static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kF32) && rows_fit(kInt4));
 
 }  // namespace
 

@@ -21,8 +21,8 @@ void expand_int8(const void* packed, int64_t num_lines, void* out) {
   for (int64_t j = 0; j < num_lines; ++j, in += 2 * kColumns, lines += 2 * kColumns)
     for (int c = 0; c < kColumns; ++c)
       for (int i = 0; i < 2; ++i)
-        lines[2 * c + i] = static_cast<std::uint16_t>(
-            MOESAIC_BITS(std::uint32_t, sign_magnitude(in[2 * packed_pair(c) + i])) >> 16);
+        lines[2 * c + i] =
+            static_cast<std::uint16_t>(MOESAIC_BITS(std::uint32_t, sign_magnitude(in[2 * packed_pair(c) + i])) >> 16);
 }
 
 void expand_int4(const void* packed, int64_t num_lines, void* out) {
@@ -94,6 +94,7 @@ constexpr Product kInt8 = {.quantised = false,
 
 constexpr Product kBf16 = with_activations(kInt8, expand_bf16, nullptr);
 constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
+static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
 constexpr Path kPath = {.act_bytes = 2,
                         .pair_bytes = sizeof(F32Pair),

@@ -31,16 +31,17 @@ void tile(int rows, const void* x_pairs, const void* lines, int64_t num_steps, f
 
 }  // namespace
 
-const Product kPortableInt8 = {.quantised = true,
-                               .step_inputs = 2,
-                               .step_bytes = sizeof(Int16Pair),
-                               .line_bytes = 4 * kColumns,
-                               .tile_rows = 4,
-                               .direct_rows = 0,
-                               .make_steps = make_int16_pairs,
-                               .expand = expand,
-                               .tile = tile,
-                               .direct = nullptr,
-                               .scale_leaf = scale_int8_leaf<0>};
+constexpr Product kPortableInt8 = {.quantised = true,
+                                   .step_inputs = 2,
+                                   .step_bytes = sizeof(Int16Pair),
+                                   .line_bytes = 4 * kColumns,
+                                   .tile_rows = 4,
+                                   .direct_rows = 0,
+                                   .make_steps = make_int16_pairs,
+                                   .expand = expand,
+                                   .tile = tile,
+                                   .direct = nullptr,
+                                   .scale_leaf = scale_int8_leaf<0>};
+static_assert(rows_fit(kPortableInt8));
 
 }  // namespace moesaic::cpu

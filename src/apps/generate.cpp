@@ -116,11 +116,8 @@ int run_generate(const std::vector<std::string>& arguments) {
     driver.emplace(opened.grid, prompts, generation, tokenizer ? &*tokenizer : nullptr, output->events());
   }
   run(world, *stage, driver ? &*driver : nullptr);
-  if (!hash_file.empty()) {
-    layer_hashes.write(world, hashes ? hashes->temporary_path() : "",
-                       fmt::format("generate {}", name(opened.kernels.numerics)));
-    comm::on_root(world, [&] { hashes->publish(); });
-  }
+  if (!hash_file.empty())
+    layer_hashes.publish(world, hashes, fmt::format("generate {}", name(opened.kernels.numerics)));
   const std::string table = stage_table(world);
   if (driver) print_report(*driver, table);
   return kSuccess;

@@ -117,13 +117,8 @@ int run_logits(const std::vector<std::string>& arguments) {
   if (!hash_file.empty()) probes.add(&layer_hashes);
   if (!probes.empty()) stage->watch(&probes);
   run(world, *stage, driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
-  if (!hash_file.empty())
-    layer_hashes.write(world, hashes ? hashes->temporary_path() : "",
-                       fmt::format("logits {}", name(opened.kernels.numerics)));
-  comm::on_root(world, [&] {
-    file->finish();
-    if (hashes) hashes->publish();
-  });
+  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", name(opened.kernels.numerics)));
+  comm::on_root(world, [&] { file->finish(); });
   const std::string table = stage_table(world);
   spdlog::info("{}", table);
   if (driver) std::printf("logits hash: %s\n", driver->hash().hex().c_str());

@@ -93,7 +93,8 @@ void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& j
     fmt::print("{} {} {:.4g} GB", format == WeightFormat::kBf16 ? "" : ",", name(format),
                static_cast<double>(weight_bytes(job, format)) * 1e-9);
   fmt::print("; planned with {}\n", name(arithmetic.format));
-  fmt::print("{} ranks: {} ({})\n", choice.layout.ranks(), choice.layout.text(), choice.reason);
+  fmt::print("{} rank{}: {} ({})\n", choice.layout.ranks(), choice.layout.ranks() == 1 ? "" : "s", choice.layout.text(),
+             choice.reason);
   fmt::print("memory for {} sequence{} of {} tokens, {} rows a micro-batch, {}\n\n", workload.num_sequences,
              workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows, name(arithmetic.numerics));
   fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads",
@@ -119,7 +120,9 @@ Job job_of(const std::string& store, const std::string& preset, const std::strin
   if (!store.empty()) {
     if (!weights.empty()) fail("--weights: those of {} are what they are; give it with --preset", store);
     const io::StoreIndex index = io::StoreReader::read_index(store, io::Verify::kOff);
-    return {index.config(), {index.format(), numerics_for(index.format(), numerics, store)}, {}};
+    return {index.config(),
+            {index.format(), numerics_for(index.format(), numerics, "the weights of " + store + " are")},
+            {}};
   }
   const auto config = preset == "grok-1" ? ModelConfig{} : converters::preset(preset);
   if (!config) fail("--preset is '{}', expected tiny, mini, slice or grok-1", preset);
@@ -129,7 +132,7 @@ Job job_of(const std::string& store, const std::string& preset, const std::strin
     if (!format) fail("--weights is '{}', expected {}", weights, kWeightFormatOptions);
   }
   const WeightFormat chosen = format.value_or(WeightFormat::kInt8);
-  return {*config, {chosen, numerics_for(chosen, numerics, "the preset")}, {}};
+  return {*config, {chosen, numerics_for(chosen, numerics, "--weights is")}, {}};
 }
 
 }  // namespace

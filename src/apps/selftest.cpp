@@ -163,17 +163,15 @@ void check_transport(const comm::Communicator& world, Report& report) {
   report.check("transport: all-to-all of 8 B, 4 KiB and 1 MiB", problem, library);
 }
 
-void check_machine(const comm::Communicator& world, int num_threads, const std::string& placement, Report& report) {
+void check_machine(const comm::Communicator& world, int num_threads, const TeamReport& team, Report& report) {
   const comm::Communicator node = world.split_node();
   const int allowed = device::allowed_processors();
+  // Ranks that share processors are slow, but as right as others.
   report.check("binding",
-               allowed < num_threads
-                   ? std::optional(fmt::format("{} threads on {} processors of {}; bind with --bind-to none or more "
-                                               "cpus per task",
-                                               num_threads, allowed, device::host_name()))
-                   : std::nullopt,
+               allowed < num_threads ? std::optional(fmt::format("{}: {}", device::host_name(), team.warnings.at(0)))
+                                     : std::nullopt,
                fmt::format("{} threads a rank on {} processors, {} ranks on {}; {}", num_threads, allowed, node.size(),
-                           device::host_name(), placement));
+                           device::host_name(), team.placement));
   constexpr double kGiB = 1 << 30;
   const double available = static_cast<double>(device::available_memory_bytes());
   rlimit locked{};
@@ -209,9 +207,10 @@ int run_selftest(const std::vector<std::string>& arguments) {
   comm::on_root(world, [&] { index_text = io::StoreReader::read_index(store).serialize(); });
   world.broadcast(index_text, 0);
   const comm::Communicator node = world.split_node();
-  comm::together(world, [&] { num_threads = device::threads_per_rank(num_threads, node.size()); });
-  std::string placement;
-  comm::together(world, [&] { placement = set_threads(node, num_threads); });
+  comm::together(world, [&] { num_threads = threads_per_rank(node, num_threads); });
+  TeamReport team;
+  comm::together(world, [&] { team = set_threads(node, num_threads); });
+  log_warnings(world, team.warnings);
   io::StoreIndex index = io::StoreIndex::parse(index_text, store);
   Case test{store, std::move(index), {}, {}};
   comm::together(world, [&] {
@@ -226,7 +225,7 @@ int run_selftest(const std::vector<std::string>& arguments) {
   });
 
   Report report(world);
-  check_machine(world, num_threads, placement, report);
+  check_machine(world, num_threads, team, report);
   check_transport(world, report);
   for (const Numerics numerics : kAllNumerics)
     if (const WeightFormat format = test.index.format(); format_of(numerics).value_or(format) == format)

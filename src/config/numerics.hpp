@@ -35,7 +35,7 @@ constexpr std::optional<Numerics> numerics_from(std::string_view text) {
 }
 
 /// Type of q, k, v, the KV cache and attention's p, of complete expert outputs, of the embedding table in memory and
-/// its inputs as head; in f32 and w8a16 also of the inputs of int8 weights (config/gemm_input.hpp).
+/// its inputs as head; in all modes but w8a8 also of the inputs of the layers' matrices (config/gemm_input.hpp).
 constexpr DType activation_type(Numerics numerics) { return numerics == Numerics::kF32 ? DType::kF32 : DType::kBf16; }
 
 }  // namespace moesaic

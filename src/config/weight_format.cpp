@@ -4,14 +4,14 @@
 
 namespace moesaic {
 
-Numerics numerics_for(WeightFormat format, std::optional<Numerics> asked, const std::string& source) {
+Numerics numerics_for(WeightFormat format, std::optional<Numerics> asked, const std::string& weights_are) {
   if (!asked) return default_numerics(format);
   if (format_of(*asked).value_or(format) == format) return *asked;
   std::string fitting;
   for (const Numerics numerics : kAllNumerics)
     if (format_of(numerics).value_or(format) == format)
       fitting += fmt::format("{}{}", fitting.empty() ? "" : ", ", name(numerics));
-  fail("--numerics {}: the weights of {} are {}; modes that fit: {}", name(*asked), source, name(format), fitting);
+  fail("--numerics {}: {} {}; modes that fit: {}", name(*asked), weights_are, name(format), fitting);
 }
 
 }  // namespace moesaic

@@ -61,7 +61,8 @@ constexpr Numerics default_numerics(WeightFormat format) {
   return kModes[static_cast<std::size_t>(format)];
 }
 
-/// The mode asked for, or the default. Error when it does not fit the format; `source` names the store.
-Numerics numerics_for(WeightFormat format, std::optional<Numerics> asked, const std::string& source);
+/// The mode asked for, or the default. Error when it does not fit the format; `weights_are` says where that comes from
+/// and stands before its name: "the weights of FILE are".
+Numerics numerics_for(WeightFormat format, std::optional<Numerics> asked, const std::string& weights_are);
 
 }  // namespace moesaic

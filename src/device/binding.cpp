@@ -3,6 +3,7 @@
 #include <hwloc.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <memory>
 #include <set>
@@ -49,11 +50,11 @@ class Machine {
     return hwloc_set_cpubind(topology_, mask.get(), HWLOC_CPUBIND_THREAD) == 0;
   }
 
-  void interleave(std::span<std::byte> memory, const std::set<int>& domains) const {
+  bool interleave(std::span<std::byte> memory, const std::set<int>& domains) const {
     const Bitmap nodes = empty_bitmap();
     for (const int domain : domains) hwloc_bitmap_set(nodes.get(), static_cast<unsigned>(domain));
-    (void)hwloc_set_area_membind(topology_, memory.data(), memory.size(), nodes.get(), HWLOC_MEMBIND_INTERLEAVE,
-                                 HWLOC_MEMBIND_BYNODESET);
+    return hwloc_set_area_membind(topology_, memory.data(), memory.size(), nodes.get(), HWLOC_MEMBIND_INTERLEAVE,
+                                  HWLOC_MEMBIND_BYNODESET) == 0;
   }
 
   std::vector<Processor> processors;
@@ -73,26 +74,35 @@ Placement& placement_in_use() {
   return placement;
 }
 
+std::atomic<int> num_threads_refused = 0, num_areas_refused = 0;
+
 }  // namespace
 
 const std::vector<Processor>& processors() { return machine().processors; }
 
 const ProcessorSet& initial_mask() { return machine().initial_mask; }
 
-void use(Placement placement) { placement_in_use() = std::move(placement); }
+void use(Placement placement) {
+  placement_in_use() = std::move(placement);
+  num_threads_refused = num_areas_refused = 0;
+}
+
+Refused refused() { return {num_threads_refused, num_areas_refused}; }
 
 bool bind_thread(int thread) {
   const auto& threads = placement_in_use().threads;
   if (thread >= std::ssize(threads)) return machine().bind_this_thread(initial_mask());
   ProcessorSet one;
   one.set(static_cast<std::size_t>(threads[static_cast<std::size_t>(thread)].number));
-  return machine().bind_this_thread(one);
+  const bool done = machine().bind_this_thread(one);
+  num_threads_refused += done ? 0 : 1;
+  return done;
 }
 
 void spread_over_domains(std::span<std::byte> memory) {
   std::set<int> domains;
   for (const Processor& processor : placement_in_use().threads) domains.insert(processor.domain);
-  if (domains.size() > 1) machine().interleave(memory, domains);
+  if (domains.size() > 1 && !machine().interleave(memory, domains)) ++num_areas_refused;
 }
 
 std::string huge_pages() {

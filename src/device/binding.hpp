@@ -16,8 +16,16 @@ const std::vector<Processor>& processors();
 /// The affinity mask that this process was started with: what the first call here or of processors() has found.
 const ProcessorSet& initial_mask();
 
-/// Makes a placement this process's own, for bind_thread() and spread_over_domains(). Not while other threads use them.
+/// Makes a placement this process's own, for bind_thread() and spread_over_domains(), with nothing refused so far. Not
+/// while other threads use them.
 void use(Placement placement);
+
+/// How often since use() the system has not done what was asked of it.
+struct Refused {
+  int threads = 0;  ///< that a placement has a processor for
+  int areas = 0;    ///< of memory
+};
+Refused refused();
 
 /// Binds the calling thread to the processor of thread number `thread`. Without a processor for it, it gets the mask
 /// that the process was started with, since a thread inherits the mask of the one that made it. Whether the system did

@@ -100,12 +100,11 @@ std::int64_t peak_memory_bytes() {
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
-int threads_per_rank(int asked, int ranks_on_node) {
+int threads_per_rank(int asked, int ranks_with_mask) {
   if (asked > 0) return asked;
   if (const int threads = positive_number("OMP_NUM_THREADS")) return threads;
   if (const int threads = positive_number("SLURM_CPUS_PER_TASK")) return threads;
-  const int allowed = allowed_processors(), all = static_cast<int>(processors().size());
-  return allowed < all ? allowed : std::max(1, all / ranks_on_node);
+  return std::max(1, allowed_processors() / ranks_with_mask);
 }
 
 }  // namespace moesaic::device

@@ -18,7 +18,7 @@ std::int64_t available_memory_bytes();
 std::int64_t peak_memory_bytes();
 
 /// Threads for each rank: `asked` when positive, else OMP_NUM_THREADS or SLURM_CPUS_PER_TASK, else the processors that
-/// the rank may use, shared with the node's other ranks when they are bound to the same ones.
-int threads_per_rank(int asked, int ranks_on_node);
+/// the rank may use, shared out among the ranks of the node that have the same mask; at least 1.
+int threads_per_rank(int asked, int ranks_with_mask);
 
 }  // namespace moesaic::device

@@ -1,7 +1,10 @@
 #include "device/placement.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "base/error.hpp"
 
@@ -60,10 +63,125 @@ std::vector<Processor> share(std::vector<Candidate> candidates, const Sharers& s
   return threads;
 }
 
-/// "0-3,8" for processors' numbers or domains.
-std::string ranges(const std::vector<Processor>& processors, int Processor::*member) {
+/// Gives threads of ranks whose masks overlap a processor each: as many as can have one of their own, by augmenting
+/// paths (Kuhn's matching); the others one that few have.
+class Matching {
+ public:
+  Matching(std::span<const Processor> machine, std::span<const NodeRank> ranks) {
+    const std::vector<Candidate> all = candidates_in(machine, ProcessorSet().set());  // a core may be of several masks
+    for (const NodeRank& rank : ranks) {
+      auto& choices = choices_.emplace_back();
+      std::copy_if(all.begin(), all.end(), std::back_inserter(choices), [&](const Candidate& candidate) {
+        return rank.mask.test(static_cast<std::size_t>(candidate.processor.number));
+      });
+      std::stable_sort(choices.begin(), choices.end(),
+                       [](const Candidate& a, const Candidate& b) { return a.nth_of_core < b.nth_of_core; });
+      for (int thread = 0; thread < rank.num_threads; ++thread) rank_of_.push_back(choices_.size() - 1);
+    }
+    for (std::size_t thread = 0; thread < rank_of_.size(); ++thread) {
+      std::set<int> tried;
+      if (!place(thread, tried)) left_over_.push_back(thread);
+    }
+    for (const std::size_t thread : left_over_) {
+      const auto& choices = choices_[rank_of_[thread]];
+      if (choices.empty()) continue;
+      const auto least = std::min_element(choices.begin(), choices.end(), [&](const Candidate& a, const Candidate& b) {
+        return threads_on_[a.processor.number].size() < threads_on_[b.processor.number].size();
+      });
+      threads_on_[least->processor.number].push_back(thread);
+    }
+  }
+
+  Placement of(std::size_t rank) const {
+    Placement placement;
+    for (const Candidate& choice : choices_[rank]) {
+      const auto found = threads_on_.find(choice.processor.number);
+      if (found == threads_on_.end()) continue;
+      const auto own = std::count_if(found->second.begin(), found->second.end(),
+                                     [&](std::size_t thread) { return rank_of_[thread] == rank; });
+      placement.threads.insert(placement.threads.end(), static_cast<std::size_t>(own), choice.processor);
+      if (own > 0 && found->second.size() > 1) placement.shared.push_back(choice.processor);
+    }
+    placement.processor_each = placement.shared.empty();
+    return placement;
+  }
+
+ private:
+  /// Whether the thread got a processor, of another thread if that one could move.
+  bool place(std::size_t thread, std::set<int>& tried) {
+    const auto& choices = choices_[rank_of_[thread]];
+    for (const Candidate& choice : choices)
+      if (auto& there = threads_on_[choice.processor.number]; there.empty()) {
+        there = {thread};
+        return true;
+      }
+    for (const Candidate& choice : choices) {
+      auto& there = threads_on_[choice.processor.number];
+      if (!tried.insert(choice.processor.number).second || !place(there[0], tried)) continue;
+      there = {thread};
+      return true;
+    }
+    return false;
+  }
+
+  std::vector<std::vector<Candidate>> choices_;  // of each rank, those of a core's first threads first
+  std::vector<std::size_t> rank_of_;             // of each thread of the node
+  std::vector<std::size_t> left_over_;
+  std::map<int, std::vector<std::size_t>> threads_on_;  // by the processor's number
+};
+
+/// Of processors' numbers or domains.
+std::string ranges_of(const std::vector<Processor>& processors, int Processor::*member) {
   std::vector<int> numbers;
   for (const Processor& processor : processors) numbers.push_back(processor.*member);
+  return ranges(std::move(numbers));
+}
+
+/// Of very many entries, one a rank, the first.
+std::string listed(const std::vector<std::string>& entries) {
+  constexpr std::size_t kMost = 32;
+  std::string text = entries[0];
+  for (std::size_t i = 1; i < std::min(entries.size(), kMost); ++i) text += " | " + entries[i];
+  return entries.size() > kMost ? text + " | ..." : text;
+}
+
+/// The same; one for all when they agree.
+std::string joined(const std::vector<std::string>& entries) {
+  const bool agree =
+      std::all_of(entries.begin(), entries.end(), [&](const auto& entry) { return entry == entries[0]; });
+  return agree ? entries[0] : listed(entries);
+}
+
+/// Processors, and the ranks that have no others.
+struct Crowd {
+  std::int64_t num_processors = 0, num_ranks = 0, num_threads = 0;
+  double threads_each() const { return static_cast<double>(num_threads) / static_cast<double>(num_processors); }
+};
+
+Crowd crowd_on(const ProcessorSet& processors, std::span<const NodeRank> ranks) {
+  Crowd crowd{static_cast<std::int64_t>(processors.count())};
+  for (const NodeRank& rank : ranks) {
+    if ((rank.mask & ~processors).any()) continue;
+    ++crowd.num_ranks;
+    crowd.num_threads += rank.num_threads;
+  }
+  return crowd;
+}
+
+/// The processors of a rank, of those that share some with it, of those that share some with them, and so on.
+ProcessorSet connected(std::span<const NodeRank> ranks, std::size_t me) {
+  ProcessorSet all = ranks[me].mask;
+  for (ProcessorSet before; before != all;) {
+    before = all;
+    for (const NodeRank& rank : ranks)
+      if ((rank.mask & all).any()) all |= rank.mask;
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string ranges(std::vector<int> numbers) {
   std::sort(numbers.begin(), numbers.end());
   numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
   std::string text;
@@ -76,17 +194,23 @@ std::string ranges(const std::vector<Processor>& processors, int Processor::*mem
   return text;
 }
 
-/// One entry a rank; one for all when they agree; of very many the first.
-std::string joined(const std::vector<std::string>& entries) {
-  constexpr std::size_t kMost = 32;
-  if (std::all_of(entries.begin(), entries.end(), [&](const auto& entry) { return entry == entries[0]; }))
-    return entries[0];
-  std::string text = entries[0];
-  for (std::size_t i = 1; i < std::min(entries.size(), kMost); ++i) text += " | " + entries[i];
-  return entries.size() > kMost ? text + " | ..." : text;
+int num_with_mask(std::span<const NodeRank> ranks, std::size_t me) {
+  return static_cast<int>(
+      std::count_if(ranks.begin(), ranks.end(), [&](const NodeRank& rank) { return rank.mask == ranks[me].mask; }));
 }
 
-}  // namespace
+std::string crowding(std::span<const Processor> machine, std::span<const NodeRank> ranks, std::size_t me) {
+  Crowd worst = crowd_on(connected(ranks, me), ranks);
+  for (const NodeRank& rank : ranks)  // masks that hold this rank's own
+    if ((ranks[me].mask & ~rank.mask).none())
+      if (const Crowd crowd = crowd_on(rank.mask, ranks); crowd.threads_each() > worst.threads_each()) worst = crowd;
+  if (worst.num_threads <= worst.num_processors) return "";
+  const bool alone = worst.num_ranks == 1, narrow = worst.num_processors < std::ssize(machine);
+  return fmt::format("{} threads{} on {} processor{}; give fewer --threads{}{}", worst.num_threads,
+                     alone ? "" : fmt::format(" of {} ranks", worst.num_ranks), worst.num_processors,
+                     worst.num_processors == 1 ? "" : "s", alone ? "" : " or ranks",
+                     narrow ? ", or more cpus per task, or bind with --bind-to none" : "");
+}
 
 std::optional<Bind> bind_from(std::string_view word) {
   if (word == "auto") return Bind::kAuto;
@@ -118,6 +242,8 @@ Placement place(std::span<const Processor> machine, std::span<const NodeRank> ra
     placement.reason = "the ranks' affinity masks overlap";
   else if (bind == Bind::kAuto && !(fits && (launcher_chose || fills)))
     placement.reason = numbers;
+  else if (sharers.overlap)
+    placement = Matching(machine, ranks).of(me);
   else
     placement.threads = share(std::move(candidates), sharers, rank.num_threads);
   return placement;
@@ -132,11 +258,11 @@ std::string describe(std::span<const Placement> ranks) {
       continue;
     }
     threads.push_back(fmt::format("{}", rank.threads.size()));
-    processors.push_back(ranges(rank.threads, &Processor::number));
-    domains.push_back(ranges(rank.threads, &Processor::domain));
+    processors.push_back(ranges_of(rank.threads, &Processor::number));
+    domains.push_back(ranges_of(rank.threads, &Processor::domain));
   }
   if (threads.empty()) return fmt::format("not bound ({})", joined(reasons));
-  return fmt::format("{} threads a rank bound to processors {} (NUMA {})", joined(threads), joined(processors),
+  return fmt::format("{} threads a rank bound to processors {} (NUMA {})", joined(threads), listed(processors),
                      joined(domains));
 }
 

@@ -36,17 +36,30 @@ struct Placement {
   std::vector<Processor> threads;  ///< the processor of each thread; empty: not bound
   std::string reason;              ///< why not
   bool processor_each = false;     ///< whether every thread that shares the rank's mask can run at once
+  /// Processors of `threads` that another thread, of this rank or another one, is bound to as well.
+  std::vector<Processor> shared;
 };
+
+/// How many of the ranks have the mask of rank `me`.
+int num_with_mask(std::span<const NodeRank> ranks, std::size_t me);
+
+/// What rank `me` should be told when the ranks that have but its processors, or some of them, want more threads than
+/// these are; else empty. E.g. "8 threads of 2 ranks on 4 processors; give fewer --threads or ranks".
+std::string crowding(std::span<const Processor> machine, std::span<const NodeRank> ranks, std::size_t me);
 
 /// The placement of rank `me` of a node. Ranks with the same mask share it out evenly, side by side in the order of the
 /// machine, so that a rank's threads are in one NUMA domain where they can be; each thread has a core to itself while
 /// there are enough. kAuto binds inside a mask that a launcher has set, and on a whole node when the ranks' threads
-/// fill its cores or processors exactly; else another job may be meant to have the rest. machine: the processors that
-/// the job may use of the node, those of a core side by side, those of a domain too. Error: kCores with more threads
-/// than processors.
+/// fill its cores or processors exactly; else another job may be meant to have the rest. Where masks overlap without
+/// being the same, kAuto binds none, and kCores gives as many threads as it can a processor that no other has, the
+/// first of a core before the others. machine: the processors that the job may use of the node, those of a core side by
+/// side, those of a domain too. Error: kCores with more threads than processors in a mask.
 Placement place(std::span<const Processor> machine, std::span<const NodeRank> ranks, std::size_t me, Bind bind);
 
 /// The placements of a node's ranks in words, e.g. "4 threads a rank bound to processors 0-3 | 4-7 (NUMA 0 | 1)".
 std::string describe(std::span<const Placement> ranks);
+
+/// "0-3,8" for numbers in any order.
+std::string ranges(std::vector<int> numbers);
 
 }  // namespace moesaic::device

@@ -58,6 +58,12 @@ void LayerHashes::write(const comm::Communicator& world, const std::filesystem::
   comm::on_root(world, [&] { write_gathered(all, file, header); });
 }
 
+void LayerHashes::publish(const comm::Communicator& world, std::optional<io::TemporaryFile>& place,
+                          const std::string& header) const {
+  write(world, place ? place->temporary_path() : "", header);
+  comm::on_root(world, [&] { place->publish(); });
+}
+
 void LayerHashes::write_gathered(const std::vector<std::vector<std::byte>>& all, const std::filesystem::path& file,
                                  const std::string& header) {
   std::vector<Record> records;

@@ -9,6 +9,7 @@
 
 #include "base/hash.hpp"
 #include "comm/mpi.hpp"
+#include "io/temporary_file.hpp"
 #include "model/probe.hpp"
 
 namespace moesaic {
@@ -23,6 +24,9 @@ class LayerHashes final : public Probe {
 
   /// Collective: gathers everything on rank 0, which writes the file (docs/numerics.md).
   void write(const comm::Communicator& world, const std::filesystem::path& file, const std::string& header) const;
+  /// Collective: the same in a place, rank 0's, which gets its name then.
+  void publish(const comm::Communicator& world, std::optional<io::TemporaryFile>& place,
+               const std::string& header) const;
 
  private:
   struct Record {

@@ -15,9 +15,13 @@ namespace {
 
 constexpr double kMiB = 1 << 20;
 
+Numerics numerics_of(const io::StoreIndex& index, const ModelOptions& options) {
+  return numerics_for(index.format(), options.numerics, "the weights of " + options.store + " are");
+}
+
 plan::Choice choose(const io::StoreIndex& index, const ModelOptions& options) {
-  const Numerics numerics = numerics_for(index.format(), options.numerics, options.store);
-  const plan::PlanResult result = plan::choose_layout(index.config(), options.layout, {index.format(), numerics});
+  const plan::PlanResult result =
+      plan::choose_layout(index.config(), options.layout, {index.format(), numerics_of(index, options)});
   if (!result.choice) fail("{}", result.refusal.message());
   return *result.choice;
 }
@@ -32,22 +36,6 @@ plan::Choice from_words(const std::string& words) {
   const auto json = nlohmann::json::parse(words);
   const auto axis = [&](int i) { return json["layout"][static_cast<std::size_t>(i)].get<int>(); };
   return {{axis(0), axis(1), axis(2), axis(3), axis(4)}, json["reason"].get<std::string>()};
-}
-
-/// Names the ranks that have fewer processors than threads.
-void warn_of_narrow_masks(const comm::Communicator& world, int num_threads) {
-  const int allowed = device::allowed_processors();
-  const int narrow = allowed < num_threads ? allowed : 0;
-  const auto all = world.gather(std::as_bytes(std::span(&narrow, 1)), 0);
-  std::string ranks;
-  for (std::size_t rank = 0; rank < all.size(); ++rank)
-    if (const int processors = *reinterpret_cast<const int*>(all[rank].data()))
-      ranks += fmt::format("{}{} ({} processors)", ranks.empty() ? "" : ", ", rank, processors);
-  if (!ranks.empty())
-    spdlog::warn(
-        "warning: {} threads a rank, but the affinity mask is narrower on rank {}; bind with --bind-to none or more "
-        "cpus per task",
-        num_threads, ranks);
 }
 
 void print_header(const comm::Communicator& world, const OpenedModel& opened, const ModelOptions& options,
@@ -70,10 +58,12 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
 
 }  // namespace
 
-OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options) {
+OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options,
+                       const std::function<void(const ModelConfig&)>& check) {
   std::string index_text, layout_text;
   comm::on_root(world, [&] {
     const io::StoreIndex index = io::StoreReader::read_index(options.store, options.verify);
+    if (check) check(index.config());
     layout_text = to_words(choose(index, options));
     index_text = index.serialize();
   });
@@ -84,20 +74,19 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   int num_threads = 0;
   std::unique_ptr<io::StoreReader> reader;
   const ops::Kernels* kernels = nullptr;
-  comm::together(world, [&] { num_threads = device::threads_per_rank(options.num_threads, node.size()); });
-  std::string placement;
+  comm::together(world, [&] { num_threads = threads_per_rank(node, options.num_threads); });
+  TeamReport team;
   comm::together(world, [&] {
-    placement = set_threads(node, num_threads, options.bind);
+    team = set_threads(node, num_threads, options.bind);
     reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store),
                                                options.verify);
-    kernels = &ops::kernels(ops::isa_from_option(options.isa),
-                            numerics_for(reader->index().format(), options.numerics, options.store));
+    kernels = &ops::kernels(ops::isa_from_option(options.isa), numerics_of(reader->index(), options));
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
   OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads};
-  warn_of_narrow_masks(world, num_threads);
-  print_header(world, opened, options, placement);
+  log_warnings(world, team.warnings);
+  print_header(world, opened, options, team.placement);
   return opened;
 }
 
@@ -147,6 +136,10 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
       weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
     });
   });
+  std::vector<std::string> warnings;
+  if (device::refused().areas > 0)
+    warnings = {"the system has refused to spread the weights over the NUMA domains of their threads"};
+  log_warnings(world, warnings);
   const double bytes = world.sum(static_cast<double>(opened.reader->bytes_read()));
   const double seconds = world.max(zone_times().seconds[static_cast<std::size_t>(Zone::kLoad)]);
   spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / kMiB, seconds, bytes / seconds / 1e9);

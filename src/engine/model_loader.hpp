@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,8 +34,10 @@ struct OpenedModel {
   int num_threads;
 };
 
-/// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run.
-OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options);
+/// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run. `check`, rank
+/// 0's, comes before both; its Error is that of all.
+OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options,
+                       const std::function<void(const ModelConfig&)>& check = {});
 
 /// What prompts need while up to max_tokens are drawn for each.
 plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts, std::int64_t max_tokens,

@@ -1,12 +1,17 @@
 #include "engine/threads.hpp"
 
 #include <cstring>
+#include <latch>
+#include <map>
+#include <memory>
+#include <sstream>
 #include <type_traits>
-#include <vector>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/parallel.hpp"
 #include "device/binding.hpp"
+#include "device/machine.hpp"
 #include "ops/kernels.hpp"
 
 namespace moesaic {
@@ -25,26 +30,74 @@ std::vector<device::NodeRank> exchange(const comm::Communicator& node, const dev
   return ranks;
 }
 
-void start_thread(int thread) {
-  ops::flush_denormals();
-  device::bind_thread(thread);
+/// A team whose threads have all begun.
+void make_bound_team(int num_threads, bool spin) {
+  const auto begun = std::make_shared<std::latch>(num_threads - 1);
+  make_team({.num_threads = num_threads, .spin = spin, .at_start = [begun](int thread) {
+               ops::flush_denormals();
+               device::bind_thread(thread);
+               begun->count_down();
+             }});
+  begun->wait();
+}
+
+std::vector<std::string> warnings_for(std::span<const device::NodeRank> ranks, std::size_t me,
+                                      const device::Placement& own) {
+  std::vector<std::string> warnings;
+  if (std::string crowding = device::crowding(device::processors(), ranks, me); !crowding.empty())
+    warnings.push_back(std::move(crowding));
+  if (!own.shared.empty()) {
+    std::vector<int> numbers;
+    for (const device::Processor& processor : own.shared) numbers.push_back(processor.number);
+    const char* plural = numbers.size() == 1 ? "" : "s";
+    warnings.push_back(
+        fmt::format("--bind cores: the affinity masks overlap, and several threads are bound to processor{} {}; give "
+                    "fewer --threads, masks that do not overlap, or --bind none",
+                    plural, device::ranges(std::move(numbers))));
+  }
+  if (const int refused = device::refused().threads; refused > 0)
+    warnings.push_back(fmt::format("the system has refused to bind {} of {} threads", refused, own.threads.size()));
+  return warnings;
 }
 
 }  // namespace
 
-std::string set_threads(const comm::Communicator& node, int num_threads, device::Bind bind) {
+int threads_per_rank(const comm::Communicator& node, int asked) {
+  const std::vector<device::NodeRank> ranks = exchange(node, {device::initial_mask()});
+  return device::threads_per_rank(asked, device::num_with_mask(ranks, static_cast<std::size_t>(node.rank())));
+}
+
+TeamReport set_threads(const comm::Communicator& node, int num_threads, device::Bind bind) {
   const std::vector<device::NodeRank> ranks = exchange(node, {device::initial_mask(), num_threads});
   std::vector<device::Placement> placements;
   for (std::size_t rank = 0; rank < ranks.size(); ++rank)
     placements.push_back(device::place(device::processors(), ranks, rank, bind));
-  const device::Placement& own = placements[static_cast<std::size_t>(node.rank())];
+  const auto me = static_cast<std::size_t>(node.rank());
+  const device::Placement& own = placements[me];
 
   make_team({});  // the threads there were look at the placement in use
   device::use(own);
   const bool bound = device::bind_thread(0);
-  make_team({.num_threads = num_threads, .spin = own.processor_each, .at_start = start_thread});
+  make_bound_team(num_threads, own.processor_each);
   ops::flush_denormals();
-  return bound || own.threads.empty() ? device::describe(placements) : "not bound (the system refuses it)";
+  return {bound || own.threads.empty() ? device::describe(placements) : "not bound (the system refuses it)",
+          warnings_for(ranks, me, own)};
+}
+
+void log_warnings(const comm::Communicator& world, const std::vector<std::string>& warnings) {
+  std::string lines;
+  for (const std::string& warning : warnings) lines += warning + "\n";
+  const auto all = world.gather(std::as_bytes(std::span(lines)), 0);
+  std::map<std::string, std::vector<int>> ranks_of;
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    std::istringstream stream(std::string(reinterpret_cast<const char*>(all[rank].data()), all[rank].size()));
+    for (std::string line; std::getline(stream, line);) ranks_of[line].push_back(static_cast<int>(rank));
+  }
+  for (auto& [warning, ranks] : ranks_of) {
+    const char* s = ranks.size() == 1 ? "" : "s";
+    spdlog::warn("warning: {}{}", warning,
+                 world.size() == 1 ? "" : fmt::format(" (rank{} {})", s, device::ranges(std::move(ranks))));
+  }
 }
 
 }  // namespace moesaic

@@ -21,7 +21,9 @@ inline constexpr std::int64_t kPanelColumns = 32;
 ///
 /// int4: before the pairs of a group of inputs its scales lie (32 bf16), and the 64 elements of a pair are 32 bytes:
 /// element (c, i) is half int4_half(c) of byte int4_byte(c, i). Of eight 32-bit words, the first four hold columns 0 to
-/// 15, four columns a shift by 4 bits, even inputs in the lower 16 bits; the others hold columns 16 to 31.
+/// 15, four columns a shift by 4 bits, even inputs in the lower 16 bits; the others hold columns 16 to 31. Columns
+/// beyond the matrix and their scales are zero; the partner of an odd last input comes with it from the store, where it
+/// is zero. A leaf's last group may have fewer pairs; what then fills up a leaf to 64 bytes is never written.
 struct MatrixShape {
   DType type = DType::kInt8;
   std::int64_t num_leaves = 1;   ///< 1, 2, 4 or 8: a complete subtree of the leaf tree

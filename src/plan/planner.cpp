@@ -50,10 +50,8 @@ std::string explain(const ModelConfig& config, const LayoutRequest& request) {
   probe.dp = request.dp.value_or(probe.tp > 0 ? std::max(1, stage / probe.tp) : 1);
   probe.ep = request.ep.value_or(request.etp && *request.etp > 0 ? std::max(1, stage / *request.etp) : 1);
   probe.etp = request.etp.value_or(request.ep && *request.ep > 0 ? std::max(1, stage / *request.ep) : 1);
-  if (request.ep && *request.ep > config.num_experts)
-    return fmt::format("ep <= num_experts: ep={} num_experts={}", *request.ep, config.num_experts);
-  if (request.etp && *request.etp > kNumLeaves)
-    return fmt::format("etp <= 8, the leaves of an expert: etp={}", *request.etp);
+  if (request.ep && *request.ep > config.num_experts) return broken_rule(config, {1, 1, 1, *request.ep, 1});
+  if (request.etp && *request.etp > kNumLeaves) return broken_rule(config, {1, 1, 1, 1, *request.etp});
   if (request.tp && *request.tp > attention_units(config)) return broken_rule(config, {1, 1, *request.tp, 1, 1});
   if ((request.ep || request.etp) && probe.ep * probe.etp != stage)
     return fmt::format("ranks = pp*ep*etp: {} != {}*{}*{}", request.ranks, pp, probe.ep, probe.etp);
@@ -96,12 +94,19 @@ std::vector<Layout> nearest_layouts(const ModelConfig& config, const LayoutReque
   return nearest;
 }
 
+/// Three digits that count, never with an exponent: "0.0123", "1.5", "4230".
+std::string three_digits(double ms) {
+  const double rounded = std::stod(fmt::format("{:.3g}", ms));
+  return rounded >= 100 ? fmt::format("{:.0f}", rounded) : fmt::format("{:.3g}", rounded);
+}
+
 }  // namespace
 
 std::string Refusal::message() const {
   std::string list;
   for (const Layout& layout : nearest)
-    list += fmt::format("{}{} ranks ({})", list.empty() ? "" : "; ", layout.ranks(), layout.text());
+    list += fmt::format("{}{} rank{} ({})", list.empty() ? "" : "; ", layout.ranks(), layout.ranks() == 1 ? "" : "s",
+                        layout.text());
   return fmt::format("no layout for {}: {}; nearest that work: {}", error, rule, list.empty() ? "none" : list);
 }
 
@@ -172,8 +177,8 @@ PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request
   }
   if (result.choice)
     result.choice->reason = fmt::format(
-        "least estimated time for one token of one sequence ({:.3g} ms by nominal constants) of {} layout{} that fit",
-        best_ms, candidates, candidates == 1 ? "" : "s");
+        "least estimated time for one token of one sequence ({} ms by nominal constants) of {} layout{} that fit",
+        three_digits(best_ms), candidates, candidates == 1 ? "" : "s");
   else
     result.refusal = {text(request), explain(config, request), nearest_layouts(config, request, arithmetic)};
   return result;

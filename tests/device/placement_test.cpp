@@ -127,6 +127,71 @@ TEST(Placement, MasksThatOverlapBindNone) {
   EXPECT_EQ(describe(placements), "2 threads a rank bound to processors none | none | 6-7 (NUMA 0)");
 }
 
+TEST(Placement, CoresGivesRanksWhoseMasksOverlapDistinctProcessors) {
+  const auto machine = machine_of(1, 8, 1);
+  const auto placements =
+      place_all(machine, {{mask_of(0, 4), 4}, {mask_of(0, 8), 2}, {mask_of(2, 4), 2}}, Bind::kCores);
+  EXPECT_THAT(numbers(placements[0]), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(numbers(placements[1]), ElementsAre(6, 7));  // moved aside
+  EXPECT_THAT(numbers(placements[2]), ElementsAre(4, 5));
+  for (const Placement& placement : placements) {
+    EXPECT_TRUE(placement.processor_each);
+    EXPECT_THAT(placement.shared, IsEmpty());
+  }
+}
+
+TEST(Placement, CoresTakesFirstThreadsOfCoresFirstWhenMasksOverlap) {
+  const auto machine = machine_of(1, 4, 2);  // processors 4 to 7 are the second threads
+  const ProcessorSet all = whole(machine);
+  const auto placements = place_all(machine, {{all, 2}, {all & ~mask_of(0, 1), 2}}, Bind::kCores);
+  EXPECT_THAT(numbers(placements[0]), ElementsAre(0, 1));
+  EXPECT_THAT(numbers(placements[1]), ElementsAre(2, 3));
+}
+
+TEST(Placement, ProcessorsThatMustBeSharedAreNamed) {
+  const auto placements = place_all(machine_of(1, 4, 1), {{mask_of(0, 2), 2}, {mask_of(1, 2), 2}}, Bind::kCores);
+  EXPECT_THAT(numbers(placements[0]), ElementsAre(0, 1));
+  EXPECT_THAT(numbers(placements[1]), ElementsAre(1, 2));
+  for (const Placement& placement : placements) {
+    EXPECT_FALSE(placement.processor_each);
+    ASSERT_EQ(placement.shared.size(), 1u);
+    EXPECT_EQ(placement.shared[0].number, 1);
+  }
+  // Not one entry for both.
+  const std::vector<Placement> same(2, placements[0]);
+  EXPECT_EQ(describe(same), "2 threads a rank bound to processors 0-1 | 0-1 (NUMA 0)");
+}
+
+TEST(Threads, RanksWithOneMaskAreCounted) {
+  const std::vector<NodeRank> ranks = {{mask_of(0, 4), 1}, {mask_of(0, 4), 1}, {mask_of(2, 4), 1}};
+  EXPECT_EQ(num_with_mask(ranks, 0), 2);
+  EXPECT_EQ(num_with_mask(ranks, 1), 2);
+  EXPECT_EQ(num_with_mask(ranks, 2), 1);
+}
+
+TEST(Threads, MoreThreadsThanProcessorsAreWarnedOf) {
+  const auto machine = machine_of(1, 8, 1);
+  const auto warning = [&](const std::vector<NodeRank>& ranks, std::size_t me) { return crowding(machine, ranks, me); };
+  EXPECT_EQ(warning({{mask_of(0, 4), 4}, {mask_of(4, 4), 4}}, 0), "");
+  EXPECT_EQ(warning({{whole(machine), 4}, {whole(machine), 4}}, 1), "");
+  EXPECT_EQ(warning({{whole(machine), 16}}, 0), "16 threads on 8 processors; give fewer --threads");
+  EXPECT_EQ(warning({{whole(machine), 5}, {whole(machine), 4}}, 0),
+            "9 threads of 2 ranks on 8 processors; give fewer --threads or ranks");
+  EXPECT_EQ(warning({{mask_of(3, 1), 2}}, 0),
+            "2 threads on 1 processor; give fewer --threads, or more cpus per task, or bind with --bind-to none");
+  const std::vector<NodeRank> two = {{mask_of(0, 4), 4}, {mask_of(0, 4), 4}, {mask_of(4, 4), 4}};
+  EXPECT_THAT(warning(two, 1),
+              HasSubstr("8 threads of 2 ranks on 4 processors; give fewer --threads or ranks, or more cpus"));
+  EXPECT_EQ(warning(two, 2), "");
+  // Masks that overlap: each has enough, both together do not.
+  const std::vector<NodeRank> overlapping = {{mask_of(0, 4), 3}, {mask_of(2, 4), 4}};
+  EXPECT_THAT(warning(overlapping, 0), HasSubstr("7 threads of 2 ranks on 6 processors"));
+  // The ranks inside one of the masks are too many; the other rank has processors beside.
+  const std::vector<NodeRank> inside = {{mask_of(0, 2), 2}, {mask_of(0, 2), 2}, {mask_of(0, 8), 2}};
+  EXPECT_THAT(warning(inside, 0), HasSubstr("4 threads of 2 ranks on 2 processors"));
+  EXPECT_EQ(warning(inside, 2), "");
+}
+
 TEST(Placement, AControlGroupsProcessorsAreTheMachine) {
   auto machine = machine_of(2, 8, 1);
   machine.erase(machine.begin(), machine.begin() + 6);  // 6-7 of domain 0, all of domain 1

@@ -1,11 +1,12 @@
 #include "engine/threads.hpp"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <sched.h>
 
-#include <atomic>
 #include <barrier>
+#include <cstdlib>
 
+#include "base/error.hpp"
 #include "base/parallel.hpp"
 #include "device/binding.hpp"
 #include "device/machine.hpp"
@@ -44,6 +45,32 @@ TEST(Threads, ABoundTeamHasAProcessorEachAndAFreeOneTheMaskAgain) {
   set_threads(self, num_threads, device::Bind::kNone);
   for (const cpu_set_t& mask : masks_of_team(num_threads)) EXPECT_EQ(CPU_COUNT(&mask), allowed);
   make_team({});
+}
+
+TEST(Threads, RanksAloneWithTheirMaskHaveAllOfIt) {
+  const auto self = comm::Communicator::self();
+  EXPECT_EQ(threads_per_rank(self, 3), 3);
+  for (const char* variable : {"OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"}) unsetenv(variable);
+  EXPECT_EQ(threads_per_rank(self, 0), device::allowed_processors());
+}
+
+TEST(Threads, TooManyAreWarnedOf) {
+  const auto self = comm::Communicator::self();
+  const int allowed = device::allowed_processors();
+  EXPECT_THAT(set_threads(self, allowed).warnings, testing::IsEmpty());
+  EXPECT_THAT(set_threads(self, allowed + 1).warnings,
+              testing::ElementsAre(testing::StartsWith(fmt::format("{} threads on {} proc", allowed + 1, allowed))));
+  make_team({});
+}
+
+TEST(Threads, RefusedBindingsAreCounted) {
+  device::Placement nowhere;
+  nowhere.threads = {{.number = 4095}};  // which no machine has
+  device::use(nowhere);
+  EXPECT_FALSE(device::bind_thread(0));
+  EXPECT_EQ(device::refused().threads, 1);
+  device::use({});
+  EXPECT_EQ(device::refused().threads, 0);
 }
 
 }  // namespace

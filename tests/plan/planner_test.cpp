@@ -34,6 +34,17 @@ TEST(Planner, KeepsWhatIsAsked) {
   EXPECT_EQ(result.choice->layout.pp, 1);
 }
 
+TEST(Planner, TimesHaveNoExponent) {
+  ModelConfig config = test::small_model(12, 8, 8, 2);
+  for (const std::int64_t width : {64, 4096, 1 << 20}) {
+    config.emb_size = width;
+    config.ffn_size = 32 * width;
+    const PlanResult result = choose_layout(config, {1, {}, {}, {}, {}, {}}, kArithmetic);
+    ASSERT_TRUE(result.choice);
+    EXPECT_EQ(result.choice->reason.find("e+"), std::string::npos) << result.choice->reason;
+  }
+}
+
 TEST(Planner, RefusalsNameTheRuleAndWhatWorks) {
   const ModelConfig config = test::small_model(2, 2, 8, 2);
   const auto refuse = [&](LayoutRequest request) {

@@ -6,7 +6,6 @@
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
 #include "base/log.hpp"
-#include "device/machine.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps::bench {
@@ -130,10 +129,11 @@ int run_kernels(const std::vector<std::string>& arguments) {
   const KernelWorkload workload = workload_of(bench);
   for (const std::int64_t num_rows : workload.row_counts)
     if (num_rows > workload.context) fail("--rows {}: more than --context {}", num_rows, workload.context);
-  const auto thread_counts = bench.threads.empty() ? std::vector<std::int64_t>{device::threads_per_rank(0, 1)}
+  const auto thread_counts = bench.threads.empty() ? std::vector<std::int64_t>{threads_per_rank(world, 0)}
                                                    : parse_list(bench.threads, "threads", 1, 4096);
 
-  set_threads(world, static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end())));
+  const auto most_threads = static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end()));
+  log_warnings(world, set_threads(world, most_threads).warnings);
   spdlog::info("making weights and reference results");
   std::vector<KernelCase> cases = matrix_cases(kernels, workload);
   for (KernelCase& test : attention_cases(kernels, workload)) cases.push_back(std::move(test));

@@ -4,7 +4,6 @@
 #include "apps/bench/limits.hpp"
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
-#include "device/machine.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -87,7 +86,8 @@ int run_machine(const std::vector<std::string>& arguments) {
   if (!machine.threads.empty()) {
     thread_counts = parse_list(machine.threads, "threads", 1, 4096);
   } else {
-    const int most = device::threads_per_rank(0, world.split_node().size());
+    const int most =
+        static_cast<int>(world.min(threads_per_rank(world.split_node(), 0)));  // all ranks measure together
     for (int n = 1; n <= most; ++n) thread_counts.push_back(n);
   }
 

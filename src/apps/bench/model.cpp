@@ -98,9 +98,9 @@ int run_model(const std::vector<std::string>& arguments) {
 
   const comm::Communicator world = comm::Communicator::world();
   command.bench.model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, command.bench.model);
+  const OpenedModel opened =
+      open_model(world, command.bench.model, [&](const ModelConfig& config) { check_context(tests, config); });
   if (thread_counts.empty()) thread_counts.push_back(opened.num_threads);
-  check_context(tests, opened.grid.config());
   check_memory(world, command.bench, opened, tests);
   ModelWeights weights;
   comm::together(world, [&] {
