@@ -55,7 +55,8 @@ Culprits culprits(const std::vector<std::optional<Report>>& reports) {
       const auto waiting = who_awaits(reports, rank);
       if (waiting.empty()) continue;
       found.ranks.push_back(rank);
-      found.reason += fmt::format("{}rank {} waits for {}", found.reason.empty() ? "" : "; ", list(waiting), rank);
+      found.reason += fmt::format("{}rank {} {} for {}", found.reason.empty() ? "" : "; ", list(waiting),
+                                  waiting.size() == 1 ? "waits" : "wait", rank);
     }
     if (found.ranks.empty()) return {quiet, "no answer"};
     found.reason = "no answer, and " + found.reason;

@@ -59,9 +59,7 @@ std::string settings(std::initializer_list<const char*> names) {
   return text;
 }
 
-}  // namespace
-
-std::string transport() {
+std::string ask() {
   const OpenComponents open = open_components();
   const std::string ucx = settings({"UCX_TLS", "UCX_NET_DEVICES"});
   if (open.pml.contains("ucx")) return fmt::format("ucx ({})", ucx.empty() ? "UCX_TLS not set: its own choice" : ucx);
@@ -69,6 +67,13 @@ std::string transport() {
   if (open.pml.empty()) return "not told by this MPI";
   const std::string unused = ucx.empty() ? "" : fmt::format("; {} has no effect: OMPI_MCA_pml=ucx would use UCX", ucx);
   return fmt::format("{} ({}){}", join(open.pml), join(open.btl), unused);
+}
+
+}  // namespace
+
+const std::string& transport() {
+  static const std::string text = ask();
+  return text;
 }
 
 std::string transport_advice() {

@@ -5,7 +5,7 @@
 namespace moesaic::comm {
 
 /// What carries the messages, as MPI tells it: "ob1 (vader, tcp)". After MPI_Init.
-std::string transport();
+const std::string& transport();
 
 /// What to try when MPI_Init has ended the process: the settings of the environment that choose a transport, and the
 /// remedy. Empty when there are none.

@@ -60,7 +60,8 @@ RunningWaits::~RunningWaits() { g_running = false; }
 void count_waits() { g_counter.start(); }
 
 std::string wait_matrix(const Communicator& world) {
-  const std::vector<double> own = g_counter.seconds();
+  const std::vector<double>& own = g_counter.seconds();
+  if (own.empty()) return "";
   const auto rows = world.gather(std::as_bytes(std::span(own)), 0);
   if (world.rank() != 0) return "";
   std::string text = "seconds waited, by the rank that waited\n| rank |", rule = "|---:|";

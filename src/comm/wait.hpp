@@ -40,7 +40,8 @@ class RunningWaits {
 
 /// From now on, seconds waited are summed by peer.
 void count_waits();
-/// Collective: they, as a table of all ranks (markdown); rank 0's, empty elsewhere.
+/// Collective: they, as a table of all ranks (markdown); rank 0's, empty elsewhere and without
+/// count_waits().
 std::string wait_matrix(const Communicator& world);
 
 /// Runs while a wait takes longer than one poll. Ends the job with a diagnosis when the deadline passes, or when

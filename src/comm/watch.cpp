@@ -172,6 +172,15 @@ class Exchange {
   std::vector<MPI_Request> sends_;
 };
 
+/// MPI_Init itself ends the process when it finds no transport.
+void explain_failed_start() {
+  const char* local_rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+  const bool speaks = !local_rank || std::atoi(local_rank) == 0;
+  if (g_state.size > 0 || !speaks) return;
+  const std::string advice = transport_advice();
+  fmt::print(stderr, "moesaic: MPI did not start on {}{}{}\n", g_state.host.data(), advice.empty() ? "" : ": ", advice);
+}
+
 }  // namespace
 
 void start_watch() {
@@ -183,6 +192,7 @@ void start_watch() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK"})
     if (const char* text = std::getenv(name); text && g_state.rank < 0) g_state.rank = std::atoi(text);
   handle(SIGUSR2, on_usr2);
+  std::atexit(explain_failed_start);
 }
 
 void join_watch() {

@@ -6,6 +6,8 @@
 
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "comm/wait.hpp"
+#include "io/stop_signals.hpp"
 
 namespace moesaic {
 namespace {
@@ -96,10 +98,15 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
   const LogitSink sink = [&](const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
     guarded([&] { driver->take(batch, rows, logits); });
   };
+  const io::StopSignals stop_signals;
+  comm::RunningWaits waits;
   while (true) {
     ++position().step;
     Step step;
-    guarded([&] { step = {driver->ended(), driver->next()}; });
+    guarded([&] {
+      if (const int signal = io::StopSignals::received()) fail("stopped by signal {} between two steps", signal);
+      step = {driver->ended(), driver->next()};
+    });
     std::vector<std::byte> bytes = failure ? std::vector<std::byte>() : to_bytes(step);
     world.broadcast(bytes, 0);
     if (bytes.empty()) comm::agree(world, failure);  // throws on every rank
@@ -107,6 +114,7 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
     stage.release(step.ended);
     if (step.batches.empty()) return;
     stage.run(step.batches, sink);
+    waits.begin();
     if (observer) observer->after_step();
   }
 }

@@ -2,8 +2,8 @@
 
 namespace moesaic::io {
 
-/// While it lives, SIGINT, SIGTERM and SIGUSR1 ask the writing of a store to stop, so that its temporary file is
-/// removed.
+/// While it lives, SIGINT, SIGTERM and SIGUSR1 ask a run to stop where it can, or the writing of a store, so that its
+/// temporary file is removed.
 class StopSignals {
  public:
   StopSignals();
@@ -11,6 +11,8 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
+  /// The signal that has come; 0: none.
+  static int received();
   /// Error once a signal has come.
   static void check();
 
