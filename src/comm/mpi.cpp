@@ -101,17 +101,16 @@ Communicator::~Communicator() {
 
 Communicator Communicator::split(int color) const {
   barrier();  // as in ~Session
-  const BlockingCall call("MPI_Comm_split");
   MPI_Comm part = MPI_COMM_NULL;
-  MOESAIC_MPI(MPI_Comm_split(comm_, color, rank_, &part));
+  blocking_call("MPI_Comm_split", [&] { MOESAIC_MPI(MPI_Comm_split(comm_, color, rank_, &part)); });
   return {part, true};
 }
 
 Communicator Communicator::split_node() const {
   barrier();
-  const BlockingCall call("MPI_Comm_split_type");
   MPI_Comm part = MPI_COMM_NULL;
-  MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part));
+  blocking_call("MPI_Comm_split_type",
+                [&] { MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part)); });
   return {part, true};
 }
 
@@ -147,16 +146,22 @@ std::vector<std::vector<std::byte>> Communicator::gather(std::span<const std::by
   return all;
 }
 
-double Communicator::reduce(double value, MPI_Op op) const {
-  double result = 0;
+void Communicator::reduce(std::span<double> values, MPI_Op op) const {
   complete(*this, "reduction", [&](MPI_Request* request) {
-    MOESAIC_MPI(MPI_Iallreduce(&value, &result, 1, MPI_DOUBLE, op, comm_, request));
+    MOESAIC_MPI(
+        MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_DOUBLE, op, comm_, request));
   });
-  return result;
 }
 
-double Communicator::max(double value) const { return reduce(value, MPI_MAX); }
-double Communicator::min(double value) const { return reduce(value, MPI_MIN); }
-double Communicator::sum(double value) const { return reduce(value, MPI_SUM); }
+void Communicator::bitwise_or(std::span<std::uint8_t> values) const {
+  complete(*this, "reduction", [&](MPI_Request* request) {
+    MOESAIC_MPI(MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_UINT8_T, MPI_BOR,
+                               comm_, request));
+  });
+}
+
+double Communicator::max(double value) const { return reduce({&value, 1}, MPI_MAX), value; }
+double Communicator::min(double value) const { return reduce({&value, 1}, MPI_MIN), value; }
+double Communicator::sum(double value) const { return reduce({&value, 1}, MPI_SUM), value; }
 
 }  // namespace moesaic::comm

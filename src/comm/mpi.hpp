@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,10 +64,12 @@ class Communicator {
   double max(double value) const;
   double min(double value) const;
   double sum(double value) const;
+  /// Element by element over the ranks, in place.
+  void reduce(std::span<double> values, MPI_Op op) const;
+  void bitwise_or(std::span<std::uint8_t> values) const;
 
  private:
   Communicator(MPI_Comm comm, bool owned);
-  double reduce(double value, MPI_Op op) const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   bool owned_ = false;

@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <set>
 #include <string_view>
 
@@ -76,20 +77,24 @@ const std::string& transport() {
   return text;
 }
 
-std::string transport_advice() {
-  const std::string chosen = settings({"OMPI_MCA_pml", "OMPI_MCA_btl", "OMPI_MCA_mtl", "UCX_TLS", "UCX_NET_DEVICES",
-                                       "OMPI_MCA_opal_common_ucx_tls", "OMPI_MCA_opal_common_ucx_devices"});
-  const char* pml = std::getenv("OMPI_MCA_pml");
-  if (!pml || chosen.empty()) return chosen.empty() ? "" : fmt::format("the environment has {}", chosen);
-  if (std::string_view(pml).find("ucx") == std::string_view::npos)
-    return fmt::format("the environment has {}; without OMPI_MCA_pml MPI chooses itself", chosen);
+std::string doubtful_transport() {
+  const auto has = [](const char* name, std::string_view word) {
+    const char* value = std::getenv(name);
+    return value && std::string_view(value).find(word) != std::string_view::npos;
+  };
+  std::error_code ignored;
+  const bool infiniband = std::filesystem::exists("/sys/class/infiniband", ignored) &&
+                          !std::filesystem::is_empty("/sys/class/infiniband", ignored);
+  if (infiniband || !has("OMPI_MCA_pml", "ucx") || has("OMPI_MCA_pml", "^")) return "";
+  const bool allowed = has("OMPI_MCA_opal_common_ucx_tls", "any") && has("OMPI_MCA_opal_common_ucx_devices", "any");
+  const bool usable = !std::getenv("UCX_TLS") || has("UCX_TLS", "tcp") || has("UCX_TLS", "all") || has("UCX_TLS", "^");
+  if (allowed && usable) return "";
   return fmt::format(
-      "the environment has {}: UCX is asked for and has no usable transport here. Without InfiniBand Open MPI refuses "
-      "it "
-      "unless OMPI_MCA_opal_common_ucx_tls=any and OMPI_MCA_opal_common_ucx_devices=any are set; then "
-      "UCX_TLS=tcp,sm,self "
-      "works everywhere. Or unset OMPI_MCA_pml",
-      chosen);
+      "UCX is asked for ({}), but there is no InfiniBand: Open MPI refuses it then unless "
+      "OMPI_MCA_opal_common_ucx_tls=any and OMPI_MCA_opal_common_ucx_devices=any are set, and UCX_TLS has to name "
+      "transports that are there (tcp,sm,self). Or unset OMPI_MCA_pml",
+      settings({"OMPI_MCA_pml", "UCX_TLS", "UCX_NET_DEVICES", "OMPI_MCA_opal_common_ucx_tls",
+                "OMPI_MCA_opal_common_ucx_devices"}));
 }
 
 }  // namespace moesaic::comm

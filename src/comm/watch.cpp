@@ -40,6 +40,7 @@ struct State {
   const Wait* wait = nullptr;
   const double* waited_s = nullptr;
   const char* blocking_call = nullptr;
+  sigjmp_buf* way_out = nullptr;  // of that call, when it has one
   Clock::time_point blocking_since;
   volatile std::sig_atomic_t alarms = 0;
   bool diagnosing = false;
@@ -94,10 +95,15 @@ void on_usr2(int signal) {
   errno = error;
 }
 
-void on_alarm(int) {
+void on_alarm(int signal) {
+  if (!pthread_equal(pthread_self(), g_state.main_thread)) {
+    pthread_kill(g_state.main_thread, signal);
+    return;
+  }
+  if (g_state.way_out) siglongjmp(*g_state.way_out, 1);
   if (g_state.alarms) _exit(kExitCode);
   g_state.alarms = 1;
-  print_report(own_report(), "; the job ends in 5 s");
+  print_report(own_report(), "; the job ends in 5 s; the likely culprit is the rank that prints nothing");
   ::alarm(kBlocking_s);
 }
 
@@ -172,15 +178,6 @@ class Exchange {
   std::vector<MPI_Request> sends_;
 };
 
-/// MPI_Init itself ends the process when it finds no transport.
-void explain_failed_start() {
-  const char* local_rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-  const bool speaks = !local_rank || std::atoi(local_rank) == 0;
-  if (g_state.size > 0 || !speaks) return;
-  const std::string advice = transport_advice();
-  fmt::print(stderr, "moesaic: MPI did not start on {}{}{}\n", g_state.host.data(), advice.empty() ? "" : ": ", advice);
-}
-
 }  // namespace
 
 void start_watch() {
@@ -192,7 +189,9 @@ void start_watch() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK"})
     if (const char* text = std::getenv(name); text && g_state.rank < 0) g_state.rank = std::atoi(text);
   handle(SIGUSR2, on_usr2);
-  std::atexit(explain_failed_start);
+  const char* local_rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+  if (const std::string doubt = doubtful_transport(); !doubt.empty() && (!local_rank || std::atoi(local_rank) == 0))
+    fmt::print(stderr, "moesaic: on {}: {}\n", g_state.host.data(), doubt);
 }
 
 void join_watch() {
@@ -251,10 +250,11 @@ void diagnose(const std::string& error) {
   end_now();
 }
 
-BlockingCall::BlockingCall(const char* call) {
+BlockingCall::BlockingCall(const char* name, sigjmp_buf* way_out) {
   g_state.blocking_since = Clock::now();
   g_state.alarms = 0;
-  g_state.blocking_call = call;
+  g_state.blocking_call = name;
+  g_state.way_out = way_out;
   handle(SIGALRM, on_alarm);
   const double timeout_s = wait_timeout_s();
   itimerval timer{};
@@ -266,6 +266,7 @@ BlockingCall::BlockingCall(const char* call) {
 BlockingCall::~BlockingCall() {
   ::alarm(0);
   g_state.blocking_call = nullptr;
+  g_state.way_out = nullptr;
 }
 
 const std::vector<std::string>& hosts() { return g_hosts; }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <csetjmp>
 #include <string>
 #include <vector>
 
@@ -25,15 +26,25 @@ bool somebody_asks();
 /// alive, and ends the job within 15 s. error: of an MPI call, or empty. Reentered, it ends the job at once.
 [[noreturn]] void diagnose(const std::string& error = "");
 
-/// A call into MPI that blocks and has no other form. When it takes longer than the timeout this rank prints what it
-/// does, and 5 s later it ends (the others will have told who waits for whom by then).
+/// While a call into MPI blocks that has no other form: when it takes longer than the timeout, this rank prints what it
+/// does; 5 s later it ends.
 class BlockingCall {
  public:
-  explicit BlockingCall(const char* call);  ///< a literal
+  explicit BlockingCall(const char* name, sigjmp_buf* way_out = nullptr);  ///< a literal
   ~BlockingCall();
   BlockingCall(const BlockingCall&) = delete;
   BlockingCall& operator=(const BlockingCall&) = delete;
 };
+
+/// Between join_watch() and leave_watch(): `call` blocks so. After the timeout it is left by force for the diagnosis.
+/// MPI may be in the midst of anything then; should it not answer any more, an alarm ends the job.
+template <class Call>
+void blocking_call(const char* name, Call&& call) {
+  sigjmp_buf way_out;
+  const BlockingCall guard(name, &way_out);
+  if (sigsetjmp(way_out, 1) != 0) diagnose();
+  call();
+}
 
 /// By rank of the world; of this process alone before join_watch().
 const std::vector<std::string>& hosts();

@@ -98,7 +98,7 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
   const LogitSink sink = [&](const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
     guarded([&] { driver->take(batch, rows, logits); });
   };
-  const io::StopSignals stop_signals;
+  io::StopSignals stop_signals;
   comm::RunningWaits waits;
   while (true) {
     ++position().step;
@@ -109,7 +109,10 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
     });
     std::vector<std::byte> bytes = failure ? std::vector<std::byte>() : to_bytes(step);
     world.broadcast(bytes, 0);
-    if (bytes.empty()) comm::agree(world, failure);  // throws on every rank
+    if (bytes.empty()) {
+      stop_signals.ignore();
+      comm::agree(world, failure);  // throws on every rank
+    }
     if (world.rank() != 0) step = from_bytes(bytes);
     stage.release(step.ended);
     if (step.batches.empty()) return;

@@ -18,7 +18,7 @@ StopSignals::StopSignals() {
 }
 
 StopSignals::~StopSignals() {
-  for (int i = 0; i < 3; ++i) std::signal(kSignals[i], before_[i]);
+  for (int i = 0; i < 3; ++i) std::signal(kSignals[i], ignores_ ? SIG_IGN : before_[i]);
 }
 
 int StopSignals::received() { return g_received; }

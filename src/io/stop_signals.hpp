@@ -11,6 +11,9 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
+  /// What still comes is ignored, after this object's life too: the run ends already, and other ranks get the signal
+  /// later.
+  void ignore() { ignores_ = true; }
   /// The signal that has come; 0: none.
   static int received();
   /// Error once a signal has come.
@@ -19,6 +22,7 @@ class StopSignals {
  private:
   using Handler = void (*)(int);
   Handler before_[3];
+  bool ignores_ = false;
 };
 
 }  // namespace moesaic::io

@@ -24,7 +24,10 @@ pid_of() {
 ends() {
   local pids code=0 start=$SECONDS
   pids=$(pgrep -P "$job" || true)
-  timeout "$2" tail --pid="$job" -f /dev/null || failed "$1: still runs after $2 s: $(tail -n 20 "$name.err")"
+  timeout "$2" tail --pid="$job" -f /dev/null || {
+    failed "$1: still runs after $2 s: $(tail -n 20 "$name.err")"
+    kill -KILL "$job" $pids 2>/dev/null || true
+  }
   wait "$job" || code=$?
   took=$((SECONDS - start))
   num_cases=$((num_cases + 1))
