@@ -1,5 +1,7 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2119,SC2120,SC2154
 # For the tests of jobs that stand still: source it after lib.sh.
+
+set -E  # failures inside of functions are told too
 
 # A run that lasts: prompts for minutes.
 long_generate() { moesaic_long generate --model "$stores/demo.h5" --prompt-file "$in/prompts.txt" --max-tokens 200 --ignore-eos "$@"; }
@@ -9,6 +11,7 @@ yes "Once upon a time" | head -n 2000 >"$in/prompts.txt" || true
 # moesaic_long ARGUMENT...: on $ranks ranks in the background, its mpirun's id in $job, its own output in $name.out and
 # $name.err; waits until it computes.
 moesaic_long() {
+  : >"$name.err"
   mpirun -n "$ranks" moesaic "$@" --threads 1 --wait-timeout 2 >"$name.out" 2>"$name.err" &
   job=$!
   await_line "$name.err" '^transport: '
@@ -26,15 +29,17 @@ ends() {
   pids=$(pgrep -P "$job" || true)
   timeout "$2" tail --pid="$job" -f /dev/null || {
     failed "$1: still runs after $2 s: $(tail -n 20 "$name.err")"
+    # shellcheck disable=SC2086
     kill -KILL "$job" $pids 2>/dev/null || true
   }
   wait "$job" || code=$?
   took=$((SECONDS - start))
   num_cases=$((num_cases + 1))
   [ "$code" -ne 0 ] || failed "$1: exit code 0"
-  sleep 0.2
+  sleep 0.5
   for pid in $pids; do
-    if [ -e "/proc/$pid" ] && ! grep -q '^State:.*Z' "/proc/$pid/status"; then failed "$1: process $pid is left"; fi
+    state=$(sed -n 's/^State:\t\([A-Z]\).*/\1/p' "/proc/$pid/status" 2>/dev/null || true)
+    case $state in '' | Z | X) ;; *) failed "$1: process $pid is left in state $state" ;; esac
   done
 }
 
@@ -46,7 +51,7 @@ stalls() {
   sleep "$delay"
   pid=$(pid_of "$rank")
   [ -n "$pid" ] || { failed "$what: rank $rank is not there: $(cat "$name.err")"; return; }
-  kill "-$signal" "$pid"
+  kill "-$signal" "$pid" || { failed "$what: process $pid is gone: $(cat "$name.err")"; return; }
   ends "$what" 17  # 2 s to the deadline, 15 s more
   if [ "$signal" = STOP ]; then
     expect_line "$what" "$name.err" "^moesaic: likely culprit: rank $rank on .*: no answer"
