@@ -98,7 +98,7 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
   const LogitSink sink = [&](const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
     guarded([&] { driver->take(batch, rows, logits); });
   };
-  io::StopSignals stop_signals;
+  io::StopSignals stop_signals(2);  // SIGUSR1 alone: after SIGTERM the launcher may leave less than a step lasts
   comm::RunningWaits waits;
   while (true) {
     ++position().step;

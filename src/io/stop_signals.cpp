@@ -12,13 +12,13 @@ volatile std::sig_atomic_t g_received = 0;
 
 }  // namespace
 
-StopSignals::StopSignals() {
+StopSignals::StopSignals(int first) : first_(first) {
   g_received = 0;
-  for (int i = 0; i < 3; ++i) before_[i] = std::signal(kSignals[i], [](int signal) { g_received = signal; });
+  for (int i = first_; i < 3; ++i) before_[i] = std::signal(kSignals[i], [](int signal) { g_received = signal; });
 }
 
 StopSignals::~StopSignals() {
-  for (int i = 0; i < 3; ++i) std::signal(kSignals[i], ignores_ ? SIG_IGN : before_[i]);
+  for (int i = first_; i < 3; ++i) std::signal(kSignals[i], ignores_ ? SIG_IGN : before_[i]);
 }
 
 int StopSignals::received() { return g_received; }

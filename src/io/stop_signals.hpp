@@ -6,7 +6,8 @@ namespace moesaic::io {
 /// temporary file is removed.
 class StopSignals {
  public:
-  StopSignals();
+  /// first: the signals before it in SIGINT, SIGTERM, SIGUSR1 keep their effect.
+  explicit StopSignals(int first = 0);
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
@@ -22,6 +23,7 @@ class StopSignals {
  private:
   using Handler = void (*)(int);
   Handler before_[3];
+  int first_;
   bool ignores_ = false;
 };
 
