@@ -28,6 +28,10 @@ po::options_description dispatch_options(plan::DispatchRequest& request);
 /// and goes there, as it is.
 po::options_description model_options(ModelOptions& options, std::string* thread_list = nullptr);
 
+/// --wait-timeout, --wait-matrix: they take effect as they are parsed; main prints the matrix. `defaults`: of the
+/// timeout, for the help.
+po::options_description wait_options(const char* defaults = "300 while loading, 60 while running");
+
 /// --prefill-chunk.
 po::options_description run_options(std::int64_t& prefill_chunk);
 

@@ -6,9 +6,12 @@
 #include "base/log.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "comm/transport.hpp"
 #include "device/binding.hpp"
 #include "device/machine.hpp"
 #include "engine/scheduler.hpp"
+#include "io/file.hpp"
+#include "io/store_header.hpp"
 
 namespace moesaic {
 namespace {
@@ -53,10 +56,25 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
                opened.kernels.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa),
                io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
+  spdlog::info("transport: {}", comm::transport());
   spdlog::info("placement: {}, huge pages: {}", placement, device::huge_pages());
 }
 
 }  // namespace
+
+/// The header holds the hashes of the index and of the structure, the index those of the weights.
+void require_same_store(const comm::Communicator& world, const std::string& path) {
+  std::string seen;
+  try {
+    const io::File file = io::File::open_for_reading(path);
+    std::vector<std::byte> begin(static_cast<std::size_t>(std::min<std::int64_t>(file.size_bytes(), io::kHeaderBytes)));
+    file.read_at(0, begin);
+    seen = fmt::format("{}: {} bytes, header {}", path, file.size_bytes(), hash_bytes(begin).hex());
+  } catch (const Error& error) {
+    seen = error.what();
+  }
+  comm::require_same(world, "the store", seen);
+}
 
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options,
                        const std::function<void(const ModelConfig&)>& check) {
@@ -69,6 +87,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   });
   world.broadcast(index_text, 0);
   world.broadcast(layout_text, 0);
+  require_same_store(world, options.store);
 
   const comm::Communicator node = world.split_node();
   int num_threads = 0;

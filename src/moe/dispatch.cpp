@@ -63,6 +63,8 @@ class RoutedDispatcher final : public Dispatcher {
     else if (!own_rows().empty())
       blocks_.push_back({{me_, routing.ascending_experts}, n, true});
     if (rows_travel()) send_rows(n);
+    rows_delivered_ = false;
+    if (setting_.domains.num_ranks() > 1) set_between_ranges([this] { pieces_mail_->poll(); });
   }
 
   bool next_batch(ExpertBatch& batch) override {
@@ -105,15 +107,12 @@ class RoutedDispatcher final : public Dispatcher {
     timed(Zone::kWait, [&] {
       while (pieces_mail_->next()) {
       }
-      if (algorithm_ == DispatchAlgorithm::kDense) pieces_mail_->finish();  // own pieces are overwritten below
+      pieces_mail_->finish();
     });
+    set_between_ranges(nullptr);
     timed(Zone::kUnpermute, [&] {
       arrived_[static_cast<std::size_t>(domain_)] = streams_[static_cast<std::size_t>(index(me_))].data();
       combine_pieces(setting_, kernels_, owner_, *routing_, arrived_, m);
-    });
-    timed(Zone::kWait, [&] {
-      rows_mail_->finish();
-      pieces_mail_->finish();
     });
   }
 
@@ -214,6 +213,12 @@ class RoutedDispatcher final : public Dispatcher {
     }
   }
 
+  /// Nobody waits for this rank's rows any more: MPI moves them only while this rank is at it.
+  void deliver_rows() {
+    if (!rows_delivered_) rows_mail_->finish();
+    rows_delivered_ = true;
+  }
+
   /// Waits until the rows that are here and not given out are worth a batch, or until all have come.
   void collect_enough() {
     const auto worth = kBatchTerms * setting_.grid.experts(setting_.grid.subset(me_)).size();
@@ -228,6 +233,7 @@ class RoutedDispatcher final : public Dispatcher {
       blocks_.push_back(read_message(source, own_memory() + slot->offset, true));
       terms += plan::num_terms(setting_, me_, blocks_.back().plan);
     }
+    if (rows_mail_->num_expected() == 0) deliver_rows();
   }
 
   /// All rows of the domain in one batch: each member derives where the others put their outputs.
@@ -235,6 +241,7 @@ class RoutedDispatcher final : public Dispatcher {
     if (!blocks_.empty()) return;
     while (rows_mail_->next()) {
     }
+    deliver_rows();
     meet();
     for (std::size_t i = 0; i < members().size(); ++i) {
       const StageRank member = members()[i];
@@ -285,6 +292,7 @@ class RoutedDispatcher final : public Dispatcher {
   std::vector<Block> blocks_;
   std::vector<plan::RowBlock> row_blocks_;              // of the batch
   std::size_t first_of_batch_ = 0, num_given_out_ = 0;  // blocks
+  bool rows_delivered_ = false;
   std::vector<plan::PieceJob> jobs_;
 
   std::optional<plan::RowMap> laid_out_;  // what the next three are for
