@@ -47,7 +47,8 @@ bool spin_until(std::chrono::microseconds time, const Done& done) {
 /// The loop in hand as one word: its number, whether threads may still join it, whether the caller sleeps until the
 /// last one has left, and how many have joined.
 struct State {
-  static constexpr std::uint32_t kJoined = (1u << 12) - 1, kOpen = 1u << 12, kCallerSleeps = 1u << 13, kNumber = 1u << 14;
+  static constexpr std::uint32_t kJoined = (1u << 12) - 1, kOpen = 1u << 12, kCallerSleeps = 1u << 13,
+                                 kNumber = 1u << 14;
   static constexpr bool same_loop(std::uint32_t a, std::uint32_t b) { return a / kNumber == b / kNumber; }
 };
 

@@ -132,8 +132,10 @@ plan::Workload share(const comm::Communicator& world, plan::Workload workload) {
 
 void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
                   std::int64_t more_bytes) {
+  plan::Workload asked = workload;
+  asked.replicated = opened.dispatch.algorithm == plan::DispatchAlgorithm::kDense;
   const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()},
-                                     {opened.reader->index().format(), opened.kernels.numerics}, workload);
+                                     {opened.reader->index().format(), opened.kernels.numerics}, asked);
   const comm::Communicator node = world.split_node();
   const double needed = node.sum(static_cast<double>(needs.total_bytes() + more_bytes));
   const double available = node.min(static_cast<double>(device::available_memory_bytes()));

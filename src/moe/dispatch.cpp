@@ -213,7 +213,7 @@ class RoutedDispatcher final : public Dispatcher {
     }
   }
 
-  /// Nobody waits for this rank's rows any more: MPI moves them only while this rank is at it.
+  /// Ends the exchange of rows: nobody waits for this rank's any more. MPI moves them only while this rank is at it.
   void deliver_rows() {
     if (!rows_delivered_) rows_mail_->finish();
     rows_delivered_ = true;
@@ -225,7 +225,9 @@ class RoutedDispatcher final : public Dispatcher {
     std::int64_t terms = 0;
     for (std::size_t b = num_given_out_; b < blocks_.size(); ++b)
       terms += plan::num_terms(setting_, me_, blocks_[b].plan);
-    while (const auto arrival = rows_mail_->next(terms < worth)) {
+    while (!rows_delivered_) {
+      const auto arrival = rows_mail_->next(terms < worth);
+      if (!arrival) break;
       const StageRank source{arrival->source};
       const auto& slots = own_segment().slots;
       const auto slot =
