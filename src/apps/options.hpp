@@ -21,7 +21,7 @@ po::typed_value<T>* ranged(T* into, const char* option, T low, T high);
 /// --pp --dp --tp --ep --etp.
 po::options_description layout_options(plan::LayoutRequest& request);
 
-/// --dispatch, --node-ranks.
+/// --dispatch, --node-ranks, --machine.
 po::options_description dispatch_options(plan::DispatchRequest& request);
 
 /// --model, --numerics, --isa, --threads, --bind, --verify, the layout and dispatch. With thread_list, --threads may be a list
