@@ -24,8 +24,8 @@ po::options_description layout_options(plan::LayoutRequest& request);
 /// --dispatch, --node-ranks, --machine.
 po::options_description dispatch_options(plan::DispatchRequest& request);
 
-/// --model, --numerics, --isa, --threads, --bind, --verify, the layout and dispatch. With thread_list, --threads may be a list
-/// and goes there, as it is.
+/// --model, --numerics, --isa, --threads, --bind, --verify, the layout and dispatch. With thread_list, --threads may be
+/// a list and goes there, as it is.
 po::options_description model_options(ModelOptions& options, std::string* thread_list = nullptr);
 
 /// --prefill-chunk.

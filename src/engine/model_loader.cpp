@@ -87,7 +87,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
   OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, options.dispatch};
-  opened.dispatch.machine_text = machine_text;
+  if (!machine_text.empty()) opened.dispatch.machine_text = machine_text;
   log_warnings(world, team.warnings);
   print_header(world, opened, options, team.placement);
   return opened;
