@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/bench/limits.hpp"
 #include "apps/bench/link_costs.hpp"
 #include "apps/bench/model_driver.hpp"
 #include "apps/bench/statistics.hpp"
@@ -89,12 +90,27 @@ Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest&
   return measured;
 }
 
-Record record_of(const plan::Layout& layout, const Case& test, const plan::Prediction& p, const Measured& measured) {
+/// The machine beside the measurements, over what it was when it was calibrated: shared machines change.
+struct MachineNow {
+  double peak_share = 1, read_share = 1;
+};
+MachineNow machine_now(const comm::Communicator& world, const OpenedModel& opened, const bench::ReadMemory& memory,
+                       const plan::ComputeCosts& calibrated) {
+  const ops::PeakLoops& loops = ops::peak_loops(opened.kernels.isa);
+  const bench::Factors factors = bench::factors_of(opened.kernels.numerics);
+  const auto peak = bench::multiply_add_peak(world, loops, factors, opened.num_threads);
+  const auto read = bench::read_bandwidth(world, loops, memory.bytes(), opened.num_threads, memory.sum(), 1);
+  return {peak.rate.median / world.size() / calibrated.peak_gmacs[static_cast<std::size_t>(factors)],
+          read.rate.median / world.size() / calibrated.read_gbps};
+}
+
+Record record_of(const plan::Layout& layout, const Case& test, const plan::Prediction& p, const Measured& measured,
+                 const MachineNow& now) {
   const double measured_ms = measured.ms / test.tokens_a_job;
-  Record record{{"layout", layout.text()},           {"test", test.test.name()},
-                {"batch", test.test.num_sequences},  {"dispatch", name(p.dispatch)},
-                {"predicted_ms", p.total_ms},        {"measured_ms", measured_ms},
-                {"ratio", p.total_ms / measured_ms}, {"fit", false}};
+  Record record{{"layout", layout.text()},           {"test", test.test.name()},   {"batch", test.test.num_sequences},
+                {"dispatch", name(p.dispatch)},      {"predicted_ms", p.total_ms}, {"measured_ms", measured_ms},
+                {"ratio", p.total_ms / measured_ms}, {"used_for_fit", "no"},       {"peak_share", now.peak_share},
+                {"read_share", now.read_share}};
   std::string largest;
   double error_ms = -1;
   for (std::size_t i = 0; i < plan::kNumParts; ++i) {
@@ -102,7 +118,8 @@ Record record_of(const plan::Layout& layout, const Case& test, const plan::Predi
     const double part_ms = measured.part_ms[i] / test.tokens_a_job;
     record["predicted_part_ms"][part] = p.ms[i];
     record["measured_part_ms"][part] = part_ms;
-    if (std::abs(p.ms[i] - part_ms) <= error_ms) continue;
+    const bool waiting = static_cast<Part>(i) == Part::kIdle || static_cast<Part>(i) == Part::kHandOver;
+    if (waiting || std::abs(p.ms[i] - part_ms) <= error_ms) continue;
     error_ms = std::abs(p.ms[i] - part_ms);
     largest = fmt::format("{} {:.3g} / {:.3g}", part, p.ms[i], part_ms);
   }
@@ -126,7 +143,9 @@ constexpr bench::Column kColumns[] = {{"layout", "layout"},
                                       {"predicted_ms", "predicted ms", 2},
                                       {"measured_ms", "measured ms", 2},
                                       {"ratio", "predicted / measured", 3},
-                                      {"fit", "used for the fit"},
+                                      {"used_for_fit", "used for the fit"},
+                                      {"peak_share", "peak now / calibrated", 2},
+                                      {"read_share", "read now / calibrated", 2},
                                       {"largest", "farthest part: predicted / measured ms"}};
 
 po::options_description check_options(CheckOptions& options, bool& check) {
@@ -190,6 +209,7 @@ int run_plan_check(const std::vector<std::string>& arguments) {
 
   bench::Table table(options.format, bench::this_machine(world, first.kernels.isa),
                      {std::begin(kColumns), std::end(kColumns)});
+  const bench::ReadMemory memory(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads);
   double sum_error = 0, worst_error = 0;
   int num_records = 0;
   const auto ranked = plan::rank_layouts(model, config, world.size(), cases.front().job, placement);
@@ -203,7 +223,8 @@ int run_plan_check(const std::vector<std::string>& arguments) {
       test.job.dispatch = stage->dispatch().algorithm(batch_rows(test, layout));
       const Measured measured = measure(world, *stage, test.test, options);
       const plan::Prediction predicted = model.predict(layout, test.job, placement);
-      Record record = record_of(layout, test, predicted, measured);
+      Record record = record_of(layout, test, predicted, measured,
+                                machine_now(world, opened, memory, machine.with_threads(opened.num_threads)));
       const double error = std::abs(record["ratio"].get<double>() - 1);
       sum_error += error;
       worst_error = std::max(worst_error, error);

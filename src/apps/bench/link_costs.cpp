@@ -18,7 +18,7 @@ using Pair = std::pair<int, int>;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kTag = 9;
-constexpr std::size_t kLong_bytes = std::size_t{4} << 20;
+constexpr std::size_t kLong_bytes = std::size_t{1} << 20;
 
 double elapsed_us(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
