@@ -23,8 +23,9 @@ std::uint64_t next_word(std::uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-constexpr double kMs = 1e-3;     // of a microsecond
-constexpr double kPs_us = 1e-6;  // of a picosecond
+constexpr double kEager_bytes = 4096;  ///< longer messages need their sender until they have left
+constexpr double kMs = 1e-3;           // of a microsecond
+constexpr double kPs_us = 1e-6;        // of a picosecond
 
 }  // namespace
 
@@ -147,6 +148,12 @@ CostModel::BatchTimes CostModel::batch_times(const Grid& grid, int stage, const 
   times[Part::kDispatch] = layers * kMs * slowest.dispatch.us;
   times[Part::kExperts] = layers * kMs * experts_us(grid, batch.rows, compute);
   times[Part::kCombine] = layers * kMs * slowest.combine.us;
+  // Long messages do not leave while their sender computes its own rows' experts: ranks without rows wait for that.
+  const bool by_messages = dispatch != DispatchAlgorithm::kDense && dispatch != DispatchAlgorithm::kHier;
+  const double message_bytes =
+      shape.own_rows * static_cast<double>(GemmInput{arithmetic_.numerics, config_.emb_size}.row_bytes());
+  if (by_messages && batch.sequences < grid.layout().dp && message_bytes > kEager_bytes)
+    times[Part::kDispatch] += times[Part::kExperts] * shape.own_rows / shape.rows;
   const double width = static_cast<double>(config_.emb_size);
   const double x_rows = slowest.normed_rows;
   if (stage == 0) {
