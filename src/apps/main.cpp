@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "apps/command.hpp"
+#include "apps/plan_costs.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
@@ -28,6 +29,7 @@ constexpr Command kCommands[] = {
     {"logits", "the logits of token lists, to an HDF5 file (under mpirun)", true, run_logits},
     {"diff", "the first layer and operation where two runs differ", false, run_diff},
     {"selftest", "checks this machine and this MPI job (under mpirun)", true, run_selftest},
+    {"calibrate", "measures this machine for the cost model, to a file (under mpirun)", true, run_calibrate},
     {"bench", "measures machine, kernels, a model or its loading (under mpirun)", true, run_bench},
 };
 
@@ -155,7 +157,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "moesaic: error: unknown command '%s'; see moesaic --help\n", argv[1]);
     return kRefused;
   }
-  if (command->uses_mpi) return run_under_mpi(*command, arguments, argc, argv);
+  if (command->uses_mpi || asks_for_check(arguments)) return run_under_mpi(*command, arguments, argc, argv);
   start_logging(0);
   try {
     return run(*command, arguments, nullptr);

@@ -99,7 +99,9 @@ po::options_description dispatch_options(plan::DispatchRequest& request) {
        }), "flat: a message to each rank; hier: to each node, inside it through shared memory; agrs: all rows to all; dense: "
            "all ranks own all rows, only sums travel; alltoallv: MPI's; auto: chosen for each batch")
       ("node-ranks", ranged(&request.node_ranks, "node-ranks", 0, 1 << 20)->default_value(0),
-       "ranks that hier takes for a node, in rank order; 0: those that share memory");
+       "ranks that hier takes for a node, in rank order; 0: those that share memory")
+      ("machine", po::value(&request.machine),
+       "what exchanges cost, for auto: a file of moesaic calibrate, or ordinary (default), cpu-zen4-ib-hdr, h100-node, h200-node");
   // clang-format on
   return options;
 }

@@ -28,6 +28,7 @@ constexpr int kReportTag = 1;
 constexpr double kCollect_s = 3;     ///< reports of other ranks
 constexpr double kTeller_s = 4;      ///< after that, for the lowest rank to print and to end the job
 constexpr unsigned kAbort_s = 3;     ///< MPI_Abort
+constexpr unsigned kLauncher_s = 2;  ///< for the launcher, before each of three signals
 constexpr unsigned kWhole_s = 12;    ///< all of it, should a call into MPI never return
 constexpr unsigned kBlocking_s = 5;  ///< between the report and the end of a call that blocks
 
@@ -125,9 +126,29 @@ void end_after(unsigned seconds) {
   ::alarm(seconds);
 }
 
+/// mpirun may wait for ever for the daemon of a node that has gone, and ignores the first signals meanwhile: a process
+/// of its own, which mpirun does not know, ends it where this rank is its child. Slurm's steps end by themselves.
+void end_launcher_later() {
+  const pid_t launcher = ::getppid();
+  char name[16] = {};
+  if (std::FILE* file = std::fopen(fmt::format("/proc/{}/comm", launcher).c_str(), "r")) {
+    if (!std::fgets(name, sizeof name, file)) name[0] = 0;
+    std::fclose(file);
+  }
+  if (std::strcmp(name, "mpirun\n") != 0 && std::strcmp(name, "orterun\n") != 0) return;
+  if (::fork() != 0) return;
+  ::setsid();
+  for (const int signal : {SIGTERM, SIGTERM, SIGKILL}) {
+    ::sleep(kLauncher_s);
+    if (::kill(launcher, signal) != 0) break;  // it has ended
+  }
+  _exit(0);
+}
+
 [[noreturn]] void end_now() {
   end_after(kAbort_s);
   std::fflush(nullptr);
+  end_launcher_later();
   MPI_Abort(MPI_COMM_WORLD, kExitCode);
   _exit(kExitCode);
 }

@@ -78,16 +78,18 @@ void require_same_store(const comm::Communicator& world, const std::string& path
 
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options,
                        const std::function<void(const ModelConfig&)>& check) {
-  std::string index_text, layout_text;
+  std::string index_text, layout_text, machine_text;
   comm::on_root(world, [&] {
     const io::StoreIndex index = io::StoreReader::read_index(options.store, options.verify);
     if (check) check(index.config());
     layout_text = to_words(choose(index, options));
     index_text = index.serialize();
+    if (!options.dispatch.machine.empty()) machine_text = plan::to_text(plan::read_machine(options.dispatch.machine));
   });
   world.broadcast(index_text, 0);
   world.broadcast(layout_text, 0);
   require_same_store(world, options.store);
+  world.broadcast(machine_text, 0);
 
   const comm::Communicator node = world.split_node();
   int num_threads = 0;
@@ -104,6 +106,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
   OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, options.dispatch};
+  if (!machine_text.empty()) opened.dispatch.machine_text = machine_text;
   log_warnings(world, team.warnings);
   print_header(world, opened, options, team.placement);
   return opened;
@@ -164,7 +167,9 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
   const double bytes = world.sum(static_cast<double>(opened.reader->bytes_read()));
   const double seconds = world.max(zone_times().seconds[static_cast<std::size_t>(Zone::kLoad)]);
   spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / kMiB, seconds, bytes / seconds / 1e9);
-  return std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights), opened.dispatch);
+  auto stage = std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights), opened.dispatch);
+  spdlog::info("dispatch: {}", stage->dispatch().text());
+  return stage;
 }
 
 }  // namespace moesaic

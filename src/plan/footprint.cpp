@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/kv_page.hpp"
+#include "plan/exchange_cost.hpp"
 
 namespace moesaic::plan {
 namespace {
@@ -26,14 +27,6 @@ std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, WeightFormat f
                               matrix_bytes(format, expert_leaves, leaf, c.emb_size);
   const std::int64_t small = (4 * c.emb_size + c.emb_size * c.num_experts) * static_cast<std::int64_t>(sizeof(float));
   return qkv + out + grid.experts(grid.subset(rank)).size() * expert + small;
-}
-
-/// C(n - k, active) / C(n, active): none of `active` distinct experts of n is among k given ones.
-double none_chosen(std::int64_t n, std::int64_t k, std::int64_t active) {
-  double probability = 1;
-  for (std::int64_t i = 0; i < active; ++i)
-    probability *= std::max<double>(0, static_cast<double>(n - k - i)) / static_cast<double>(n - i);
-  return probability;
 }
 
 /// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same
