@@ -138,6 +138,7 @@ void end_launcher_later() {
   if (std::strcmp(name, "mpirun\n") != 0 && std::strcmp(name, "orterun\n") != 0) return;
   if (::fork() != 0) return;
   ::setsid();
+  for (int stream = 0; stream < 3; ++stream) ::close(stream);  // nobody shall wait for their ends
   for (const int signal : {SIGTERM, SIGTERM, SIGKILL}) {
     ::sleep(kLauncher_s);
     if (::kill(launcher, signal) != 0) break;  // it has ended
