@@ -12,6 +12,7 @@
 #include "engine/capture.hpp"
 #include "engine/generation.hpp"
 #include "engine/layer_hashes.hpp"
+#include "engine/routing_trace.hpp"
 #include "engine/stage_table.hpp"
 #include "io/temporary_file.hpp"
 
@@ -69,7 +70,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   ModelOptions model;
   PromptOptions prompt;
   GenerationOptions generation;
-  std::string hash_file;
+  std::string hash_file, trace_file;
   po::options_description options;
   options.add(model_options(model)).add(prompt_options(prompt)).add(sampling_options(generation.sampling));
   options.add(run_options(generation.prefill_chunk)).add(wait_options());
@@ -80,7 +81,9 @@ int run_generate(const std::vector<std::string>& arguments) {
        "most tokens drawn for a prompt")
       ("stop", po::value(&generation.stop_strings), "text that ends a continuation and is not part of it; may be repeated")
       ("ignore-eos", po::bool_switch(&generation.ignore_eos), "go on after the end token")
-      ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file");
+      ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file")
+      ("trace-routing", po::value(&trace_file), "writes each row's experts and gates, layer by layer, to this HDF5 file; "
+       "bench dispatch --replay takes it");
   // clang-format on
   options.add(more);
   const auto map = parse("generate", arguments, options);
@@ -97,9 +100,11 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::optional<io::Tokenizer> tokenizer;
   std::vector<std::vector<std::int32_t>> prompts;
   plan::Workload workload;
-  std::optional<io::TemporaryFile> hashes;  // rank 0's
+  std::optional<io::TemporaryFile> hashes, trace_place;  // rank 0's
   comm::on_root(world, [&] {
-    check_writable(hash_file, "hash-layers", {model.store, prompt.prompt_file, prompt.token_file});
+    check_writable(hash_file, "hash-layers", {model.store, prompt.prompt_file, prompt.token_file, trace_file});
+    check_writable(trace_file, "trace-routing", {model.store, prompt.prompt_file, prompt.token_file});
+    if (!trace_file.empty()) trace_place.emplace(trace_file);
     if (!hash_file.empty()) hashes.emplace(hash_file);
     if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
     prompts = read_prompts(prompt, config, tokenizer ? &*tokenizer : nullptr, model.store);
@@ -108,7 +113,11 @@ int run_generate(const std::vector<std::string>& arguments) {
   const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
 
   LayerHashes layer_hashes;
-  if (!hash_file.empty()) stage->watch(&layer_hashes);
+  RoutingTrace trace(config);
+  Probes probes;
+  if (!hash_file.empty()) probes.add(&layer_hashes);
+  if (!trace_file.empty()) probes.add(&trace);
+  if (!probes.empty()) stage->watch(&probes);
   std::optional<Output> output;
   std::optional<Generation> driver;
   if (world.rank() == 0) {
@@ -118,6 +127,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   run(world, *stage, driver ? &*driver : nullptr);
   if (!hash_file.empty())
     layer_hashes.publish(world, hashes, fmt::format("generate {}", name(opened.kernels.numerics)));
+  if (!trace_file.empty()) trace.publish(world, trace_place);
   const std::string table = stage_table(world);
   if (driver) print_report(*driver, table);
   return kSuccess;

@@ -8,6 +8,7 @@
 #include "engine/capture.hpp"
 #include "engine/layer_hashes.hpp"
 #include "engine/logits_run.hpp"
+#include "engine/routing_trace.hpp"
 #include "engine/stage_table.hpp"
 #include "io/hdf5.hpp"
 #include "io/temporary_file.hpp"
@@ -72,7 +73,7 @@ class LogitsFile {
 
 int run_logits(const std::vector<std::string>& arguments) {
   ModelOptions model;
-  std::string token_file, out, hash_file;
+  std::string token_file, out, hash_file, trace_file;
   std::int64_t prefill_chunk = 0;
   bool hidden = false, routing = false;
   po::options_description options;
@@ -84,7 +85,9 @@ int run_logits(const std::vector<std::string>& arguments) {
       ("out", po::value(&out)->required(), "HDF5 file to write: /seqN/logits (T, V) float32")
       ("hidden", po::bool_switch(&hidden), "adds /seqN/hidden (L+1, T, D)")
       ("routing", po::bool_switch(&routing), "adds /seqN/experts and /seqN/gates (L, T, A), best first")
-      ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file");
+      ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file")
+      ("trace-routing", po::value(&trace_file), "writes each row's experts and gates, layer by layer, to this HDF5 file; "
+       "bench dispatch --replay takes it");
   // clang-format on
   options.add(more);
   const auto map = parse("logits", arguments, options);
@@ -97,14 +100,16 @@ int run_logits(const std::vector<std::string>& arguments) {
 
   std::optional<LogitsFile> file;
   std::optional<LogitsRun> driver;
-  std::optional<io::TemporaryFile> hashes;  // rank 0's, as the two above
+  std::optional<io::TemporaryFile> hashes, trace_place;  // rank 0's, as the two above
   plan::Workload workload;
   comm::on_root(world, [&] {
     check_writable(hash_file, "hash-layers", {model.store, token_file, out});
+    check_writable(trace_file, "trace-routing", {model.store, token_file, out, hash_file});
     check_writable(out, "out", {model.store, token_file});
     auto sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
     workload = workload_of(sequences, 0, prefill_chunk, config);
     if (!hash_file.empty()) hashes.emplace(hash_file);
+    if (!trace_file.empty()) trace_place.emplace(trace_file);
     file.emplace(out, config, sequences, hidden, routing);
     driver.emplace(opened.grid, std::move(sequences), prefill_chunk, file->take_row());
   });
@@ -112,12 +117,15 @@ int run_logits(const std::vector<std::string>& arguments) {
 
   Probes probes;
   LayerHashes layer_hashes;
+  RoutingTrace trace(config);
   Capture capture(world, hidden, routing, file ? file->capture_sink() : CaptureSink{});
   if (hidden || routing) probes.add(&capture);
   if (!hash_file.empty()) probes.add(&layer_hashes);
+  if (!trace_file.empty()) probes.add(&trace);
   if (!probes.empty()) stage->watch(&probes);
   run(world, *stage, driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
   if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", name(opened.kernels.numerics)));
+  if (!trace_file.empty()) trace.publish(world, trace_place);
   comm::on_root(world, [&] { file->finish(); });
   const std::string table = stage_table(world);
   spdlog::info("{}", table);

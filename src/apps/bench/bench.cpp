@@ -18,6 +18,8 @@ constexpr Benchmark kBenchmarks[] = {
     {"machine", "read bandwidth, multiply-add peaks, MPI_Alltoallv under mpirun", bench::run_machine},
     {"kernels", "matrix products and attention: rate, share of the peak, right or wrong", bench::run_kernels},
     {"model", "prompt and decode rates, as llama-bench has them (under mpirun)", bench::run_model},
+    {"dispatch", "dispatch and combine by all algorithms, against MPI's own exchanges (under mpirun)",
+     bench::run_dispatch},
     {"load", "a store into memory, against read() of the same bytes (under mpirun)", bench::run_load},
 };
 

@@ -10,6 +10,7 @@ namespace moesaic::apps::bench {
 int run_machine(const std::vector<std::string>& arguments);
 int run_kernels(const std::vector<std::string>& arguments);
 int run_model(const std::vector<std::string>& arguments);
+int run_dispatch(const std::vector<std::string>& arguments);
 int run_load(const std::vector<std::string>& arguments);
 
 }  // namespace moesaic::apps::bench

@@ -4,7 +4,7 @@
 
 #include "apps/bench/compare.hpp"
 #include "apps/bench/kernel_case.hpp"
-#include "apps/bench/random.hpp"
+#include "base/random.hpp"
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
 

@@ -4,6 +4,7 @@
 #include "apps/bench/model_bench.hpp"
 #include "apps/command.hpp"
 #include "comm/agree.hpp"
+#include "engine/routing_trace.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 /// What the command line says; lists as texts.
 struct ModelCommand {
   ModelBenchOptions bench;
-  std::string prompts, generated, batches, both, threads;
+  std::string prompts, generated, batches, both, threads, trace_file;
   OutputFormat format = OutputFormat::kMarkdown;
 };
 
@@ -76,6 +77,8 @@ po::options_description test_options(ModelCommand& command) {
   add("memory",
       ranged(&bench.memory_mib, "memory", std::int64_t{1}, std::int64_t{1} << 20)->default_value(bench.memory_mib),
       "MiB that each rank reads to measure the read bandwidth; far more than the caches hold");
+  add("trace-routing", po::value(&command.trace_file),
+      "writes each row's experts and gates of the first pass of each test to this HDF5 file");
   return options;
 }
 
@@ -103,6 +106,13 @@ int run_model(const std::vector<std::string>& arguments) {
       open_model(world, command.bench.model, [&](const ModelConfig& config) { check_context(tests, config); });
   if (thread_counts.empty()) thread_counts.push_back(opened.num_threads);
   check_memory(world, command.bench, opened, tests);
+  std::optional<io::TemporaryFile> trace_place;  // rank 0's
+  comm::on_root(world, [&] {
+    check_writable(command.trace_file, "trace-routing", {command.bench.model.store});
+    if (!command.trace_file.empty()) trace_place.emplace(command.trace_file);
+  });
+  RoutingTrace trace(opened.grid.config());
+  if (!command.trace_file.empty()) command.bench.trace = &trace;
   ModelWeights weights;
   comm::together(world, [&] {
     weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
@@ -120,6 +130,7 @@ int run_model(const std::vector<std::string>& arguments) {
     right &= model.right();
     if (world.rank() == 0) model.add_records(table);
   }
+  if (!command.trace_file.empty()) trace.publish(world, trace_place);
   if (world.rank() == 0) table.print();
   return world.min(right) > 0 ? kSuccess : kFailed;
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.hpp"
+#include "engine/capture.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -92,7 +93,10 @@ double ModelBench::read_gbps() {
 void ModelBench::measure(const ModelTest& test) {
   Result result{test, {}, {}, {}, {}, true};
   WorkCounter counter(opened_.grid, plan::WorldRank{world_.rank()});
-  stage_.watch(&counter);
+  Probes probes;
+  probes.add(&counter);
+  if (options_.trace) probes.add(options_.trace);
+  stage_.watch(&probes);
   result.hash = pass(world_, stage_, test, options_.prefill_chunk).hash;
   stage_.watch(nullptr);
   result.work = counter.work(world_, weights_);

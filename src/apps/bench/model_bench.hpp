@@ -17,6 +17,7 @@ struct ModelBenchOptions {
   std::int64_t repetitions = 5;  ///< of each test, after one that is left out
   std::int64_t prefill_chunk = 512;
   std::int64_t memory_mib = kReadMemory_bytes >> 20;  ///< that each rank reads to measure the bandwidth
+  Probe* trace = nullptr;                             ///< sees the first pass of each test
 };
 
 /// A model that is ready, and what it is measured against, with one number of threads. All member functions but

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "apps/bench/random.hpp"
+#include "base/random.hpp"
 
 namespace moesaic::apps::bench {
 

@@ -14,6 +14,7 @@ Statistics statistics(std::vector<double> samples) {
   Statistics s;
   s.least = samples.front();
   s.most = samples.back();
+  s.p99 = samples[(99 * n + 99) / 100 - 1];
   s.median = (samples[(n - 1) / 2] + samples[n / 2]) / 2;
   for (const double sample : samples) s.mean += sample / static_cast<double>(n);
   double squares = 0;

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-namespace moesaic::apps::bench {
+namespace moesaic {
 
 /// A pseudo-random word for every index (splitmix64).
 constexpr std::uint64_t random_word(std::uint64_t index) {
@@ -12,4 +12,4 @@ constexpr std::uint64_t random_word(std::uint64_t index) {
   return z ^ (z >> 31);
 }
 
-}  // namespace moesaic::apps::bench
+}  // namespace moesaic

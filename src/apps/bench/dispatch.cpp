@@ -1,0 +1,153 @@
+#include <map>
+
+#include "apps/bench/bench.hpp"
+#include "apps/bench/dispatch_options.hpp"
+#include "apps/bench/dispatch_report.hpp"
+#include "apps/bench/raw_exchange.hpp"
+#include "apps/bench/statistics.hpp"
+#include "apps/command.hpp"
+#include "base/log.hpp"
+#include "comm/agree.hpp"
+#include "engine/routing_trace.hpp"
+#include "engine/threads.hpp"
+#include "plan/dispatch_policy.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+RoutingSource synthetic(const plan::Grid& grid, const plan::SyntheticLoad& load, std::int64_t rows_a_rank) {
+  return [&grid, load, rows_a_rank](std::int64_t step) {
+    RoutedStep routed{load.group_rows(grid, rows_a_rank, step), {}};
+    const auto active = static_cast<std::size_t>(grid.config().num_selected_experts);
+    const plan::RowMap rows(grid, routed.num_group_rows);
+    const auto num_rows = static_cast<std::size_t>(rows.num_rows());
+    routed.routing.experts.resize(num_rows * active);
+    routed.routing.gates.resize(num_rows * active);
+    for (std::size_t row = 0; row < num_rows; ++row)
+      load.choose(grid, step, static_cast<std::int64_t>(row),
+                  std::span(routed.routing.experts).subspan(row * active, active),
+                  std::span(routed.routing.gates).subspan(row * active, active));
+    return routed;
+  };
+}
+
+/// A layer of a step of the trace, one after the other; its rows are shared out evenly over the groups.
+RoutingSource replayed(const plan::Grid& grid, const RoutingTraceFile& trace) {
+  return [&grid, &trace](std::int64_t step) {
+    const std::int64_t layers = trace.num_layers, batch = step / layers % trace.num_batches();
+    RoutedStep routed;
+    auto [experts, gates] = trace.layer(batch, step % layers);
+    const std::int64_t num_rows = trace.rows(batch).size();
+    for (int group = 0; group < grid.layout().dp; ++group)
+      routed.num_group_rows.push_back(even_part(num_rows, grid.layout().dp, group).size());
+    routed.routing.experts = std::move(experts);
+    routed.routing.gates = std::move(gates);
+    return routed;
+  };
+}
+
+std::optional<double> median_us(const comm::Communicator& world, RawExchange kind, const DispatchResult& result,
+                                const DispatchJob::Repetitions& repetitions) {
+  const auto travels = [](const plan::DispatchTraffic& step) {
+    const auto any = [](const auto& list) {
+      return std::any_of(list.begin(), list.end(), [](auto n) { return n > 0; });
+    };
+    return any(step.dispatch.bytes) || any(step.combine.bytes);
+  };
+  if (std::none_of(result.by_step.begin(), result.by_step.end(), travels)) return std::nullopt;
+  return statistics(time_raw(world, kind, result.by_step, repetitions.warmup, repetitions.timed)).median;
+}
+
+/// All algorithms on the same rows: right when the rows are, the bytes are, and the hashes agree.
+bool measure(const comm::Communicator& world, const DispatchCommand& command, DispatchJob& job, const Record& facts,
+             Table& table) {
+  bool all_right = true;
+  std::string first_hash;
+  for (const plan::DispatchAlgorithm algorithm : algorithms_of(command)) {
+    const DispatchResult result = job.measure(algorithm, command.repetitions);
+    if (first_hash.empty()) first_hash = result.hash;
+    const bool right = result.num_wrong == 0 && result.bytes_right && result.hash == first_hash;
+    all_right &= right;
+    const RawTimes raw{median_us(world, RawExchange::kAlltoallv, result, command.repetitions),
+                       median_us(world, RawExchange::kPadded, result, command.repetitions),
+                       median_us(world, RawExchange::kPairwise, result, command.repetitions)};
+    if (world.rank() != 0) continue;
+    Record record = facts;
+    record["dispatch"] = name(algorithm);
+    record.update(dispatch_record(job, result, raw));
+    record["right"] = right;
+    table.add(std::move(record));
+  }
+  return all_right;
+}
+
+/// Collective: rank 0 reads it, all get it.
+std::optional<RoutingTraceFile> open_trace(const comm::Communicator& world, const std::string& file) {
+  if (file.empty()) return std::nullopt;
+  RoutingTraceFile trace;
+  comm::on_root(world, [&] { trace = RoutingTraceFile::read(file); });
+  trace.share(world);
+  return trace;
+}
+
+}  // namespace
+
+int run_dispatch(const std::vector<std::string>& arguments) {
+  DispatchCommand command;
+  if (parse("bench dispatch", arguments, dispatch_bench_options(command)).contains("help")) return kSuccess;
+  const auto numerics = numerics_from(command.numerics);
+  if (!numerics) fail("--numerics is '{}', expected {}", command.numerics, kNumericsOptions);
+  const auto loads = loads_of(command);
+  auto presets = presets_of(command);
+  algorithms_of(command);
+  const comm::Communicator world = comm::Communicator::world();
+  const ops::Kernels& kernels = ops::kernels(ops::isa_from_option(command.isa), *numerics);
+  const auto trace = open_trace(world, command.replay);
+  if (trace) {
+    DispatchPreset& preset = presets.front();
+    preset.config.num_experts = trace->num_experts;
+    preset.config.num_selected_experts = trace->num_active;
+    presets.resize(1);
+  }
+  const comm::Communicator node = world.split_node();
+  const int num_threads = threads_per_rank(node, command.num_threads);
+  log_warnings(world, set_threads(node, num_threads).warnings);
+
+  Table table(command.format, this_machine(world, kernels.isa), dispatch_columns());
+  bool right = true;
+  for (const DispatchPreset& preset : presets) {
+    const plan::Grid grid(preset.config, layout_of(command, preset.config, world.size()));
+    const plan::DispatchPolicy policy(grid, {std::nullopt, command.node_ranks}, moe::nodes_of(world));
+    const auto run = [&](std::string_view load, std::int64_t rows_a_rank, const RoutingSource& source,
+                         std::int64_t num_steps) {
+      spdlog::info("{}, {}, {} rows a rank", preset.name, load, rows_a_rank);
+      DispatchJob job(world, grid, kernels, policy.nodes(), source, num_steps);
+      const Record facts = {{"preset", preset.name},
+                            {"load", load},
+                            {"rows_a_rank", rows_a_rank},
+                            {"num_rows", static_cast<double>(job.num_rows()) / static_cast<double>(num_steps)},
+                            {"row_bytes", moe::row_message(grid, kernels).row_bytes},
+                            {"layout", grid.layout().text()},
+                            {"numerics", name(*numerics)},
+                            {"n_threads", num_threads},
+                            {"num_nodes", job.nodes().size()},
+                            {"iters", command.repetitions.timed},
+                            {"num_steps", num_steps},
+                            {"seed", command.seed}};
+      right &= measure(world, command, job, facts, table);
+    };
+    if (trace) {
+      const std::int64_t steps = std::min(command.num_steps, trace->num_batches() * trace->num_layers);
+      run("replay", trace->num_rows() / trace->num_batches() / world.size(), replayed(grid, *trace), steps);
+      continue;
+    }
+    for (const plan::LoadKind kind : loads)
+      for (const std::int64_t rows : row_counts(command, preset))
+        run(name(kind), rows, synthetic(grid, {kind, command.alpha, command.num_hot, command.seed}, rows),
+            command.num_steps);
+  }
+  if (world.rank() == 0) table.print();
+  return right ? kSuccess : kFailed;
+}
+
+}  // namespace moesaic::apps::bench

@@ -1,0 +1,272 @@
+#include "apps/bench/dispatch_job.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "apps/bench/statistics.hpp"
+#include "base/hash.hpp"
+#include "base/parallel.hpp"
+#include "comm/mailbox.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+constexpr std::string_view kNames[] = {"total", "transport", "dispatch", "combine",   "permute",
+                                       "plan",  "send",      "wait",     "unpermute", "experts"};
+
+using Times = std::array<double, kNumParts>;  // microseconds
+
+/// Since another time.
+Times parts_since(const ZoneTimes& then) {
+  const auto us = [&](Zone zone) {
+    const auto i = static_cast<std::size_t>(zone);
+    return (zone_times().seconds[i] - then.seconds[i]) * 1e6;
+  };
+  const double dispatch = us(Zone::kDispatch), combine = us(Zone::kCombine), permute = us(Zone::kPermute);
+  const double send = us(Zone::kSend), wait = us(Zone::kWait), unpermute = us(Zone::kUnpermute);
+  const double plan = dispatch + combine - permute - send - wait - unpermute;
+  return {dispatch + combine, send + wait, dispatch, combine, permute, plan, send, wait, unpermute, us(Zone::kExperts)};
+}
+
+void add(const plan::PairTraffic& from, plan::PairTraffic& into) {
+  for (std::size_t i = 0; i < into.bytes.size(); ++i) {
+    into.rows[i] += from.rows[i];
+    into.bytes[i] += from.bytes[i];
+    into.messages[i] += from.messages[i];
+  }
+}
+
+void add(const plan::DispatchTraffic& from, plan::DispatchTraffic& into) {
+  add(from.dispatch, into.dispatch);
+  add(from.combine, into.combine);
+}
+
+plan::DispatchTraffic nothing(int ranks) { return {plan::PairTraffic(ranks), plan::PairTraffic(ranks)}; }
+
+Hash128 hash_floats(const float* values, std::int64_t count) {
+  return hash_bytes(std::as_bytes(std::span(values, static_cast<std::size_t>(count))));
+}
+
+}  // namespace
+
+std::string_view name(Part part) { return kNames[static_cast<std::size_t>(part)]; }
+
+std::vector<double> PartTimes::all(Part part) const {
+  std::vector<double> list;
+  for (const auto& rank : us[static_cast<std::size_t>(part)]) list.insert(list.end(), rank.begin(), rank.end());
+  return list;
+}
+
+std::vector<double> PartTimes::slowest(Part part) const {
+  const auto& ranks = us[static_cast<std::size_t>(part)];
+  std::vector<double> most(ranks[0].size());
+  for (const auto& rank : ranks)
+    for (std::size_t i = 0; i < most.size(); ++i) most[i] = std::max(most[i], rank[i]);
+  return most;
+}
+
+std::vector<double> PartTimes::medians(Part part) const {
+  std::vector<double> list;
+  for (const auto& rank : us[static_cast<std::size_t>(part)]) list.push_back(statistics(rank).median);
+  return list;
+}
+
+/// What a rank puts into a step: its rows, and where they go.
+struct DispatchJob::Own {
+  Range rows;
+  AlignedBuffer n;  // Input (rows, D)
+  moe::Routing routing;
+};
+
+DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
+                         std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps)
+    : world_(world),
+      grid_(grid),
+      kernels_(kernels),
+      me_{world.rank()},
+      node_of_(std::move(node_of)),
+      nodes_(node_of_),
+      active_(static_cast<std::size_t>(grid.config().num_selected_experts)),
+      experts_(grid, kernels),
+      logical_(nothing(world.size())),
+      terms_(static_cast<std::size_t>(world.size())) {
+  const plan::DispatchSetting alone(grid_, plan::Domains::alone(world.size()), moe::piece_sizes(grid_, kernels_));
+  for (std::int64_t s = 0; s < num_steps; ++s) {
+    RoutedStep routed = source(s);
+    Step step{with_ascending(std::move(routed.routing), active_),
+              plan::RowMap(grid_, routed.num_group_rows, plan::Ownership::kShared),
+              plan::RowMap(grid_, routed.num_group_rows, plan::Ownership::kReplicated),
+              {}};
+    for (const StandIn kind : {StandIn::kTree, StandIn::kCopy}) expect(step, kind);
+    add(logical_traffic(alone, step.shared, experts_.row_bytes(), step.routing.ascending_experts), logical_);
+    const auto terms = terms_of_ranks(grid_, step.routing.ascending_experts);
+    for (std::size_t rank = 0; rank < terms.size(); ++rank) terms_[rank] += terms[rank];
+    steps_.push_back(std::move(step));
+  }
+}
+
+std::int64_t DispatchJob::num_rows() const {
+  std::int64_t sum = 0;
+  for (const Step& step : steps_) sum += step.shared.num_rows();
+  return sum;
+}
+
+/// Each rank computes its share, all get all.
+void DispatchJob::expect(Step& step, StandIn kind) {
+  const Range share = step.shared.rows(me_);
+  std::vector<Hash128> hashes(static_cast<std::size_t>(share.size()));
+  const std::int64_t width = grid_.config().emb_size;
+  parallel_for(share.size(), [&](std::int64_t i) {
+    std::vector<std::byte> row(experts_.row_bytes());
+    std::vector<float> m(static_cast<std::size_t>(width));
+    const auto first = static_cast<std::size_t>(share.begin + i) * active_;
+    experts_.make_row(share.begin + i, row.data());
+    experts_.expected(row.data(), std::span(step.routing.ascending_experts).subspan(first, active_),
+                      std::span(step.routing.ascending_gates).subspan(first, active_), m.data(), kind);
+    hashes[static_cast<std::size_t>(i)] = hash_floats(m.data(), width);
+  });
+  std::vector<std::byte> all;
+  for (const auto& part : world_.gather(std::as_bytes(std::span(hashes)), 0))
+    all.insert(all.end(), part.begin(), part.end());
+  world_.broadcast(all, 0);
+  auto& expected = step.expected[static_cast<std::size_t>(kind)];
+  expected.resize(all.size() / sizeof(Hash128));
+  if (!all.empty()) std::memcpy(expected.data(), all.data(), all.size());
+}
+
+plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const {
+  const bool hier = algorithm == plan::DispatchAlgorithm::kHier, dense = algorithm == plan::DispatchAlgorithm::kDense;
+  const plan::DispatchSetting setting(grid_, hier ? nodes_ : plan::Domains::alone(world_.size()),
+                                      moe::piece_sizes(grid_, kernels_));
+  return dispatch_traffic(setting, algorithm, dense ? step.replicated : step.shared, moe::row_message(grid_, kernels_),
+                          step.routing.ascending_experts);
+}
+
+DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions) {
+  const bool dense = algorithm == plan::DispatchAlgorithm::kDense;
+  const auto dispatcher = moe::make_dispatcher(algorithm, grid_, node_of_, world_, kernels_);
+  const std::int64_t width = grid_.config().emb_size;
+  const auto map_of = [&](const Step& step) -> const plan::RowMap& { return dense ? step.replicated : step.shared; };
+
+  std::vector<Own> own(steps_.size());
+  for (std::size_t s = 0; s < steps_.size(); ++s) {
+    own[s].rows = map_of(steps_[s]).rows(me_);
+    own[s].routing = part_of(steps_[s].routing, own[s].rows, active_);
+  }
+  AlignedBuffer n, m;
+  Range in_n;
+  DispatchResult result{{}, 0, 0, "", nothing(world_.size()), nothing(world_.size()), {}, true};
+  for (const Step& step : steps_) {
+    result.by_step.push_back(traffic_of(step, algorithm));
+    add(result.by_step.back(), result.analytic);
+  }
+
+  std::vector<std::uint64_t> sent(static_cast<std::size_t>(world_.size()));  // of each step once
+  std::vector<Hash128> found;                                                // of each step once: own share
+  std::vector<Times> times;
+  std::int64_t num_wrong = 0, num_checked = 0;
+  const std::int64_t first_timed = num_steps() + repetitions.warmup;
+  for (std::int64_t i = 0; i < first_timed + repetitions.timed; ++i) {
+    const StandIn kind = i < num_steps() ? StandIn::kTree : StandIn::kCopy;
+    const std::size_t s = static_cast<std::size_t>(i) % steps_.size();
+    const Step& step = steps_[s];
+    const auto& [rows, unused, routing] = own[s];
+    m.reserve(static_cast<std::size_t>(rows.size() * width) * sizeof(float) + 1);
+    if (!(in_n == rows)) {
+      n.reserve(static_cast<std::size_t>(rows.size()) * experts_.row_bytes() + 1);
+      parallel_for(rows.size(), [&](std::int64_t row) {
+        experts_.make_row(rows.begin + row, n.data() + static_cast<std::size_t>(row) * experts_.row_bytes());
+      });
+      in_n = rows;
+    }
+    if (i < num_steps()) std::memset(m.data(), 0xff, m.size_bytes());  // no result is there yet
+    world_.barrier();
+    const comm::Traffic before = comm::traffic();
+    const ZoneTimes then = zone_times();
+    timed(Zone::kDispatch, [&] { dispatcher->start_dispatch(n.data(), map_of(step), routing); });
+    const auto next_batch = [&] {
+      const TraceZone zone(Zone::kDispatch);
+      return dispatcher->next_batch(batch_);
+    };
+    while (next_batch()) {
+      timed(Zone::kExperts, [&] { experts_.run(me_, batch_, kind); });
+      timed(Zone::kCombine, [&] { dispatcher->start_combine(batch_); });
+    }
+    timed(Zone::kCombine, [&] { dispatcher->finish_combine(m.as<float>()); });
+    if (i >= first_timed) times.push_back(parts_since(then));
+
+    if (i < num_steps())
+      for (std::size_t peer = 0; peer < sent.size(); ++peer) {
+        const auto& now = comm::traffic().bytes;
+        sent[peer] += (peer < now.size() ? now[peer] : 0) - (peer < before.bytes.size() ? before.bytes[peer] : 0);
+      }
+    const bool check = i < num_steps() || (repetitions.check_every > 0 && i % repetitions.check_every == 0);
+    if (!check) continue;
+    std::vector<Hash128> hashes(static_cast<std::size_t>(rows.size()));
+    parallel_for(rows.size(), [&](std::int64_t row) {
+      hashes[static_cast<std::size_t>(row)] = hash_floats(m.as<float>() + row * width, width);
+    });
+    const auto& expected = step.expected[static_cast<std::size_t>(kind)];
+    for (std::int64_t row = 0; row < rows.size(); ++row)
+      num_wrong += hashes[static_cast<std::size_t>(row)] != expected[static_cast<std::size_t>(rows.begin + row)];
+    num_checked += rows.size();
+    const Range share = step.shared.rows(me_);
+    if (i < num_steps())
+      for (std::int64_t row = share.begin; row < share.end; ++row)
+        found.push_back(hashes[static_cast<std::size_t>(row - rows.begin)]);
+  }
+
+  result.num_wrong = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_wrong)));
+  result.num_checked = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_checked)));
+  result.hash = hash_of_steps(found);
+  gather_counted(sent, result);
+  result.times = gather_times(times);
+  return result;
+}
+
+/// XXH3-128 over the rows' hashes, ascending rows, step after step. found: of own rows, step after step.
+std::string DispatchJob::hash_of_steps(const std::vector<Hash128>& found) const {
+  const auto all = world_.gather(std::as_bytes(std::span(found)), 0);
+  std::string hash;
+  if (world_.rank() == 0) {
+    Hasher hasher;
+    std::vector<std::size_t> done(all.size());
+    for (const Step& step : steps_)
+      for (std::size_t rank = 0; rank < all.size(); ++rank) {
+        const auto rows = static_cast<std::size_t>(step.shared.rows(plan::StageRank{static_cast<int>(rank)}).size());
+        hasher.update(std::span(all[rank]).subspan(done[rank], rows * sizeof(Hash128)));
+        done[rank] += rows * sizeof(Hash128);
+      }
+    hash = hasher.digest().hex();
+  }
+  world_.broadcast(hash, 0);
+  return hash;
+}
+
+void DispatchJob::gather_counted(const std::vector<std::uint64_t>& own_bytes, DispatchResult& result) const {
+  const auto all = world_.gather(std::as_bytes(std::span(own_bytes)), 0);
+  for (std::size_t rank = 0; rank < all.size(); ++rank)
+    std::memcpy(result.counted.dispatch.bytes.data() + rank * all.size(), all[rank].data(), all[rank].size());
+  bool right = true;
+  for (int peer = 0; peer < world_.size(); ++peer) {
+    const std::size_t pair = result.analytic.dispatch.at(me_, plan::StageRank{peer});
+    right &= own_bytes[static_cast<std::size_t>(peer)] ==
+             result.analytic.dispatch.bytes[pair] + result.analytic.combine.bytes[pair];
+  }
+  result.bytes_right = world_.min(right) > 0;
+}
+
+PartTimes DispatchJob::gather_times(const std::vector<Times>& own) const {
+  PartTimes times;
+  for (const auto& rank : world_.gather(std::as_bytes(std::span(own)), 0)) {
+    std::vector<Times> list(rank.size() / sizeof(Times));
+    std::memcpy(list.data(), rank.data(), rank.size());
+    for (std::size_t part = 0; part < kNumParts; ++part) {
+      auto& into = times.us[part].emplace_back();
+      for (const Times& repetition : list) into.push_back(repetition[part]);
+    }
+  }
+  return times;
+}
+
+}  // namespace moesaic::apps::bench

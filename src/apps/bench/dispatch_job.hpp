@@ -1,0 +1,104 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/bench/routed_steps.hpp"
+#include "apps/bench/stand_in_experts.hpp"
+#include "base/hash.hpp"
+#include "base/trace.hpp"
+#include "moe/dispatch.hpp"
+#include "plan/dispatch_traffic.hpp"
+
+namespace moesaic::apps::bench {
+
+/// What a repetition's time goes to, on one rank.
+enum class Part : std::uint8_t {
+  kTotal,      ///< dispatch and combine, experts left out
+  kTransport,  ///< sends and waits
+  kDispatch,
+  kCombine,
+  kPermute,
+  kPlan,  ///< of dispatch and combine what is none of permute, send, wait, unpermute: what goes where
+  kSend,
+  kWait,
+  kUnpermute,
+  kExperts,
+  kCount
+};
+inline constexpr std::size_t kNumParts = static_cast<std::size_t>(Part::kCount);
+std::string_view name(Part part);
+
+/// Microseconds, by part, rank and repetition; rank 0's.
+struct PartTimes {
+  std::array<std::vector<std::vector<double>>, kNumParts> us;
+
+  std::vector<double> all(Part part) const;      ///< of all ranks and repetitions
+  std::vector<double> slowest(Part part) const;  ///< rank, by repetition
+  std::vector<double> medians(Part part) const;  ///< by rank
+};
+
+/// What was found out about one algorithm; complete on rank 0, except where it says that all have it.
+struct DispatchResult {
+  PartTimes times;
+  std::int64_t num_wrong = 0;      ///< rows, all ranks and checked repetitions; all have it
+  std::int64_t num_checked = 0;    ///< likewise
+  std::string hash;                ///< of the rows' hashes, step after step; all have it
+  plan::DispatchTraffic counted;   ///< bytes of dispatch and combine together in `dispatch`, of all steps once
+  plan::DispatchTraffic analytic;  ///< the same by the rule, in both parts
+  std::vector<plan::DispatchTraffic> by_step;  ///< analytic; all have it
+  bool bytes_right = true;                     ///< all have it
+};
+
+/// The same rows, routed through any algorithm. All ranks together.
+class DispatchJob {
+ public:
+  /// steps: as many of the source's as are taken in turn.
+  DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
+              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps);
+
+  struct Repetitions {
+    std::int64_t warmup = 5, timed = 20;
+    std::int64_t check_every = 1;  ///< of these; 0: never. Each step is run and checked once before them
+  };
+  DispatchResult measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions);
+
+  std::int64_t num_rows() const;  ///< of all steps
+  std::int64_t num_steps() const { return static_cast<std::int64_t>(steps_.size()); }
+  /// Of all steps: payload by the meaning of the layer.
+  const plan::DispatchTraffic& logical() const { return logical_; }
+  /// Of all steps.
+  const std::vector<std::int64_t>& terms() const { return terms_; }
+  const plan::Domains& nodes() const { return nodes_; }
+
+ private:
+  struct Step {
+    moe::Routing routing;                          // of all rows
+    plan::RowMap shared, replicated;               // the same rows by either ownership
+    std::array<std::vector<Hash128>, 2> expected;  // by StandIn, of all rows
+  };
+  struct Own;  // of a step and an ownership
+  void expect(Step& step, StandIn kind);
+  std::string hash_of_steps(const std::vector<Hash128>& found) const;
+  plan::DispatchTraffic traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const;
+  void gather_counted(const std::vector<std::uint64_t>& own_bytes, DispatchResult& result) const;
+  PartTimes gather_times(const std::vector<std::array<double, kNumParts>>& own) const;
+
+  const comm::Communicator& world_;
+  const plan::Grid& grid_;
+  const ops::Kernels& kernels_;
+  const plan::StageRank me_;
+  const std::vector<int> node_of_;
+  const plan::Domains nodes_;
+  const std::size_t active_;
+  const StandInExperts experts_;
+  std::vector<Step> steps_;
+  plan::DispatchTraffic logical_;
+  std::vector<std::int64_t> terms_;
+  moe::ExpertBatch batch_;
+};
+
+}  // namespace moesaic::apps::bench

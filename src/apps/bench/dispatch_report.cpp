@@ -1,0 +1,134 @@
+#include "apps/bench/dispatch_report.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "apps/bench/statistics.hpp"
+
+namespace moesaic::apps::bench {
+namespace {
+
+/// Bytes of all pairs, by where they go.
+struct Split {
+  double self = 0, same_node = 0, other_node = 0;
+  double all() const { return self + same_node + other_node; }
+};
+
+template <class List>
+Split split(const plan::PairTraffic& pairs, const List& counts, const plan::Domains& nodes) {
+  Split sum;
+  for (int from = 0; from < pairs.num_ranks; ++from)
+    for (int to = 0; to < pairs.num_ranks; ++to) {
+      const plan::StageRank source{from}, destination{to};
+      const auto count = static_cast<double>(counts[pairs.at(source, destination)]);
+      const bool near = nodes.domain(source) == nodes.domain(destination);
+      (from == to ? sum.self : near ? sum.same_node : sum.other_node) += count;
+    }
+  return sum;
+}
+
+Record matrix(const plan::PairTraffic& pairs) {
+  Record rows = Record::array();
+  const auto ranks = static_cast<std::ptrdiff_t>(pairs.num_ranks);
+  for (std::ptrdiff_t from = 0; from < ranks; ++from)
+    rows.push_back(
+        std::vector<std::uint64_t>(pairs.bytes.begin() + from * ranks, pairs.bytes.begin() + (from + 1) * ranks));
+  return rows;
+}
+
+double max_over_mean(const std::vector<std::int64_t>& list) {
+  const auto sum = static_cast<double>(std::accumulate(list.begin(), list.end(), std::int64_t{0}));
+  const auto most = static_cast<double>(*std::max_element(list.begin(), list.end()));
+  return sum == 0 ? 1 : most * static_cast<double>(list.size()) / sum;
+}
+
+void add_times(const PartTimes& times, Record& record) {
+  for (std::size_t i = 0; i < kNumParts; ++i) {
+    const auto part = static_cast<Part>(i);
+    const Statistics all = statistics(times.all(part));
+    const std::string key(name(part));
+    record[key + "_min_us"] = all.least;
+    record[key + "_p50_us"] = all.median;
+    record[key + "_p99_us"] = all.p99;
+    record[key + "_max_us"] = all.most;
+  }
+}
+
+}  // namespace
+
+std::vector<Column> dispatch_columns() {
+  return {{"preset", "preset"},
+          {"load", "load"},
+          {"rows_a_rank", "rows/rank"},
+          {"layout", "layout"},
+          {"dispatch", "dispatch"},
+          {"time_us", "time us", 1},
+          {"dispatch_us", "disp. us", 1},
+          {"combine_us", "comb. us", 1},
+          {"transport_us", "transport us", 1},
+          {"permute_p50_us", "permute us", 1},
+          {"plan_p50_us", "plan us", 1},
+          {"unpermute_p50_us", "unpermute us", 1},
+          {"alltoallv_us", "Alltoallv us", 1},
+          {"pairwise_us", "pairwise us", 1},
+          {"share_of_alltoallv", "% of Alltoallv", 1},
+          {"times_floor", "x pairwise", 2},
+          {"algbw_gbps", "algbw GB/s logical", 2},
+          {"busbw_gbps", "busbw GB/s logical", 2},
+          {"physical_gbps", "wire GB/s physical", 2},
+          {"node_copies", "copies/row to nodes", 3},
+          {"imbalance", "max/mean", 2},
+          {"num_wrong", "#wrong"},
+          {"hash8", "hash"},
+          {"right", "result"}};
+}
+
+Record dispatch_record(const DispatchJob& job, const DispatchResult& result, const RawTimes& raw) {
+  const PartTimes& times = result.times;
+  const double time_us = statistics(times.slowest(Part::kTotal)).median;
+  const double transport_us = statistics(times.slowest(Part::kTransport)).median;
+  const auto ranks = static_cast<double>(job.terms().size()), steps = static_cast<double>(job.num_steps());
+  const plan::DispatchTraffic& logical = job.logical();
+  const Split to = split(logical.dispatch, logical.dispatch.bytes, job.nodes());
+  const Split back = split(logical.combine, logical.combine.bytes, job.nodes());
+  const Split wire = split(result.counted.dispatch, result.counted.dispatch.bytes, job.nodes());
+  const Split rows = split(result.analytic.dispatch, result.analytic.dispatch.rows, job.nodes());
+  const auto gbps = [&](double bytes) { return bytes / steps / ranks / time_us / 1e3; };
+  const auto ratio = [](std::optional<double> a, double b) { return a && b > 0 ? Record(*a / b) : Record(nullptr); };
+  const auto or_null = [](std::optional<double> value) { return value ? Record(*value) : Record(nullptr); };
+  const double logical_bytes = to.all() + back.all();
+
+  Record record = {{"time_us", time_us},
+                   {"dispatch_us", statistics(times.slowest(Part::kDispatch)).median},
+                   {"combine_us", statistics(times.slowest(Part::kCombine)).median},
+                   {"transport_us", transport_us},
+                   {"alltoallv_us", or_null(raw.alltoallv_us)},
+                   {"padded_alltoall_us", or_null(raw.padded_us)},
+                   {"pairwise_us", or_null(raw.pairwise_us)},
+                   {"share_of_alltoallv", ratio(raw.alltoallv_us, transport_us / 100)},
+                   {"times_floor", raw.pairwise_us ? Record(transport_us / *raw.pairwise_us) : Record(nullptr)},
+                   {"algbw_gbps", gbps(logical_bytes)},
+                   {"busbw_gbps", gbps(logical_bytes - to.self - back.self)},
+                   {"physical_gbps", gbps(wire.all())},
+                   {"logical_bytes", logical_bytes / steps},
+                   {"logical_self_bytes", (to.self + back.self) / steps},
+                   {"logical_same_node_bytes", (to.same_node + back.same_node) / steps},
+                   {"logical_other_node_bytes", (to.other_node + back.other_node) / steps},
+                   {"wire_bytes", wire.all() / steps},
+                   {"wire_same_node_bytes", wire.same_node / steps},
+                   {"wire_other_node_bytes", wire.other_node / steps},
+                   {"wire_bytes_right", result.bytes_right},
+                   {"node_copies", job.num_rows() == 0 ? 0.0 : rows.other_node / static_cast<double>(job.num_rows())},
+                   {"imbalance", max_over_mean(job.terms())},
+                   {"num_checked", result.num_checked},
+                   {"num_wrong", result.num_wrong},
+                   {"hash", result.hash},
+                   {"hash8", result.hash.substr(0, 8)}};
+  add_times(times, record);
+  record["idle_us_by_rank"] = times.medians(Part::kWait);
+  record["terms_by_rank"] = job.terms();
+  record["wire_bytes_by_pair"] = matrix(result.counted.dispatch);
+  return record;
+}
+
+}  // namespace moesaic::apps::bench

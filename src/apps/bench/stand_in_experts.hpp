@@ -1,0 +1,51 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "moe/expert_batch.hpp"
+#include "ops/kernels.hpp"
+#include "plan/grid.hpp"
+
+namespace moesaic::apps::bench {
+
+/// Experts without weights, to check dispatch and combine with.
+enum class StandIn : std::uint8_t {
+  kTree,  ///< depends on each byte of the row, on the expert and on the leaf, and adds up to other bits in another
+          ///< order
+  kCopy,  ///< depends on the row's first bytes and on the expert, all in leaf 0: costs a copy of the output
+};
+
+class StandInExperts {
+ public:
+  StandInExperts(const plan::Grid& grid, const ops::Kernels& kernels);
+
+  /// As moe::Experts::run(): writes batch.outputs, the outputs of rank `me`'s experts on batch.rows.
+  void run(plan::StageRank me, moe::ExpertBatch& batch, StandIn kind = StandIn::kTree) const;
+
+  /// The sequential twin of dispatch, experts and combine, for one row by itself: m (D). row: Input (D); the experts
+  /// ascending, with their gates. Written from docs/numerics.md, shares no code with moe and plan.
+  void expected(const std::byte* row, std::span<const std::int32_t> experts, std::span<const float> gates, float* m,
+                StandIn kind = StandIn::kTree) const;
+
+  /// Input (D) of a row, by its number in the stage.
+  void make_row(std::int64_t row, std::byte* to) const;
+  std::size_t row_bytes() const { return row_bytes_; }
+
+ private:
+  std::uint64_t key(const std::byte* row, StandIn kind) const;
+  /// What an expert's leaf adds to the output: fp32 (D).
+  std::size_t place(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const;
+  const float* leaf(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const;
+  /// sum (D) of a complete subtree of leaves, by the tree.
+  void add_up(std::uint64_t key, std::int64_t expert, Range leaves, float* sum) const;
+
+  const plan::Grid& grid_;
+  const ops::Kernels& kernels_;
+  std::int64_t width_;
+  std::size_t row_bytes_;
+  std::vector<float> values_;       // a leaf's output is D of them that follow each other
+  std::vector<std::byte> rounded_;  // Act, the same
+};
+
+}  // namespace moesaic::apps::bench

@@ -1,0 +1,170 @@
+#include "engine/routing_trace.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <tuple>
+
+#include "base/error.hpp"
+#include "base/trace.hpp"
+#include "comm/agree.hpp"
+#include "io/hdf5.hpp"
+
+namespace moesaic {
+namespace {
+
+constexpr std::size_t kHeader_words = 4;
+
+/// Of a row, in the order of the file.
+struct Key {
+  std::int32_t step, sequence, position;
+  friend auto operator<=>(const Key&, const Key&) = default;
+};
+
+template <class T>
+void share_list(const comm::Communicator& world, std::vector<T>& list) {
+  const auto bytes_of = std::as_bytes(std::span(list));
+  std::vector<std::byte> bytes(bytes_of.begin(), bytes_of.end());
+  world.broadcast(bytes, 0);
+  list.resize(bytes.size() / sizeof(T));
+  if (!bytes.empty()) std::memcpy(list.data(), bytes.data(), bytes.size());
+}
+
+}  // namespace
+
+void RoutingTrace::see_routing(std::int32_t layer, const TokenBatch& batch, Range rows,
+                               std::span<const std::int32_t> experts, std::span<const float> gates) {
+  if (rows.empty()) return;
+  const std::size_t active = experts.size() / static_cast<std::size_t>(rows.size());
+  const auto step = static_cast<std::int32_t>(position().step.load());
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rows.size()); ++i) {
+    const std::size_t row = static_cast<std::size_t>(rows.begin) + i;
+    words_.insert(words_.end(), {step, layer, batch.sequences[row], batch.positions[row]});
+    const auto own = experts.subspan(i * active, active);
+    words_.insert(words_.end(), own.begin(), own.end());
+    for (const float gate : gates.subspan(i * active, active)) words_.push_back(std::bit_cast<std::int32_t>(gate));
+  }
+}
+
+void RoutingTrace::publish(const comm::Communicator& world, std::optional<io::TemporaryFile>& place) const {
+  const auto all = world.gather(std::as_bytes(std::span(words_)), 0);
+  comm::on_root(world, [&] {
+    gathered(all).write(place->temporary_path());
+    place->publish();
+  });
+}
+
+RoutingTraceFile RoutingTrace::gathered(const std::vector<std::vector<std::byte>>& all) const {
+  const auto active = static_cast<std::size_t>(config_.num_selected_experts);
+  const std::size_t record_words = kHeader_words + 2 * active;
+  std::vector<std::int32_t> words;
+  for (const auto& bytes : all) {
+    const std::size_t before = words.size();
+    words.resize(before + bytes.size() / sizeof(std::int32_t));
+    if (!bytes.empty()) std::memcpy(words.data() + before, bytes.data(), bytes.size());
+  }
+  std::vector<std::pair<Key, const std::int32_t*>> records;  // of all layers
+  for (std::size_t at = 0; at < words.size(); at += record_words) {
+    const std::int32_t* record = words.data() + at;
+    records.push_back({{record[0], record[2], record[3]}, record});
+  }
+  std::sort(records.begin(), records.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.first, a.second[1]) < std::tie(b.first, b.second[1]);
+  });
+  const auto layers = static_cast<std::size_t>(config_.num_layers), rows = records.size() / layers;
+  MOESAIC_CHECK(rows * layers == records.size(), "{} records of {} layers", records.size(), layers);
+  RoutingTraceFile file{config_.num_experts, config_.num_layers, config_.num_selected_experts, {}, {}, {}, {}, {}};
+  file.experts.resize(layers * rows * active);
+  file.gates.resize(file.experts.size());
+  for (std::size_t row = 0; row < rows; ++row) {
+    const Key& key = records[row * layers].first;
+    if (row == 0 || records[(row - 1) * layers].first.step != key.step)
+      file.first_row.push_back(static_cast<std::int32_t>(row));
+    file.sequences.push_back(key.sequence);
+    file.positions.push_back(key.position);
+    for (std::size_t layer = 0; layer < layers; ++layer) {
+      const std::int32_t* record = records[row * layers + layer].second;
+      const std::size_t to = (layer * rows + row) * active;
+      std::copy_n(record + kHeader_words, active, file.experts.begin() + static_cast<std::ptrdiff_t>(to));
+      std::memcpy(file.gates.data() + to, record + kHeader_words + active, active * sizeof(float));
+    }
+  }
+  file.first_row.push_back(static_cast<std::int32_t>(rows));
+  return file;
+}
+
+void RoutingTraceFile::write(const std::string& path) const {
+  io::Hdf5File file = io::Hdf5File::create(path);
+  file.write_attribute("format", std::string("moesaic routing trace 1"));
+  const auto put = [&](const char* name, const auto& list, const std::vector<std::int64_t>& shape) {
+    using T = typename std::decay_t<decltype(list)>::value_type;
+    auto dataset = file.create_dataset<T>(name, shape);
+    dataset.template write_rows<T>({0}, std::span<const T>(list));
+  };
+  put("/num_experts", std::vector{num_experts}, {1});
+  put("/first_row", first_row, {num_batches() + 1});
+  put("/sequence", sequences, {num_rows()});
+  put("/position", positions, {num_rows()});
+  put("/experts", experts, {num_layers, num_rows(), num_active});
+  put("/gates", gates, {num_layers, num_rows(), num_active});
+  file.close();
+}
+
+RoutingTraceFile RoutingTraceFile::read(const std::string& path) {
+  const io::Hdf5File file = io::Hdf5File::open(path);
+  for (const char* name : {"num_experts", "first_row", "sequence", "position", "experts", "gates"})
+    if (!file.contains(std::string("/") + name)) fail("{}: no /{}: not a file of --trace-routing", path, name);
+  RoutingTraceFile trace;
+  auto experts = file.read<std::int32_t>("/experts");
+  auto gates = file.read<float>("/gates");
+  trace.first_row = file.read<std::int32_t>("/first_row").values;
+  trace.sequences = file.read<std::int32_t>("/sequence").values;
+  trace.positions = file.read<std::int32_t>("/position").values;
+  constexpr std::size_t kAxes = 3;
+  const bool shaped = experts.shape.size() == kAxes && gates.shape == experts.shape &&
+                      experts.shape[1] == trace.num_rows() && trace.positions.size() == trace.sequences.size();
+  const bool ordered = trace.first_row.size() >= 2 && trace.first_row.front() == 0 &&
+                       trace.first_row.back() == trace.num_rows() &&
+                       std::is_sorted(trace.first_row.begin(), trace.first_row.end());
+  if (!shaped || !ordered || trace.num_rows() == 0)
+    fail("{}: the shapes of /first_row, /sequence, /position, /experts and /gates do not go together", path);
+  trace.num_layers = experts.shape[0];
+  trace.num_active = experts.shape[2];
+  trace.num_experts = file.read<std::int64_t>("/num_experts").values.at(0);
+  trace.experts = std::move(experts.values);
+  trace.gates = std::move(gates.values);
+  const auto active = static_cast<std::size_t>(trace.num_active);
+  std::vector<std::int32_t> row(active);
+  for (std::size_t at = 0; at < trace.experts.size(); at += active) {
+    std::copy_n(trace.experts.begin() + static_cast<std::ptrdiff_t>(at), active, row.begin());
+    std::sort(row.begin(), row.end());
+    if (row.front() < 0 || row.back() >= trace.num_experts || std::adjacent_find(row.begin(), row.end()) != row.end())
+      fail("{}: /experts, value {}: not {} different ones of 0 to {} for a row", path, at, trace.num_active,
+           trace.num_experts - 1);
+  }
+  return trace;
+}
+
+void RoutingTraceFile::share(const comm::Communicator& world) {
+  std::vector<std::int64_t> sizes = {num_experts, num_layers, num_active};
+  share_list(world, sizes);
+  num_experts = sizes[0];
+  num_layers = sizes[1];
+  num_active = sizes[2];
+  share_list(world, first_row);
+  share_list(world, sequences);
+  share_list(world, positions);
+  share_list(world, experts);
+  share_list(world, gates);
+}
+
+std::pair<std::vector<std::int32_t>, std::vector<float>> RoutingTraceFile::layer(std::int64_t batch,
+                                                                                 std::int64_t layer) const {
+  const Range range = rows(batch);
+  const auto begin = static_cast<std::ptrdiff_t>((layer * num_rows() + range.begin) * num_active);
+  const auto size = static_cast<std::ptrdiff_t>(range.size() * num_active);
+  return {{experts.begin() + begin, experts.begin() + begin + size},
+          {gates.begin() + begin, gates.begin() + begin + size}};
+}
+
+}  // namespace moesaic
