@@ -1,12 +1,13 @@
 #include "store/convert.hpp"
 #include "apps/command.hpp"
+#include "apps/options.hpp"
 #include "base/error.hpp"
+#include "comm/wait.hpp"
 #include "xai/convert.hpp"
 
 namespace moesaic::apps {
 
 int run_convert(const std::vector<std::string>& arguments) {
-  namespace po = boost::program_options;
   converters::ConvertOptions convert;
   std::string from, tokenizer, weights;
   po::options_description options(
@@ -21,6 +22,8 @@ int run_convert(const std::vector<std::string>& arguments) {
       ("tokenizer", po::value(&tokenizer), "from xai: SentencePiece model; default: tokenizer.model beside ckpt-0")
       ("force", po::bool_switch(&convert.force), "replace an existing store");
   // clang-format on
+  comm::set_wait_timeouts({3600, 3600});  // shares may differ by much
+  options.add(wait_options("3600"));
   po::positional_options_description positional;
   positional.add("checkpoint", 1);
   if (parse("convert", arguments, options, positional).contains("help")) return kSuccess;

@@ -73,7 +73,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::string hash_file, trace_file;
   po::options_description options;
   options.add(model_options(model)).add(prompt_options(prompt)).add(sampling_options(generation.sampling));
-  options.add(run_options(generation.prefill_chunk));
+  options.add(run_options(generation.prefill_chunk)).add(wait_options());
   po::options_description more("generation");
   // clang-format off
   more.add_options()

@@ -77,7 +77,7 @@ int run_logits(const std::vector<std::string>& arguments) {
   std::int64_t prefill_chunk = 0;
   bool hidden = false, routing = false;
   po::options_description options;
-  options.add(model_options(model)).add(run_options(prefill_chunk));
+  options.add(model_options(model)).add(run_options(prefill_chunk)).add(wait_options());
   po::options_description more("logits");
   // clang-format off
   more.add_options()

@@ -1,18 +1,20 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
 
 #include "apps/command.hpp"
+#include "apps/plan_costs.hpp"
 #include "base/hash.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
-#include "comm/mpi.hpp"
+#include "comm/wait.hpp"
 #include "io/hdf5.hpp"
+#include "io/mapped_file.hpp"
 #include "ops/kernels.hpp"
 
 namespace moesaic::apps {
@@ -27,6 +29,7 @@ constexpr Command kCommands[] = {
     {"logits", "the logits of token lists, to an HDF5 file (under mpirun)", true, run_logits},
     {"diff", "the first layer and operation where two runs differ", false, run_diff},
     {"selftest", "checks this machine and this MPI job (under mpirun)", true, run_selftest},
+    {"calibrate", "measures this machine for the cost model, to a file (under mpirun)", true, run_calibrate},
     {"bench", "measures machine, kernels, a model or its loading (under mpirun)", true, run_bench},
 };
 
@@ -54,26 +57,52 @@ void flush_output() {
 }
 
 /// Several tasks of a Slurm step that each see a world of 1 would do the same work side by side: the launcher does not
-/// speak this MPI's language. (mpirun, which sets OMPI_COMM_WORLD_SIZE, may well start one rank inside a larger job.)
+/// speak this MPI's language. The job's own script has the variable too: there a rank of its own was meant to be many.
+/// (mpirun, which sets OMPI_COMM_WORLD_SIZE, may well start one rank inside a larger job.)
 void check_launcher(const comm::Communicator& world) {
-  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  const char* tasks = std::getenv("SLURM_NTASKS");
   if (world.size() == 1 && tasks && std::atoi(tasks) > 1 && !std::getenv("OMPI_COMM_WORLD_SIZE"))
-    fail("Slurm started {} tasks, but each sees an MPI world of 1: start with srun --mpi=pmix", tasks);
+    fail(
+        "SLURM_NTASKS is {}, but this process sees an MPI world of 1: start with srun --mpi=pmix, or with srun -n 1 "
+        "for "
+        "one rank",
+        tasks);
 }
 
-/// Ranks that were started with other commands or options would wait for each other for ever.
-void check_same_arguments(const comm::Communicator& world, const Command& command,
-                          const std::vector<std::string>& arguments) {
-  Hasher hasher;
-  hasher.update(std::as_bytes(std::span(command.name, std::strlen(command.name))));
-  for (const std::string& argument : arguments)
-    hasher.update(std::as_bytes(std::span(argument.c_str(), argument.size() + 1)));
-  const Hash128 own = hasher.digest();
-  std::string first = own.hex();
-  world.broadcast(first, 0);
-  std::optional<std::string> error;
-  if (first != own.hex()) error = "was started with another command or other options than rank 0";
-  comm::agree(world, error);
+/// The binary itself: two of the same version may differ.
+std::string build() {
+  try {
+    const io::MappedFile binary("/proc/self/exe");
+    return fmt::format("moesaic {}, build {}", MOESAIC_VERSION, hash_bytes(binary.bytes()).hex().substr(0, 12));
+  } catch (const Error&) {  // may be executed, but not read
+    return "moesaic " MOESAIC_VERSION;
+  }
+}
+
+/// Ranks of another build, or started with other commands or options, would wait for each other for ever.
+void check_same_start(const comm::Communicator& world, const Command& command,
+                      const std::vector<std::string>& arguments) {
+  std::string line = command.name;
+  for (const std::string& argument : arguments) line += " " + argument;
+  comm::require_same(world, "the build", build());
+  comm::require_same(world, "the command line", line);
+}
+
+/// --wait-timeout counts before it is parsed: ranks meet in MPI_Init and compare what they were started with.
+void set_early_wait_timeout(const std::vector<std::string>& arguments) {
+  constexpr std::string_view kOption = "--wait-timeout";
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    std::string_view value = arguments[i];
+    if (!value.starts_with(kOption)) continue;
+    value.remove_prefix(kOption.size());
+    if (value.starts_with("="))
+      value.remove_prefix(1);
+    else if (value.empty() && i + 1 < arguments.size())
+      value = arguments[i + 1];
+    int seconds = 0;
+    if (std::from_chars(value.data(), value.data() + value.size(), seconds).ec == std::errc() && seconds > 0)
+      comm::set_wait_timeouts({static_cast<double>(seconds), static_cast<double>(seconds)});
+  }
 }
 
 /// All ranks throw the same Error; one prints it. world: null for a command without MPI.
@@ -81,9 +110,10 @@ int run(const Command& command, const std::vector<std::string>& arguments, const
   try {
     if (world) {
       check_launcher(*world);
-      check_same_arguments(*world, command, arguments);
+      check_same_start(*world, command, arguments);
     }
     const int code = command.run(arguments);
+    if (const std::string waits = world ? comm::wait_matrix(*world) : ""; !waits.empty()) spdlog::info("{}", waits);
     flush_output();
     return code;
   } catch (const Error& error) {
@@ -94,6 +124,7 @@ int run(const Command& command, const std::vector<std::string>& arguments, const
 
 int run_under_mpi(const Command& command, const std::vector<std::string>& arguments, int argc, char** argv) {
   io::prepare_hdf5();
+  set_early_wait_timeout(arguments);
   const comm::Session session(argc, argv);
   const comm::Communicator world = comm::Communicator::world();
   start_logging(world.rank());
@@ -120,13 +151,13 @@ int main(int argc, char** argv) {
   if (argc < 2) return print_usage(stderr), kRefused;
   const std::string name = argv[1];
   if (name == "--help" || name == "-h") return print_usage(stdout), kSuccess;
-  if (name == "--version") return std::printf("moesaic %s\n", MOESAIC_VERSION), kSuccess;
+  if (name == "--version") return std::printf("%s\n", build().c_str()), kSuccess;
   const Command* command = find(name);
   if (!command) {
     std::fprintf(stderr, "moesaic: error: unknown command '%s'; see moesaic --help\n", argv[1]);
     return kRefused;
   }
-  if (command->uses_mpi) return run_under_mpi(*command, arguments, argc, argv);
+  if (command->uses_mpi || asks_for_check(arguments)) return run_under_mpi(*command, arguments, argc, argv);
   start_logging(0);
   try {
     return run(*command, arguments, nullptr);

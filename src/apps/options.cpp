@@ -8,6 +8,7 @@
 
 #include "apps/command.hpp"
 #include "base/error.hpp"
+#include "comm/wait.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -98,7 +99,9 @@ po::options_description dispatch_options(plan::DispatchRequest& request) {
        }), "flat: a message to each rank; hier: to each node, inside it through shared memory; agrs: all rows to all; dense: "
            "all ranks own all rows, only sums travel; alltoallv: MPI's; auto: chosen for each batch")
       ("node-ranks", ranged(&request.node_ranks, "node-ranks", 0, 1 << 20)->default_value(0),
-       "ranks that hier takes for a node, in rank order; 0: those that share memory");
+       "ranks that hier takes for a node, in rank order; 0: those that share memory")
+      ("machine", po::value(&request.machine),
+       "what exchanges cost, for auto: a file of moesaic calibrate, or ordinary (default), cpu-zen4-ib-hdr, h100-node, h200-node");
   // clang-format on
   return options;
 }
@@ -138,6 +141,22 @@ po::options_description model_options(ModelOptions& options, std::string* thread
   // clang-format on
   description.add(layout_options(options.layout)).add(dispatch_options(options.dispatch));
   return description;
+}
+
+po::options_description wait_options(const char* defaults) {
+  static std::string help;
+  help = fmt::format("seconds that a rank waits for others before the job ends with a report; default: {}", defaults);
+  po::options_description options("waiting");
+  // clang-format off
+  options.add_options()
+      ("wait-timeout", po::value<int>()->notifier([](int seconds) {
+         require_range("wait-timeout", seconds, 1, 1 << 20);
+         comm::set_wait_timeouts({static_cast<double>(seconds), static_cast<double>(seconds)});
+       }), help.c_str())
+      ("wait-matrix", po::bool_switch()->notifier([](bool wanted) { if (wanted) comm::count_waits(); }),
+       "prints at the end how long each rank has waited for which");
+  // clang-format on
+  return options;
 }
 
 po::options_description run_options(std::int64_t& prefill_chunk) {

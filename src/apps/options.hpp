@@ -21,12 +21,16 @@ po::typed_value<T>* ranged(T* into, const char* option, T low, T high);
 /// --pp --dp --tp --ep --etp.
 po::options_description layout_options(plan::LayoutRequest& request);
 
-/// --dispatch, --node-ranks.
+/// --dispatch, --node-ranks, --machine.
 po::options_description dispatch_options(plan::DispatchRequest& request);
 
-/// --model, --numerics, --isa, --threads, --bind, --verify, the layout and dispatch. With thread_list, --threads may be a list
-/// and goes there, as it is.
+/// --model, --numerics, --isa, --threads, --bind, --verify, the layout and dispatch. With thread_list, --threads may be
+/// a list and goes there, as it is.
 po::options_description model_options(ModelOptions& options, std::string* thread_list = nullptr);
+
+/// --wait-timeout, --wait-matrix: they take effect as they are parsed; main prints the matrix. `defaults`: of the
+/// timeout, for the help.
+po::options_description wait_options(const char* defaults = "300 while loading, 60 while running");
 
 /// --prefill-chunk.
 po::options_description run_options(std::int64_t& prefill_chunk);

@@ -4,6 +4,7 @@
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "apps/plan_costs.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps {
@@ -138,6 +139,7 @@ Job job_of(const std::string& store, const std::string& preset, const std::strin
 }  // namespace
 
 int run_plan(const std::vector<std::string>& arguments) {
+  if (asks_for_check(arguments)) return run_plan_check(arguments);
   std::string store, preset, weights, numerics_word;
   plan::LayoutRequest layout;
   plan::Workload workload;
@@ -158,7 +160,8 @@ int run_plan(const std::vector<std::string>& arguments) {
        "rows of a micro-batch")
       ("json", po::bool_switch(&as_json), "for programs");
   // clang-format on
-  options.add(layout_options(layout));
+  CostOptions costs;
+  options.add(layout_options(layout)).add(cost_options(costs));
   const auto map = parse("plan", arguments, options);
   if (map.contains("help")) return kSuccess;
   const auto numerics = numerics_from(numerics_word);
@@ -167,6 +170,7 @@ int run_plan(const std::vector<std::string>& arguments) {
   Job job = job_of(store, preset, weights, numerics);
   job.workload = workload;
   if (workload.context == 0) job.workload.context = job.config.sequence_len;
+  if (!costs.machine.empty()) return print_costs(job.config, job.arithmetic, layout, job.workload, costs);
   const plan::PlanResult result = plan::choose_layout(job.config, layout, job.arithmetic);
   if (!result.choice) {
     if (!as_json) fail("{}", result.refusal.message());

@@ -12,6 +12,7 @@
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
+#include "comm/transport.hpp"
 #include "device/machine.hpp"
 #include "engine/logits_run.hpp"
 #include "io/file.hpp"
@@ -160,7 +161,7 @@ void check_transport(const comm::Communicator& world, Report& report) {
   MOESAIC_MPI(MPI_Get_library_version(version, &length));
   const std::string library(
       version, std::min<std::size_t>(static_cast<std::size_t>(length), std::string_view(version).find(',')));
-  report.check("transport: all-to-all of 8 B, 4 KiB and 1 MiB", problem, library);
+  report.check("transport: all-to-all of 8 B, 4 KiB and 1 MiB", problem, library + ", " + comm::transport());
 }
 
 void check_machine(const comm::Communicator& world, int num_threads, const TeamReport& team, Report& report) {
@@ -197,6 +198,7 @@ int run_selftest(const std::vector<std::string>& arguments) {
       ("model", po::value(&store), "the store to compute with; default: the demo model that comes with the build")
       ("threads", ranged(&num_threads, "threads", 0, 4096)->default_value(0), "threads of each rank; 0: chosen");
   // clang-format on
+  options.add(wait_options());
   const auto map = parse("selftest", arguments, options);
   if (map.contains("help")) return kSuccess;
   const bool demo = store.empty();
@@ -206,6 +208,7 @@ int run_selftest(const std::vector<std::string>& arguments) {
   std::string index_text;
   comm::on_root(world, [&] { index_text = io::StoreReader::read_index(store).serialize(); });
   world.broadcast(index_text, 0);
+  require_same_store(world, store);
   const comm::Communicator node = world.split_node();
   comm::together(world, [&] { num_threads = threads_per_rank(node, num_threads); });
   TeamReport team;

@@ -47,11 +47,13 @@ bool spin_until(std::chrono::microseconds time, const Done& done) {
 /// The loop in hand as one word: its number, whether threads may still join it, whether the caller sleeps until the
 /// last one has left, and how many have joined.
 struct State {
-  static constexpr std::uint32_t kJoined = (1u << 12) - 1, kOpen = 1u << 12, kCallerSleeps = 1u << 13, kNumber = 1u << 14;
+  static constexpr std::uint32_t kJoined = (1u << 12) - 1, kOpen = 1u << 12, kCallerSleeps = 1u << 13,
+                                 kNumber = 1u << 14;
   static constexpr bool same_loop(std::uint32_t a, std::uint32_t b) { return a / kNumber == b / kNumber; }
 };
 
 thread_local bool inside_loop = false;
+std::function<void()> g_between_ranges;
 
 class Team {
  public:
@@ -80,7 +82,7 @@ class Team {
     next_item_.store(0, std::memory_order_relaxed);
     state_ = (state_ / State::kNumber + 1) * State::kNumber + State::kOpen;
     if (num_sleepers_ > 0) state_.notify_all();
-    work();
+    work(g_between_ranges);
     state_ &= ~State::kOpen;
     wait_for_the_others();
     if (failure_) std::rethrow_exception(failure_);
@@ -101,7 +103,7 @@ class Team {
     while (!stop_) {
       seen = wait_for_a_loop(seen);
       if (!join(seen)) continue;
-      work();
+      work({});
       const std::uint32_t before = state_.fetch_sub(1);
       if ((before & State::kJoined) == 1 && (before & State::kCallerSleeps) != 0) state_.notify_all();
     }
@@ -126,10 +128,13 @@ class Team {
     return false;
   }
 
-  void work() {
+  void work(const std::function<void()>& between) {
     const bool was_inside = std::exchange(inside_loop, true);
     try {
-      for (Range range = take(); !range.empty(); range = take()) body_(context_, range);
+      for (Range range = take(); !range.empty(); range = take()) {
+        body_(context_, range);
+        if (between) between();
+      }
     } catch (...) {
       next_item_ = num_items_;
       const std::lock_guard lock(failure_mutex_);
@@ -180,13 +185,17 @@ void make_team(const TeamOptions& options) {
   team() = std::make_unique<Team>(options);
 }
 
+void set_between_ranges(std::function<void()> call) { g_between_ranges = std::move(call); }
+
 int num_threads() { return inside_loop ? 1 : team()->num_threads(); }
 
 void parallel::run(std::int64_t num_items, std::int64_t most_items, const void* context, Body body) {
   if (num_items <= 0) return;
   if (num_items > 1 && num_threads() > 1) return team()->run(num_items, most_items, context, body);
-  for (std::int64_t first = 0; first < num_items; first += most_items)
+  for (std::int64_t first = 0; first < num_items; first += most_items) {
     body(context, {first, std::min(first + most_items, num_items)});
+    if (g_between_ranges && !inside_loop) g_between_ranges();
+  }
 }
 
 }  // namespace moesaic

@@ -1,6 +1,26 @@
 #include "comm/agree.hpp"
 
+#include <algorithm>
+
+#include "comm/watch.hpp"
+
 namespace moesaic::comm {
+namespace {
+
+/// `text` around `at`, in quotation marks.
+std::string excerpt(const std::string& text, std::size_t at) {
+  constexpr std::size_t kBefore = 40, kAfter = 60;
+  const std::size_t begin = at > kBefore ? at - kBefore : 0, end = std::min(text.size(), at + kAfter);
+  return fmt::format("'{}{}{}'", begin > 0 ? "..." : "", text.substr(begin, end - begin),
+                     end < text.size() ? "..." : "");
+}
+
+std::string name_of(const Communicator& comm, int rank) {
+  const int world_rank = comm.world_ranks()[static_cast<std::size_t>(rank)];
+  return fmt::format("rank {} on {}", world_rank, hosts()[static_cast<std::size_t>(world_rank)]);
+}
+
+}  // namespace
 
 void agree(const Communicator& comm, const std::optional<std::string>& error) {
   const int first = static_cast<int>(comm.min(error ? comm.rank() : comm.size()));
@@ -9,6 +29,24 @@ void agree(const Communicator& comm, const std::optional<std::string>& error) {
   comm.broadcast(message, first);
   if (first != 0) message = fmt::format("rank {}: {}", first, message);
   throw Error(message);
+}
+
+void require_same(const Communicator& comm, const std::string& what, const std::string& own) {
+  std::string root = own, difference;
+  comm.broadcast(root, 0);
+  if (own != root) {
+    const auto at =
+        static_cast<std::size_t>(std::mismatch(own.begin(), own.end(), root.begin(), root.end()).first - own.begin());
+    difference = fmt::format("{} has {}, {} has {}", name_of(comm, comm.rank()), excerpt(own, at), name_of(comm, 0),
+                             excerpt(root, at));
+  }
+  const auto all = comm.gather(std::as_bytes(std::span(difference)), 0);
+  std::string list;
+  for (const auto& bytes : all)
+    if (!bytes.empty())
+      list += fmt::format("{}{}", list.empty() ? "" : "; ",
+                          std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  agree(comm, list.empty() ? std::nullopt : std::optional(fmt::format("the ranks differ in {}: {}", what, list)));
 }
 
 }  // namespace moesaic::comm

@@ -11,6 +11,10 @@ namespace moesaic::comm {
 /// Error with the message of the lowest such rank (prefixed with the rank unless it is 0).
 void agree(const Communicator& comm, const std::optional<std::string>& error);
 
+/// Collective: Error on all ranks, that names every rank whose text is not rank 0's, its host and what both have. what:
+/// "the build".
+void require_same(const Communicator& comm, const std::string& what, const std::string& own);
+
 /// Collective: runs `work` on every rank and agrees on the outcome; Errors and std exceptions count. `work` must not
 /// communicate: a rank that fails would leave the others waiting.
 template <class Work>

@@ -38,6 +38,7 @@ class PairwiseMailbox final : public Mailbox {
     }
     MOESAIC_MPI(MPI_Start(&request));
     missing_.push_back(comm_.world_ranks()[i]);
+    ++num_awaited_;
   }
 
   void send(int destination, const std::byte* data, std::size_t size_bytes) override {
@@ -51,7 +52,7 @@ class PairwiseMailbox final : public Mailbox {
   std::optional<Arrival> next(bool may_wait) override {
     if (arrived_.empty() && !missing_.empty()) {
       if (may_wait)
-        wait_until({"messages", &missing_, comm_}, [&] { return test(); });
+        wait_until({"messages", &missing_, comm_, num_awaited_}, [&] { return test(); });
       else
         test();
     }
@@ -61,10 +62,14 @@ class PairwiseMailbox final : public Mailbox {
     return arrival;
   }
 
-  void poll() override { test(); }
+  void poll() override {
+    int flag = 0;
+    MOESAIC_MPI(MPI_Iprobe(MPI_ANY_SOURCE, tag_, comm_.handle(), &flag, MPI_STATUS_IGNORE));
+  }
   int num_expected() const override { return static_cast<int>(missing_.size()); }
 
   void finish() override {
+    num_awaited_ = 0;
     if (sends_.empty()) return;
     wait_until({"delivery", &receivers_, comm_}, [&] {
       int done = 0;
@@ -105,6 +110,7 @@ class PairwiseMailbox final : public Mailbox {
   std::vector<MPI_Status> statuses_;
   std::vector<Arrival> arrived_;
   std::vector<int> missing_, receivers_;  // world ranks
+  int num_awaited_ = 0;                   // messages of this round
 };
 
 class AlltoallvMailbox final : public Mailbox {

@@ -1,15 +1,10 @@
 #include "comm/mpi.hpp"
 
-#include <unistd.h>
-
-#include <cstdio>
-#include <cstdlib>
-#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "comm/exchange.hpp"
-#include "comm/wait.hpp"
+#include "comm/watch.hpp"
 
 namespace moesaic::comm {
 namespace {
@@ -41,26 +36,31 @@ void broadcast_resizable(const Communicator& comm, Resizable& bytes, int root) {
 
 void mpi_failed(int code, const char* call, const char* file, int line) {
   char text[MPI_MAX_ERROR_STRING] = "unknown error";
-  int length = 0, rank = -1;
+  int length = 0;
   MPI_Error_string(code, text, &length);
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  char host[256] = "?";
-  gethostname(host, sizeof host - 1);
-  std::fprintf(stderr, "moesaic: rank %d on %s: %s:%d: %s failed: %s\n", rank, host, file, line, call, text);
-  std::fflush(stderr);
-  MPI_Abort(MPI_COMM_WORLD, 1);
-  std::abort();
+  diagnose(fmt::format("{}:{}: {} failed: {}", file, line, call, text));
 }
 
 Session::Session(int& argc, char**& argv) {
   int provided = 0;
-  MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+  start_watch();
+  {
+    const BlockingCall call("MPI_Init");
+    MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+  }
   for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
     MOESAIC_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   if (provided < MPI_THREAD_FUNNELED) fail("this MPI offers thread level {}, FUNNELED is needed", provided);
+  join_watch();
 }
 
-Session::~Session() { MPI_Finalize(); }
+/// The ranks meet first: a wait for a rank that does not come can be told, MPI_Finalize cannot.
+Session::~Session() {
+  Communicator::world().barrier();
+  const BlockingCall call("MPI_Finalize");
+  leave_watch();
+  MPI_Finalize();
+}
 
 Communicator::Communicator(MPI_Comm comm, bool owned) : comm_(comm), owned_(owned) {
   MOESAIC_MPI(MPI_Comm_rank(comm, &rank_));
@@ -100,14 +100,17 @@ Communicator::~Communicator() {
 }
 
 Communicator Communicator::split(int color) const {
+  barrier();  // as in ~Session
   MPI_Comm part = MPI_COMM_NULL;
-  MOESAIC_MPI(MPI_Comm_split(comm_, color, rank_, &part));
+  blocking_call("MPI_Comm_split", [&] { MOESAIC_MPI(MPI_Comm_split(comm_, color, rank_, &part)); });
   return {part, true};
 }
 
 Communicator Communicator::split_node() const {
+  barrier();
   MPI_Comm part = MPI_COMM_NULL;
-  MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part));
+  blocking_call("MPI_Comm_split_type",
+                [&] { MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part)); });
   return {part, true};
 }
 
@@ -143,16 +146,22 @@ std::vector<std::vector<std::byte>> Communicator::gather(std::span<const std::by
   return all;
 }
 
-double Communicator::reduce(double value, MPI_Op op) const {
-  double result = 0;
+void Communicator::reduce(std::span<double> values, MPI_Op op) const {
   complete(*this, "reduction", [&](MPI_Request* request) {
-    MOESAIC_MPI(MPI_Iallreduce(&value, &result, 1, MPI_DOUBLE, op, comm_, request));
+    MOESAIC_MPI(
+        MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_DOUBLE, op, comm_, request));
   });
-  return result;
 }
 
-double Communicator::max(double value) const { return reduce(value, MPI_MAX); }
-double Communicator::min(double value) const { return reduce(value, MPI_MIN); }
-double Communicator::sum(double value) const { return reduce(value, MPI_SUM); }
+void Communicator::bitwise_or(std::span<std::uint8_t> values) const {
+  complete(*this, "reduction", [&](MPI_Request* request) {
+    MOESAIC_MPI(MPI_Iallreduce(MPI_IN_PLACE, values.data(), static_cast<int>(values.size()), MPI_UINT8_T, MPI_BOR,
+                               comm_, request));
+  });
+}
+
+double Communicator::max(double value) const { return reduce({&value, 1}, MPI_MAX), value; }
+double Communicator::min(double value) const { return reduce({&value, 1}, MPI_MIN), value; }
+double Communicator::sum(double value) const { return reduce({&value, 1}, MPI_SUM), value; }
 
 }  // namespace moesaic::comm

@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,7 +12,8 @@
 
 namespace moesaic::comm {
 
-/// Ends the job (MPI_Abort): the failed call, its error string, file:line, rank and host.
+/// Ends the job with the diagnosis of comm/watch.hpp: the failed call, its error string, file:line, rank and host, and
+/// what the other ranks do (with some transports a dead peer shows as a failed call).
 [[noreturn]] void mpi_failed(int code, const char* call, const char* file, int line);
 
 /// MPI_Init ... MPI_Finalize. Construct first in main.
@@ -62,10 +64,12 @@ class Communicator {
   double max(double value) const;
   double min(double value) const;
   double sum(double value) const;
+  /// Element by element over the ranks, in place.
+  void reduce(std::span<double> values, MPI_Op op) const;
+  void bitwise_or(std::span<std::uint8_t> values) const;
 
  private:
   Communicator(MPI_Comm comm, bool owned);
-  double reduce(double value, MPI_Op op) const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   bool owned_ = false;

@@ -3,6 +3,8 @@
 #include <new>
 #include <utility>
 
+#include "comm/watch.hpp"
+
 namespace moesaic::comm {
 
 SharedMemory::SharedMemory(Communicator comm)
@@ -14,7 +16,8 @@ SharedMemory::SharedMemory(Communicator comm)
 SharedMemory::~SharedMemory() { release(); }
 
 void SharedMemory::release() {
-  if (window_ != MPI_WIN_NULL) MPI_Win_free(&window_);
+  if (window_ == MPI_WIN_NULL) return;
+  blocking_call("MPI_Win_free", [&] { MPI_Win_free(&window_); });
 }
 
 void SharedMemory::reserve(std::size_t size_bytes) {
@@ -25,7 +28,10 @@ void SharedMemory::reserve(std::size_t size_bytes) {
   MOESAIC_MPI(MPI_Info_set(info, "alloc_shared_noncontig", "true"));
   void* own = nullptr;
   const auto bytes = static_cast<MPI_Aint>(kHeader_bytes + size_bytes);
-  MOESAIC_MPI(MPI_Win_allocate_shared(bytes, 1, info, comm_.handle(), static_cast<void*>(&own), &window_));
+  comm_.barrier();
+  blocking_call("MPI_Win_allocate_shared", [&] {
+    MOESAIC_MPI(MPI_Win_allocate_shared(bytes, 1, info, comm_.handle(), static_cast<void*>(&own), &window_));
+  });
   MPI_Info_free(&info);
   for (int rank = 0; rank < comm_.size(); ++rank) {
     MPI_Aint size = 0;

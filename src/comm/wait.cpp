@@ -1,39 +1,99 @@
 #include "comm/wait.hpp"
 
-#include <cstdio>
-#include <cstdlib>
+#include <algorithm>
+#include <cstring>
 
-#include "base/trace.hpp"
+#include "comm/watch.hpp"
 
 namespace moesaic::comm {
 namespace {
 
-std::chrono::duration<double> g_timeout = std::chrono::hours(24 * 365);
+using Seconds = std::chrono::duration<double>;
 
-[[noreturn]] void expired(const Wait& wait, double seconds) {
-  const Position& at = position();
-  const Zone zone = at.zone;
-  std::string peers;
-  if (wait.peers)
-    for (const int peer : *wait.peers) peers += fmt::format("{}{}", peers.empty() ? "" : ", ", peer);
-  fmt::print(stderr, "moesaic: rank {}: step {}, layer {}, {}: waited {:.1f} s for {} of rank {}\n",
-             Communicator::world().rank(), at.step.load(), at.layer.load(), zone == Zone::kCount ? "-" : name(zone),
-             seconds, wait.operation, peers.empty() ? "any" : peers);
-  std::fflush(stderr);
-  MPI_Abort(MPI_COMM_WORLD, 1);
-  std::abort();
-}
+WaitTimeouts g_timeouts;
+bool g_running = false;
+
+/// Seconds waited by world rank, and last for all ranks of a communicator together.
+class WaitCounter {
+ public:
+  void start() {
+    on_ = true;
+    seconds_.resize(static_cast<std::size_t>(Communicator::world().size()) + 1);
+    peers_.reserve(seconds_.size());
+  }
+  void begin(const Wait& wait) {
+    if (!on_) return;
+    peers_.clear();
+    if (wait.peers) peers_ = *wait.peers;
+    begin_ = std::chrono::steady_clock::now();
+  }
+  /// A wait that any of several peers ends is shared out evenly.
+  void end() {
+    if (!on_) return;
+    const double seconds = Seconds(std::chrono::steady_clock::now() - begin_).count();
+    if (peers_.empty()) seconds_.back() += seconds;
+    for (const int peer : peers_)
+      seconds_[static_cast<std::size_t>(peer)] += seconds / static_cast<double>(peers_.size());
+  }
+  const std::vector<double>& seconds() const { return seconds_; }
+
+ private:
+  bool on_ = false;
+  std::vector<double> seconds_;
+  std::vector<int> peers_;  // of the wait in hand; none: collective
+  std::chrono::steady_clock::time_point begin_;
+};
+
+WaitCounter g_counter;
+
+// A wait shorter than kQuiet needs no looking around; longer ones do it every kLook.
+constexpr std::chrono::milliseconds kQuiet{200}, kLook{50};
 
 }  // namespace
 
-void set_wait_timeout(std::chrono::duration<double> timeout) { g_timeout = timeout; }
+void set_wait_timeouts(const WaitTimeouts& timeouts) { g_timeouts = timeouts; }
+double wait_timeout_s() { return g_running ? g_timeouts.running_s : g_timeouts.loading_s; }
 
-Deadline::Deadline(const Wait& wait) : wait_(wait), start_(Clock::now()) {}
-Deadline::~Deadline() = default;
+void RunningWaits::begin() { g_running = true; }
+RunningWaits::~RunningWaits() { g_running = false; }
 
-void Deadline::check() {
-  const std::chrono::duration<double> waited = Clock::now() - start_;
-  if (waited > g_timeout) expired(wait_, waited.count());
+void count_waits() { g_counter.start(); }
+
+std::string wait_matrix(const Communicator& world) {
+  const std::vector<double>& own = g_counter.seconds();
+  if (own.empty()) return "";
+  const auto rows = world.gather(std::as_bytes(std::span(own)), 0);
+  if (world.rank() != 0) return "";
+  std::string text = "seconds waited, by the rank that waited\n| rank |", rule = "|---:|";
+  for (int rank = 0; rank < world.size(); ++rank) text += fmt::format(" for {} |", rank), rule += "---:|";
+  text += " for all | sum |\n" + rule + "---:|---:|\n";
+  for (std::size_t rank = 0; rank < rows.size(); ++rank) {
+    std::vector<double> row(own.size());
+    std::memcpy(row.data(), rows[rank].data(), rows[rank].size());
+    text += fmt::format("| {} on {} |", rank, hosts()[rank]);
+    double sum = 0;
+    for (const double seconds : row) text += fmt::format(" {:.3f} |", seconds), sum += seconds;
+    text += fmt::format(" {:.3f} |\n", sum);
+  }
+  return text;
+}
+
+Deadline::Deadline(const Wait& wait) : last_look_(Clock::now()), next_look_(last_look_ + kQuiet) {
+  set_waiting(&wait, &waited_s_);
+  g_counter.begin(wait);
+}
+
+Deadline::~Deadline() {
+  g_counter.end();
+  set_waiting(nullptr, nullptr);
+}
+
+void Deadline::look(Clock::time_point now) {
+  constexpr double kMostBetweenLooks_s = 1;  // beyond it this process itself was stopped
+  waited_s_ += std::min(Seconds(now - last_look_).count(), kMostBetweenLooks_s);
+  last_look_ = now;
+  next_look_ = now + kLook;
+  if (waited_s_ > wait_timeout_s() || somebody_asks()) diagnose();
 }
 
 void wait_for(MPI_Request& request, const Wait& wait) {

@@ -6,6 +6,8 @@
 
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "comm/wait.hpp"
+#include "io/stop_signals.hpp"
 
 namespace moesaic {
 namespace {
@@ -96,17 +98,26 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
   const LogitSink sink = [&](const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
     guarded([&] { driver->take(batch, rows, logits); });
   };
+  io::StopSignals stop_signals(2);  // SIGUSR1 alone: after SIGTERM the launcher may leave less than a step lasts
+  comm::RunningWaits waits;
   while (true) {
     ++position().step;
     Step step;
-    guarded([&] { step = {driver->ended(), driver->next()}; });
+    guarded([&] {
+      if (const int signal = io::StopSignals::received()) fail("stopped by signal {} between two steps", signal);
+      step = {driver->ended(), driver->next()};
+    });
     std::vector<std::byte> bytes = failure ? std::vector<std::byte>() : to_bytes(step);
     world.broadcast(bytes, 0);
-    if (bytes.empty()) comm::agree(world, failure);  // throws on every rank
+    if (bytes.empty()) {
+      stop_signals.ignore();
+      comm::agree(world, failure);  // throws on every rank
+    }
     if (world.rank() != 0) step = from_bytes(bytes);
     stage.release(step.ended);
     if (step.batches.empty()) return;
     stage.run(step.batches, sink);
+    waits.begin();
     if (observer) observer->after_step();
   }
 }

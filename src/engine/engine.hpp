@@ -29,7 +29,8 @@ class StepObserver {
 };
 
 /// Runs a driver's batches on all ranks. Collective over the world; `driver` is used on rank 0 only (null elsewhere).
-/// When the driver fails, every rank throws its error after the step in hand.
+/// When the driver fails, every rank throws its error after the step in hand; so it does when a stop signal
+/// (io/stop_signals.hpp) has reached rank 0.
 void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObserver* observer = nullptr);
 
 }  // namespace moesaic

@@ -6,9 +6,12 @@
 #include "base/log.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "comm/transport.hpp"
 #include "device/binding.hpp"
 #include "device/machine.hpp"
 #include "engine/scheduler.hpp"
+#include "io/file.hpp"
+#include "io/store_header.hpp"
 
 namespace moesaic {
 namespace {
@@ -53,22 +56,40 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
                opened.kernels.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa),
                io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
+  spdlog::info("transport: {}", comm::transport());
   spdlog::info("placement: {}, huge pages: {}", placement, device::huge_pages());
 }
 
 }  // namespace
 
+/// The header holds the hashes of the index and of the structure, the index those of the weights.
+void require_same_store(const comm::Communicator& world, const std::string& path) {
+  std::string seen;
+  try {
+    const io::File file = io::File::open_for_reading(path);
+    std::vector<std::byte> begin(static_cast<std::size_t>(std::min<std::int64_t>(file.size_bytes(), io::kHeaderBytes)));
+    file.read_at(0, begin);
+    seen = fmt::format("{}: {} bytes, header {}", path, file.size_bytes(), hash_bytes(begin).hex());
+  } catch (const Error& error) {
+    seen = error.what();
+  }
+  comm::require_same(world, "the store", seen);
+}
+
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options,
                        const std::function<void(const ModelConfig&)>& check) {
-  std::string index_text, layout_text;
+  std::string index_text, layout_text, machine_text;
   comm::on_root(world, [&] {
     const io::StoreIndex index = io::StoreReader::read_index(options.store, options.verify);
     if (check) check(index.config());
     layout_text = to_words(choose(index, options));
     index_text = index.serialize();
+    if (!options.dispatch.machine.empty()) machine_text = plan::to_text(plan::read_machine(options.dispatch.machine));
   });
   world.broadcast(index_text, 0);
   world.broadcast(layout_text, 0);
+  require_same_store(world, options.store);
+  world.broadcast(machine_text, 0);
 
   const comm::Communicator node = world.split_node();
   int num_threads = 0;
@@ -85,6 +106,7 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid(reader->index().config(), choice.layout);
   OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, options.dispatch};
+  if (!machine_text.empty()) opened.dispatch.machine_text = machine_text;
   log_warnings(world, team.warnings);
   print_header(world, opened, options, team.placement);
   return opened;
@@ -113,8 +135,10 @@ plan::Workload share(const comm::Communicator& world, plan::Workload workload) {
 
 void check_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
                   std::int64_t more_bytes) {
+  plan::Workload asked = workload;
+  asked.replicated = opened.dispatch.algorithm == plan::DispatchAlgorithm::kDense;
   const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()},
-                                     {opened.reader->index().format(), opened.kernels.numerics}, workload);
+                                     {opened.reader->index().format(), opened.kernels.numerics}, asked);
   const comm::Communicator node = world.split_node();
   const double needed = node.sum(static_cast<double>(needs.total_bytes() + more_bytes));
   const double available = node.min(static_cast<double>(device::available_memory_bytes()));
@@ -143,7 +167,9 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
   const double bytes = world.sum(static_cast<double>(opened.reader->bytes_read()));
   const double seconds = world.max(zone_times().seconds[static_cast<std::size_t>(Zone::kLoad)]);
   spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / kMiB, seconds, bytes / seconds / 1e9);
-  return std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights), opened.dispatch);
+  auto stage = std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights), opened.dispatch);
+  spdlog::info("dispatch: {}", stage->dispatch().text());
+  return stage;
 }
 
 }  // namespace moesaic

@@ -36,6 +36,9 @@ struct OpenedModel {
   plan::DispatchRequest dispatch;
 };
 
+/// Collective: Error on all ranks, naming those that see another file than rank 0 under the store's name (or none).
+void require_same_store(const comm::Communicator& world, const std::string& path);
+
 /// Collective: rank 0 reads the index and chooses the layout, all agree. Prints the header of the run. `check`, rank
 /// 0's, comes before both; its Error is that of all.
 OpenedModel open_model(const comm::Communicator& world, const ModelOptions& options,

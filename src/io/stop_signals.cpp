@@ -8,21 +8,23 @@ namespace moesaic::io {
 namespace {
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1};
-volatile std::sig_atomic_t received = 0;
+volatile std::sig_atomic_t g_received = 0;
 
 }  // namespace
 
-StopSignals::StopSignals() {
-  received = 0;
-  for (int i = 0; i < 3; ++i) before_[i] = std::signal(kSignals[i], [](int signal) { received = signal; });
+StopSignals::StopSignals(int first) : first_(first) {
+  g_received = 0;
+  for (int i = first_; i < 3; ++i) before_[i] = std::signal(kSignals[i], [](int signal) { g_received = signal; });
 }
 
 StopSignals::~StopSignals() {
-  for (int i = 0; i < 3; ++i) std::signal(kSignals[i], before_[i]);
+  for (int i = first_; i < 3; ++i) std::signal(kSignals[i], ignores_ ? SIG_IGN : before_[i]);
 }
 
+int StopSignals::received() { return g_received; }
+
 void StopSignals::check() {
-  if (const int signal = received) fail("stopped by signal {}; nothing was left under the store's name", signal);
+  if (const int signal = received()) fail("stopped by signal {}; nothing was left under the store's name", signal);
 }
 
 }  // namespace moesaic::io

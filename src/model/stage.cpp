@@ -1,5 +1,8 @@
 #include "model/stage.hpp"
 
+#include <cstring>
+
+#include "base/parallel.hpp"
 #include "base/trace.hpp"
 
 namespace moesaic {
@@ -7,15 +10,27 @@ namespace {
 
 constexpr int kHandOverTag = 3;
 
+/// All stages choose as the first does: whose rows are whose must be the same in all.
+void share_choices(const comm::Communicator& world, plan::DispatchPolicy& policy) {
+  using Choice = plan::DispatchPolicy::Choice;
+  const auto own = std::as_bytes(std::span(policy.choices()));
+  std::vector<std::byte> bytes(own.begin(), own.end());
+  world.broadcast(bytes, 0);
+  std::vector<Choice> choices(bytes.size() / sizeof(Choice));
+  if (!bytes.empty()) std::memcpy(choices.data(), bytes.data(), bytes.size());
+  policy.adopt(std::move(choices));
+}
+
 StageContext make_context(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
-                          const plan::DispatchRequest& dispatch) {
+                          const plan::DispatchRequest& dispatch, int num_threads) {
   const plan::WorldRank rank{world.rank()};
   const plan::StageRank me = grid.in_stage(rank);
   const int stage = grid.stage(rank);
   const int num_groups = grid.layout().dp;
   comm::Communicator stage_comm = world.split(stage);
   comm::Communicator group_comm = world.split(stage * num_groups + grid.group(me));
-  plan::DispatchPolicy policy(grid, dispatch, moe::nodes_of(stage_comm));
+  plan::DispatchPolicy policy(grid, dispatch, moe::nodes_of(stage_comm), kernels.numerics, num_threads);
+  share_choices(world, policy);
   return {grid, rank, me, stage, kernels, world, std::move(stage_comm), std::move(group_comm), std::move(policy)};
 }
 
@@ -30,7 +45,7 @@ std::int64_t heads_here(const StageContext& context) {
 Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights,
              const plan::DispatchRequest& dispatch)
     : grid_(grid),
-      context_(make_context(world, grid_, kernels, dispatch)),
+      context_(make_context(world, grid_, kernels, dispatch, num_threads())),
       weights_(std::move(weights)),
       rope_(grid.config()),
       cache_({activation_type(kernels.numerics), grid.config().key_size}, layers_here(context_), heads_here(context_)),

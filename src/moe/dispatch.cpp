@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
-#include <utility>
 
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
@@ -59,12 +58,13 @@ class RoutedDispatcher final : public Dispatcher {
     expect_pieces();
     blocks_.clear();
     num_given_out_ = first_of_batch_ = 0;
-    rows_finished_ = false;
     if (shared_)
       write_message(n, std::nullopt, own_memory());
     else if (!own_rows().empty())
       blocks_.push_back({{me_, routing.ascending_experts}, n, true});
     if (rows_travel()) send_rows(n);
+    rows_delivered_ = false;
+    if (setting_.domains.num_ranks() > 1) set_between_ranges([this] { pieces_mail_->poll(); });
   }
 
   bool next_batch(ExpertBatch& batch) override {
@@ -107,9 +107,9 @@ class RoutedDispatcher final : public Dispatcher {
     timed(Zone::kWait, [&] {
       while (pieces_mail_->next()) {
       }
-      finish_rows();
-      pieces_mail_->finish();  // as finish_rows(); and kDense's own pieces are overwritten below
+      pieces_mail_->finish();
     });
+    set_between_ranges(nullptr);
     timed(Zone::kUnpermute, [&] {
       arrived_[static_cast<std::size_t>(domain_)] = streams_[static_cast<std::size_t>(index(me_))].data();
       combine_pieces(setting_, kernels_, owner_, *routing_, arrived_, m);
@@ -213,13 +213,19 @@ class RoutedDispatcher final : public Dispatcher {
     }
   }
 
+  /// Ends the exchange of rows: nobody waits for this rank's any more. MPI moves them only while this rank is at it.
+  void deliver_rows() {
+    if (!rows_delivered_) rows_mail_->finish();
+    rows_delivered_ = true;
+  }
+
   /// Waits until the rows that are here and not given out are worth a batch, or until all have come.
   void collect_enough() {
     const auto worth = kBatchTerms * setting_.grid.experts(setting_.grid.subset(me_)).size();
     std::int64_t terms = 0;
     for (std::size_t b = num_given_out_; b < blocks_.size(); ++b)
       terms += plan::num_terms(setting_, me_, blocks_[b].plan);
-    while (!rows_finished_) {
+    while (!rows_delivered_) {
       const auto arrival = rows_mail_->next(terms < worth);
       if (!arrival) break;
       const StageRank source{arrival->source};
@@ -229,13 +235,7 @@ class RoutedDispatcher final : public Dispatcher {
       blocks_.push_back(read_message(source, own_memory() + slot->offset, true));
       terms += plan::num_terms(setting_, me_, blocks_.back().plan);
     }
-    if (rows_mail_->num_expected() == 0) finish_rows();
-  }
-
-  /// Until own rows have left. Messages go on only while their sender looks after them, and a peer may still wait for
-  /// these: so before work begins that looks after nothing.
-  void finish_rows() {
-    if (!std::exchange(rows_finished_, true)) rows_mail_->finish();
+    if (rows_mail_->num_expected() == 0) deliver_rows();
   }
 
   /// All rows of the domain in one batch: each member derives where the others put their outputs.
@@ -243,7 +243,7 @@ class RoutedDispatcher final : public Dispatcher {
     if (!blocks_.empty()) return;
     while (rows_mail_->next()) {
     }
-    finish_rows();
+    deliver_rows();
     meet();
     for (std::size_t i = 0; i < members().size(); ++i) {
       const StageRank member = members()[i];
@@ -291,10 +291,10 @@ class RoutedDispatcher final : public Dispatcher {
   const Routing* routing_ = nullptr;
   plan::OwnerPlan owner_;
   plan::BatchPlan batch_plan_;
-  bool rows_finished_ = false;  // rows_mail_'s round has ended
   std::vector<Block> blocks_;
   std::vector<plan::RowBlock> row_blocks_;              // of the batch
   std::size_t first_of_batch_ = 0, num_given_out_ = 0;  // blocks
+  bool rows_delivered_ = false;
   std::vector<plan::PieceJob> jobs_;
 
   std::optional<plan::RowMap> laid_out_;  // what the next three are for

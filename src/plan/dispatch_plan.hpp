@@ -103,7 +103,7 @@ struct BatchPlan {
   std::vector<Source> sources;                 ///< of each term of the own batch, expert after expert
   std::vector<std::int32_t> places;  ///< (rows of all blocks, A): the term in the batch of the expert's holders; -1
                                      ///< when none of them is in this domain
-  std::vector<std::int32_t> next;  ///< only used while the plan is made
+  std::vector<std::int32_t> next;    ///< only used while the plan is made
 };
 
 void plan_batch(const DispatchSetting& setting, StageRank me, std::span<const RowBlock> blocks, BatchPlan& plan);

@@ -2,36 +2,77 @@
 
 #include <fmt/format.h>
 
-#include <set>
+#include <algorithm>
+#include <map>
+
+#include "plan/exchange_cost.hpp"
 
 namespace moesaic::plan {
 namespace {
 
-/// Rows up to which one exchange of sums less a layer is worth that every rank normalises and routes all rows.
-constexpr std::int64_t kDenseRows = 32;
+constexpr std::int64_t kMostRows = 8192;  ///< that are told apart
+
+/// 1, 2, 3, 4, 6, 8, 12, ...
+std::vector<std::int64_t> row_counts() {
+  std::vector<std::int64_t> counts{1};
+  for (std::int64_t rows = 2; rows <= kMostRows; rows *= 2) {
+    counts.push_back(rows);
+    if (rows + rows / 2 <= kMostRows) counts.push_back(rows + rows / 2);
+  }
+  return counts;
+}
+
+int most_ranks_of_a_node(const std::vector<int>& nodes) {
+  std::map<int, int> ranks;
+  int most = 1;
+  for (const int node : nodes) most = std::max(most, ++ranks[node]);
+  return most;
+}
 
 }  // namespace
 
-DispatchPolicy::DispatchPolicy(const Grid& grid, const DispatchRequest& request, std::vector<int> nodes)
+DispatchPolicy::DispatchPolicy(const Grid& grid, const DispatchRequest& request, std::vector<int> nodes,
+                               Numerics numerics, int num_threads)
     : asked_(request.algorithm), nodes_(std::move(nodes)) {
   if (request.node_ranks > 0)
     for (std::size_t rank = 0; rank < nodes_.size(); ++rank) nodes_[rank] = static_cast<int>(rank) / request.node_ranks;
-  const auto num_nodes = std::set(nodes_.begin(), nodes_.end()).size();
-  most_dense_rows_ = grid.ranks_per_stage() > 1 ? kDenseRows : 0;
-  if (num_nodes > 1 && num_nodes < nodes_.size()) beyond_ = DispatchAlgorithm::kHier;
+  const Machine machine = !request.machine_text.empty() ? machine_from_text(request.machine_text, request.machine)
+                          : !request.machine.empty()    ? read_machine(request.machine)
+                                                        : machine_preset("ordinary");
+  machine_ = machine.name;
+  if (asked_ || grid.ranks_per_stage() == 1) return;
+  const int node_ranks = most_ranks_of_a_node(nodes_);
+  const RankPlacement placement{node_ranks, std::min(node_ranks, machine.ranks_per_numa)};
+  const ComputeCosts& compute = machine.with_threads(num_threads);
+  for (const std::int64_t rows : row_counts()) {
+    const BatchShape batch = batch_shape(grid.layout(), rows, rows);
+    const DispatchAlgorithm best = cheapest_dispatch(grid, batch, numerics, machine, compute, placement);
+    if (!choices_.empty() && choices_.back().algorithm == best) continue;
+    choices_.push_back({rows, best, layer_overhead_us(grid, best, batch, numerics, machine, compute, placement)});
+  }
 }
 
 DispatchAlgorithm DispatchPolicy::algorithm(std::int64_t num_rows) const {
   if (asked_) return *asked_;
-  return num_rows <= most_dense_rows_ ? DispatchAlgorithm::kDense : beyond_;
+  DispatchAlgorithm best = choices_.empty() ? DispatchAlgorithm::kFlat : choices_.front().algorithm;
+  for (const Choice& choice : choices_)
+    if (num_rows >= choice.rows) best = choice.algorithm;
+  return best;
 }
 
 std::string DispatchPolicy::text() const {
   if (asked_) return fmt::format("{}: as asked", name(*asked_));
-  if (nodes_.size() == 1) return "none: one rank a stage";
-  return fmt::format("auto: dense up to {} rows (fewest messages one after another), {} beyond ({})", most_dense_rows_,
-                     name(beyond_),
-                     beyond_ == DispatchAlgorithm::kHier ? "a row crosses to a node once" : "fewest bytes");
+  if (choices_.empty()) return "none: one rank a stage";
+  std::string text = fmt::format("auto by the costs of '{}':", machine_);
+  for (std::size_t i = 0; i < choices_.size(); ++i) {
+    const bool last = i + 1 == choices_.size();
+    const std::string until =
+        last ? i == 0 ? " for all rows" : " beyond" : fmt::format(" up to {} rows", choices_[i + 1].rows - 1);
+    text += fmt::format("{} {}{} (predicted {:.3g} us a layer from {} row{} on)", i == 0 ? "" : ",",
+                        name(choices_[i].algorithm), until, choices_[i].us, choices_[i].rows,
+                        choices_[i].rows == 1 ? "" : "s");
+  }
+  return text;
 }
 
 }  // namespace moesaic::plan

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/kv_page.hpp"
+#include "plan/exchange_cost.hpp"
 
 namespace moesaic::plan {
 namespace {
@@ -26,14 +27,6 @@ std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, WeightFormat f
                               matrix_bytes(format, expert_leaves, leaf, c.emb_size);
   const std::int64_t small = (4 * c.emb_size + c.emb_size * c.num_experts) * static_cast<std::int64_t>(sizeof(float));
   return qkv + out + grid.experts(grid.subset(rank)).size() * expert + small;
-}
-
-/// C(n - k, active) / C(n, active): none of `active` distinct experts of n is among k given ones.
-double none_chosen(std::int64_t n, std::int64_t k, std::int64_t active) {
-  double probability = 1;
-  for (std::int64_t i = 0; i < active; ++i)
-    probability *= std::max<double>(0, static_cast<double>(n - k - i)) / static_cast<double>(n - i);
-  return probability;
 }
 
 /// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same
@@ -101,7 +94,8 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   // share.
   const std::int64_t groups_with_rows = std::min<std::int64_t>(grid.layout().dp, workload.num_sequences);
   const std::int64_t group = (workload.batch_rows + groups_with_rows - 1) / groups_with_rows;
-  const std::int64_t own = (group + grid.layout().tp - 1) / grid.layout().tp;
+  const std::int64_t own =
+      workload.replicated ? workload.batch_rows : (group + grid.layout().tp - 1) / grid.layout().tp;
   const std::int64_t terms = (workload.batch_rows * c.num_selected_experts + grid.layout().ep - 1) / grid.layout().ep;
   const std::int64_t slice =
       c.ffn_size / kNumLeaves * grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))].size();
@@ -112,7 +106,13 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   const std::int64_t hidden = input_bytes(numerics, slice, kNumLeaves) + slice * unrounded;
   const std::int64_t attention =
       group * (input + c.emb_size * kFloat + (q_width + 2 * heads * c.key_size) * kFloat + q_width * act + heads_out);
-  const std::int64_t experts = terms * (2 * input + c.emb_size * 2 * kFloat + hidden) +
+  // Own rows as they are sent, everybody's as they come; by term the input, the output, its sum and the piece that goes
+  // back; the pieces of own rows.
+  const std::int64_t copies =
+      std::min<std::int64_t>(grid.ranks_per_stage() - 1, c.num_selected_experts * grid.layout().etp);
+  const std::int64_t messages =
+      grid.ranks_per_stage() == 1 || workload.replicated ? 0 : (own * copies + workload.batch_rows) * input;
+  const std::int64_t experts = messages + terms * (input + c.emb_size * 3 * kFloat + hidden) +
                                own * c.num_selected_experts * grid.layout().etp * c.emb_size * kFloat;
   f.buffer_bytes = attention + experts + own * c.emb_size * 4 * kFloat + c.sequence_len * c.key_size * kFloat;
   if (last) f.buffer_bytes += workload.num_sequences * grid.vocabulary(local).size() * kFloat;

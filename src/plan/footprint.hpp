@@ -14,6 +14,7 @@ struct Workload {
   std::int64_t num_sequences = 1;
   std::int64_t context = 0;       ///< tokens a sequence may reach; 0: the model's sequence_len
   std::int64_t batch_rows = 512;  ///< rows of a micro-batch
+  bool replicated = false;        ///< every rank owns all rows of its stage
 };
 
 /// What decides about the bytes of weights and of activations.

@@ -1,7 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
+#include "comm/watch.hpp"
 
 namespace moesaic::comm {
 namespace {
@@ -21,6 +26,39 @@ TEST(Agree, EveryRankThrowsTheLowestRanksError) {
     const std::string text = fmt::format("weights.h5: no 'embed' on {}", culprit);
     EXPECT_EQ(message, culprit == 0 ? text : fmt::format("rank {}: {}", culprit, text));
   }
+}
+
+TEST(Agree, EveryRankThatDiffersIsNamed) {
+  const auto world = Communicator::world();
+  EXPECT_NO_THROW(require_same(world, "the build", "one"));
+  std::string message;
+  try {
+    require_same(world, "the store", world.rank() % 2 == 0 ? "5 bytes" : fmt::format("{} bytes", 10 + world.rank()));
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  std::string expected;
+  for (int rank = 1; rank < world.size(); rank += 2)
+    expected += fmt::format("{}rank {} on {} has '{} bytes', rank 0 on {} has '5 bytes'",
+                            rank == 1 ? "the ranks differ in the store: " : "; ", rank,
+                            hosts()[static_cast<std::size_t>(rank)], 10 + rank, hosts()[0]);
+  EXPECT_EQ(message, expected);
+}
+
+TEST(WaitMatrix, NamesWhoIsWaitedFor) {
+  const auto world = Communicator::world();
+  if (world.size() == 1) return;
+  count_waits();
+  if (world.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  std::string text = "late";
+  world.broadcast(text, 1);
+  const std::string matrix = wait_matrix(world);
+  if (world.rank() != 0) return;
+  double waited_s = 0;
+  const std::size_t row = matrix.find("| 0 on ");
+  ASSERT_NE(row, std::string::npos) << matrix;
+  ASSERT_EQ(std::sscanf(matrix.c_str() + matrix.find('|', row + 1), "| %*f | %lf", &waited_s), 1) << matrix;
+  EXPECT_GT(waited_s, 0.04) << matrix;
 }
 
 TEST(RowExchange, RaggedRowsArriveInOrder) {

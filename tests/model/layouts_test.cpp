@@ -77,8 +77,10 @@ TEST_P(Layouts, DispatchAlgorithmsChangeNothing) {
     for (const plan::DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms)
       for (const int node_ranks : {2, 3}) {
         if (algorithm != plan::DispatchAlgorithm::kHier && node_ranks > 2) continue;
-        const RunSetting setting{layout, numerics, paths().back(),         kChunks[turn++ % 3 == 0 ? 3 : 0],
-                                 1,      {},       {algorithm, node_ranks}};
+        RunSetting setting{layout, numerics, paths().back(), kChunks[turn % 3 == 0 ? 3 : 0]};
+        setting.dispatch.algorithm = algorithm;
+        setting.dispatch.node_ranks = node_ranks;
+        ++turn;
         EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
       }
 }

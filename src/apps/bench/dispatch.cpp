@@ -113,7 +113,9 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   bool right = true;
   for (const DispatchPreset& preset : presets) {
     const plan::Grid grid(preset.config, layout_of(command, preset.config, world.size()));
-    const plan::DispatchPolicy policy(grid, {std::nullopt, command.node_ranks}, moe::nodes_of(world));
+    plan::DispatchRequest request;
+    request.node_ranks = command.node_ranks;
+    const plan::DispatchPolicy policy(grid, request, moe::nodes_of(world), kernels.numerics, num_threads);
     const auto run = [&](std::string_view load, std::int64_t rows_a_rank, const RoutingSource& source,
                          std::int64_t num_steps) {
       spdlog::info("{}, {}, {} rows a rank", preset.name, load, rows_a_rank);

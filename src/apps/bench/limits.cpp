@@ -31,7 +31,7 @@ void in_threads(int num_threads, const Work& work) {
 /// run(thread, pass), which gives an amount, and times itself. The first pass is left out.
 template <class Run>
 Statistics sample_alone(const comm::Communicator& world, int num_threads, int num_passes, Run&& run) {
-  std::vector<double> rates(static_cast<std::size_t>(num_passes)), sums(rates.size());
+  std::vector<double> rates(static_cast<std::size_t>(num_passes));
   std::barrier barrier(num_threads);
   std::mutex adding;
   world.barrier();
@@ -45,8 +45,8 @@ Statistics sample_alone(const comm::Communicator& world, int num_threads, int nu
       if (pass >= 0) rates[static_cast<std::size_t>(pass)] += amount / seconds / 1e9;
     }
   });
-  MOESAIC_MPI(MPI_Allreduce(rates.data(), sums.data(), num_passes, MPI_DOUBLE, MPI_SUM, world.handle()));
-  return statistics(sums);
+  world.reduce(rates, MPI_SUM);
+  return statistics(rates);
 }
 
 /// The same of something that they share: all begin a pass together, and it lasts until the last one has
@@ -74,8 +74,8 @@ Statistics sample_shared(const comm::Communicator& world, int num_threads, int n
       seconds[p] = std::max(seconds[p], elapsed);
     }
   });
-  MOESAIC_MPI(MPI_Allreduce(MPI_IN_PLACE, amounts.data(), num_passes, MPI_DOUBLE, MPI_SUM, world.handle()));
-  MOESAIC_MPI(MPI_Allreduce(MPI_IN_PLACE, seconds.data(), num_passes, MPI_DOUBLE, MPI_MAX, world.handle()));
+  world.reduce(amounts, MPI_SUM);
+  world.reduce(seconds, MPI_MAX);
   for (std::size_t p = 0; p < amounts.size(); ++p) amounts[p] /= seconds[p] * 1e9;
   return statistics(amounts);
 }
@@ -135,7 +135,8 @@ Limit read_bandwidth(const comm::Communicator& world, const ops::PeakLoops& loop
   Limit best;
   bool right = true;
   for (std::size_t variant = 0; variant < std::size(ops::kReadStreams); ++variant) {
-    std::vector<std::uint64_t> found(static_cast<std::size_t>(kWindows * num_rounds * num_threads));  // (passes, threads)
+    std::vector<std::uint64_t> found(
+        static_cast<std::size_t>(kWindows * num_rounds * num_threads));  // (passes, threads)
     const Statistics rate = sample_shared(world, num_threads, kWindows * num_rounds, [&](int thread, int pass) {
       const Range part = part_bytes(size_bytes, num_threads, thread);
       const Range window = part_bytes(part.size(), kWindows, pass % kWindows);

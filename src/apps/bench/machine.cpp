@@ -4,6 +4,7 @@
 #include "apps/bench/limits.hpp"
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
+#include "comm/watch.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -52,11 +53,13 @@ Limit measure_alltoallv(const comm::Communicator& world, int peer_bytes) {
   constexpr double kSample_bytes = 64 << 20;  // long enough to be timed
   const double bytes = static_cast<double>(peer_bytes) * static_cast<double>(ranks - 1);
   const int calls = std::max(1, static_cast<int>(kSample_bytes / bytes));
-  exchange();
+  comm::blocking_call("MPI_Alltoallv", exchange);
   std::vector<double> rates;
   for (int i = 0; i < kSamples; ++i)
     rates.push_back(bytes * calls / 1e9 / timed_together(world, [&] {
-                      for (int call = 0; call < calls; ++call) exchange();
+                      comm::blocking_call("MPI_Alltoallv", [&] {
+                        for (int call = 0; call < calls; ++call) exchange();
+                      });
                     }));
   bool right = true;
   for (std::size_t i = 0; i < recv.size(); ++i) {

@@ -89,7 +89,8 @@ int run_model(const std::vector<std::string>& arguments) {
   po::options_description options;
   options.add(test_options(command))
       .add(model_options(command.bench.model, &command.threads))
-      .add(run_options(command.bench.prefill_chunk));
+      .add(run_options(command.bench.prefill_chunk))
+      .add(wait_options());
   options.add(output_options(command.format));
   if (parse("bench model", arguments, options).contains("help")) return kSuccess;
   const std::vector<ModelTest> tests = tests_of(command);

@@ -61,21 +61,17 @@ double WorkCounter::weight_bytes(const ModelWeights& weights, const Batch& batch
 
 ModelWork WorkCounter::work(const comm::Communicator& world, const ModelWeights& weights) const {
   const ModelConfig& c = grid_.config();
-  std::vector<std::uint8_t> chosen(chosen_.size());
-  MOESAIC_MPI(
-      MPI_Allreduce(chosen_.data(), chosen.data(), static_cast<int>(chosen.size()), MPI_BYTE, MPI_BOR, world.handle()));
-  std::vector<double> own;
+  std::vector<std::uint8_t> chosen = chosen_;
+  world.bitwise_or(chosen);
   ModelWork work;
   for (std::size_t i = 0; i < batches_.size(); ++i) {
     const Batch& batch = batches_[i];
-    own.push_back(
+    work.weight_bytes.push_back(
         weight_bytes(weights, batch, chosen.data() + i * static_cast<std::size_t>(c.num_layers * c.num_experts)));
     work.multiply_adds.push_back(static_cast<double>(batch.num_rows * c.num_layers) * layer_multiply_adds(c) +
                                  static_cast<double>(batch.num_logit_rows * c.emb_size * c.vocab_size));
   }
-  work.weight_bytes.resize(own.size());
-  MOESAIC_MPI(MPI_Allreduce(own.data(), work.weight_bytes.data(), static_cast<int>(own.size()), MPI_DOUBLE, MPI_SUM,
-                            world.handle()));
+  world.reduce(work.weight_bytes, MPI_SUM);
   return work;
 }
 

@@ -1,0 +1,244 @@
+#include <algorithm>
+#include <cmath>
+
+#include "apps/bench/limits.hpp"
+#include "apps/bench/link_costs.hpp"
+#include "apps/bench/model_driver.hpp"
+#include "apps/bench/statistics.hpp"
+#include "apps/bench/table.hpp"
+#include "apps/calibration.hpp"
+#include "apps/command.hpp"
+#include "apps/plan_costs.hpp"
+#include "base/log.hpp"
+#include "base/trace.hpp"
+#include "comm/agree.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+using bench::ModelTest;
+using bench::Record;
+using plan::Part;
+
+struct CheckOptions {
+  ModelOptions model;
+  std::string batches, prompts;
+  std::int64_t steps = 16, repetitions = 3, prefill_chunk = 512;
+  int most_layouts = 6;
+  bool quick = false;
+  bench::OutputFormat format = bench::OutputFormat::kMarkdown;
+};
+
+/// A test, and the same as the cost model has it.
+struct Case {
+  ModelTest test;
+  plan::Job job;
+  double tokens_a_job = 1;  ///< tokens of the test for each token of the job: steps
+};
+
+std::vector<Case> cases_of(const CheckOptions& options, int num_threads) {
+  std::vector<Case> cases;
+  for (const std::int64_t batch : bench::parse_list(options.batches, "batch", 1, 1 << 16)) {
+    const plan::Job job{plan::Phase::kDecode, batch, (options.steps + 1) / 2, options.prefill_chunk, num_threads, {}};
+    cases.push_back({{batch, 0, options.steps}, job, static_cast<double>(options.steps)});
+  }
+  for (const std::int64_t prompt : bench::parse_list(options.prompts, "prompt", 0, 1 << 20)) {
+    if (prompt == 0) continue;
+    const plan::Job job{plan::Phase::kPrefill, 1, prompt, options.prefill_chunk, num_threads, {}};
+    cases.push_back({{1, prompt, 0}, job, 1});
+  }
+  return cases;
+}
+
+struct Measured {
+  double ms = 0;                                  ///< of the test
+  std::array<double, plan::kNumParts> part_ms{};  ///< mean over the ranks, with waiting
+};
+
+std::array<double, plan::kNumParts> part_seconds(const ZoneTimes& times) {
+  const auto of = [&](Zone zone) { return times.seconds[static_cast<std::size_t>(zone)]; };
+  std::array<double, plan::kNumParts> parts{};
+  const auto put = [&](Part part, double seconds) { parts[static_cast<std::size_t>(part)] = seconds; };
+  put(Part::kEmbed, of(Zone::kEmbed));
+  put(Part::kNorm, of(Zone::kNorm) + of(Zone::kRouter));
+  put(Part::kAttention, of(Zone::kAttention));
+  put(Part::kAttentionExchange, of(Zone::kGatherRows) + of(Zone::kReduceScatter));
+  put(Part::kDispatch, of(Zone::kDispatch));
+  put(Part::kExperts, of(Zone::kExperts));
+  put(Part::kCombine, of(Zone::kCombine));
+  put(Part::kHandOver, of(Zone::kHandOver));
+  put(Part::kHead, of(Zone::kHead));
+  return parts;
+}
+
+/// Collective: the median of some passes after one that is left out.
+Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest& test, const CheckOptions& options) {
+  std::vector<double> seconds;
+  std::array<double, plan::kNumParts> before{};
+  for (std::int64_t r = -1; r < options.repetitions; ++r) {
+    if (r == 0) before = part_seconds(zone_times());
+    bench::ModelDriver driver(stage.grid(), test, options.prefill_chunk);
+    world.barrier();
+    run(world, stage, world.rank() == 0 ? &driver : nullptr);
+    if (r >= 0) seconds.push_back(world.max(driver.seconds()));
+  }
+  Measured measured{1e3 * bench::statistics(seconds).median, {}};
+  const auto after = part_seconds(zone_times());
+  for (std::size_t i = 0; i < plan::kNumParts; ++i)
+    measured.part_ms[i] =
+        1e3 * world.sum(after[i] - before[i]) / world.size() / static_cast<double>(options.repetitions);
+  return measured;
+}
+
+/// The machine beside the measurements, over what it was when it was calibrated: shared machines change.
+struct MachineNow {
+  double peak_share = 1, read_share = 1;
+};
+MachineNow machine_now(const comm::Communicator& world, const OpenedModel& opened, const bench::ReadMemory& memory,
+                       const plan::ComputeCosts& calibrated) {
+  const ops::PeakLoops& loops = ops::peak_loops(opened.kernels.isa);
+  const bench::Factors factors = bench::factors_of(opened.kernels.numerics);
+  const auto peak = bench::multiply_add_peak(world, loops, factors, opened.num_threads);
+  const auto read = bench::read_bandwidth(world, loops, memory.bytes(), opened.num_threads, memory.sum(), 1);
+  return {peak.rate.median / world.size() / calibrated.peak_gmacs[static_cast<std::size_t>(factors)],
+          read.rate.median / world.size() / calibrated.read_gbps};
+}
+
+Record record_of(const plan::Layout& layout, const Case& test, const plan::Prediction& p, const Measured& measured,
+                 const MachineNow& now) {
+  const double measured_ms = measured.ms / test.tokens_a_job;
+  Record record{{"layout", layout.text()},           {"test", test.test.name()},   {"batch", test.test.num_sequences},
+                {"dispatch", name(p.dispatch)},      {"predicted_ms", p.total_ms}, {"measured_ms", measured_ms},
+                {"ratio", p.total_ms / measured_ms}, {"used_for_fit", "no"},       {"peak_share", now.peak_share},
+                {"read_share", now.read_share}};
+  std::string largest;
+  double error_ms = -1;
+  for (std::size_t i = 0; i < plan::kNumParts; ++i) {
+    const std::string part(name(static_cast<Part>(i)));
+    const double part_ms = measured.part_ms[i] / test.tokens_a_job;
+    record["predicted_part_ms"][part] = p.ms[i];
+    record["measured_part_ms"][part] = part_ms;
+    const bool waiting = static_cast<Part>(i) == Part::kIdle || static_cast<Part>(i) == Part::kHandOver;
+    if (waiting || std::abs(p.ms[i] - part_ms) <= error_ms) continue;
+    error_ms = std::abs(p.ms[i] - part_ms);
+    largest = fmt::format("{} {:.3g} / {:.3g}", part, p.ms[i], part_ms);
+  }
+  record["largest"] = largest;
+  return record;
+}
+
+/// The best, the worst, and as many between as shall be run.
+std::vector<plan::Layout> some_layouts(const std::vector<plan::RankedLayout>& ranked, int most) {
+  std::vector<plan::Layout> chosen;
+  const auto size = std::ssize(ranked), count = std::min<std::ptrdiff_t>(size, most);
+  for (std::ptrdiff_t i = 0; i < count; ++i)
+    chosen.push_back(ranked[static_cast<std::size_t>(count == 1 ? 0 : i * (size - 1) / (count - 1))].layout);
+  return chosen;
+}
+
+constexpr bench::Column kColumns[] = {{"layout", "layout"},
+                                      {"test", "test"},
+                                      {"batch", "batch"},
+                                      {"dispatch", "dispatch"},
+                                      {"predicted_ms", "predicted ms", 2},
+                                      {"measured_ms", "measured ms", 2},
+                                      {"ratio", "predicted / measured", 3},
+                                      {"used_for_fit", "used for the fit"},
+                                      {"peak_share", "peak now / calibrated", 2},
+                                      {"read_share", "read now / calibrated", 2},
+                                      {"largest", "farthest part: predicted / measured ms"}};
+
+po::options_description check_options(CheckOptions& options, bool& check) {
+  po::options_description description(
+      "plan --check (under mpirun): layouts of this rank count, predicted and measured");
+  const auto number = [](std::int64_t* into, const char* option) {
+    return ranged(into, option, std::int64_t{1}, std::int64_t{1} << 20)->default_value(*into);
+  };
+  // clang-format off
+  description.add_options()
+      ("check", po::bool_switch(&check), "this command")
+      ("batch", po::value(&options.batches)->default_value("1,16"), "decoding: sequences at a time, a list")
+      ("prompt", po::value(&options.prompts)->default_value("512"), "prefill: tokens of one prompt, a list; 0: none")
+      ("steps", number(&options.steps, "steps"), "tokens decoded of each sequence")
+      ("repetitions", number(&options.repetitions, "repetitions"), "of each test, after one that is left out; the median counts")
+      ("layouts", ranged(&options.most_layouts, "layouts", 1, 1 << 10)->default_value(options.most_layouts),
+       "most layouts that are run, from the best to the worst")
+      ("quick", po::bool_switch(&options.quick), "calibrates with a few calls: for trying out");
+  // clang-format on
+  description.add(model_options(options.model)).add(run_options(options.prefill_chunk));
+  description.add(bench::output_options(options.format));
+  return description;
+}
+
+/// The machine of --machine, or one that is measured now; rank 0's on all.
+plan::Machine machine_for(const comm::Communicator& world, const CheckOptions& options, const OpenedModel& opened) {
+  if (!opened.dispatch.machine_text.empty())
+    return plan::machine_from_text(opened.dispatch.machine_text, options.model.dispatch.machine);
+  std::vector<Numerics> numerics{opened.kernels.numerics};
+  if (numerics[0] != Numerics::kW16A16) numerics.push_back(Numerics::kW16A16);  // the head's
+  std::erase(numerics, Numerics::kF32);
+  return calibrate(world, {opened.kernels.isa, {opened.num_threads}, numerics, options.model.bind, options.quick});
+}
+
+std::int64_t batch_rows(const Case& test, const plan::Layout& layout) {
+  const std::int64_t spread = (test.job.num_tokens() + layout.pp - 1) / layout.pp;
+  return test.job.phase == plan::Phase::kDecode ? spread : std::min(spread, test.job.chunk_rows);
+}
+
+}  // namespace
+
+int run_plan_check(const std::vector<std::string>& arguments) {
+  CheckOptions options;
+  bool check = false;
+  if (parse("plan --check", arguments, check_options(options, check)).contains("help")) return kSuccess;
+  const comm::Communicator world = comm::Communicator::world();
+  options.model.layout.ranks = world.size();
+  const auto tests = cases_of(options, 0);
+  const auto check_context = [&](const ModelConfig& config) {
+    for (const Case& test : tests)
+      if (const auto context = test.test.num_prompt + test.test.num_generated; context > config.sequence_len)
+        fail("{}: {} tokens, the model's context is {}", test.test.name(), context, config.sequence_len);
+  };
+  const OpenedModel first = open_model(world, options.model, check_context);
+  const plan::Machine machine = machine_for(world, options, first);
+  options.model.dispatch.machine_text = plan::to_text(machine);
+  const plan::RankPlacement placement = bench::rank_sites(world).placement();
+  const ModelConfig config = first.grid.config();
+  plan::CostModel model(config, {first.reader->index().format(), first.kernels.numerics}, machine);
+  std::vector<Case> cases = cases_of(options, first.num_threads);
+
+  bench::Table table(options.format, bench::this_machine(world, first.kernels.isa),
+                     {std::begin(kColumns), std::end(kColumns)});
+  const bench::ReadMemory memory(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads);
+  double sum_error = 0, worst_error = 0;
+  int num_records = 0;
+  const auto ranked = plan::rank_layouts(model, config, world.size(), cases.front().job, placement);
+  for (const plan::Layout& layout : some_layouts(ranked, options.most_layouts)) {
+    ModelOptions one = options.model;
+    one.layout = {world.size(), layout.pp, layout.dp, layout.tp, layout.ep, layout.etp};
+    OpenedModel opened = open_model(world, one);
+    opened.dispatch.machine_text = options.model.dispatch.machine_text;
+    const auto stage = load_model(world, opened, cases.back().test.workload(options.prefill_chunk));
+    for (Case& test : cases) {
+      test.job.dispatch = stage->dispatch().algorithm(batch_rows(test, layout));
+      const Measured measured = measure(world, *stage, test.test, options);
+      const plan::Prediction predicted = model.predict(layout, test.job, placement);
+      Record record = record_of(layout, test, predicted, measured,
+                                machine_now(world, opened, memory, machine.with_threads(opened.num_threads)));
+      const double error = std::abs(record["ratio"].get<double>() - 1);
+      sum_error += error;
+      worst_error = std::max(worst_error, error);
+      ++num_records;
+      table.add(std::move(record));
+    }
+  }
+  if (world.rank() == 0) {
+    table.print();
+    if (options.format == bench::OutputFormat::kMarkdown)
+      fmt::print("\nmachine: {} ({})\n{} points, none used for a fit: mean error {:.0f} %, largest {:.0f} %\n",
+                 machine.name, machine.source, num_records, 100 * sum_error / num_records, 100 * worst_error);
+  }
+  return kSuccess;
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,135 @@
+#include "apps/plan_costs.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.hpp"
+#include "base/error.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr double kMiB = 1 << 20;
+
+bool matches(const plan::LayoutRequest& request, const plan::Layout& layout) {
+  const auto same = [](const std::optional<int>& asked, int found) { return !asked || *asked == found; };
+  return same(request.pp, layout.pp) && same(request.dp, layout.dp) && same(request.tp, layout.tp) &&
+         same(request.ep, layout.ep) && same(request.etp, layout.etp);
+}
+
+ordered_json to_json(const plan::RankedLayout& ranked) {
+  const auto& [layout, p] = ranked;
+  ordered_json json{{"ranks", layout.ranks()},
+                    {"pp", layout.pp},
+                    {"dp", layout.dp},
+                    {"tp", layout.tp},
+                    {"ep", layout.ep},
+                    {"etp", layout.etp},
+                    {"ms_per_token", p.ms_per_token},
+                    {"total_ms", p.total_ms},
+                    {"dispatch", name(p.dispatch)}};
+  for (std::size_t i = 0; i < plan::kNumParts; ++i)
+    json["part_ms"][std::string(name(static_cast<plan::Part>(i)))] = p.ms[i];
+  for (const plan::LinkClass link : plan::kAllLinkClasses)
+    if (link != plan::LinkClass::kSelf)
+      json["bytes_per_token"][std::string(name(link))] = p.bytes_per_token[static_cast<std::size_t>(link)];
+  json["rank_bytes"] = {{"weights", p.memory.weight_bytes},
+                        {"kv", p.memory.kv_bytes},
+                        {"buffers", p.memory.buffer_bytes},
+                        {"total", p.memory.total_bytes()}};
+  return json;
+}
+
+void print_table(const std::vector<plan::RankedLayout>& layouts, const plan::Machine& machine, int most) {
+  constexpr std::size_t kIndent = 30;
+  fmt::print("{:<{}}{:>10} {:>10}", "layout", kIndent, "ms/token", "total ms");
+  for (std::size_t i = 0; i < plan::kNumParts; ++i) fmt::print(" {:>9}", name(static_cast<plan::Part>(i)));
+  fmt::print(" {:>9} {:>14} {:>14} {:>12}\n", "dispatch", "node B/token", "net B/token", "MiB a rank");
+  int printed = 0;
+  for (const auto& [layout, p] : layouts) {
+    if (printed++ == most) {
+      fmt::print("... {} more; --layouts shows them\n", std::ssize(layouts) - most);
+      break;
+    }
+    fmt::print("{:<{}}{:>10.4g} {:>10.4g}", layout.text(), kIndent, p.ms_per_token, p.total_ms);
+    for (const double ms : p.ms) fmt::print(" {:>9.3g}", ms);
+    const double node_bytes = p.bytes_per_token[1] + p.bytes_per_token[2],
+                 memory = static_cast<double>(p.memory.total_bytes());
+    fmt::print(" {:>9} {:>14.0f} {:>14.0f} {:>12.0f}{}\n", name(p.dispatch), node_bytes, p.bytes_per_token[3],
+               memory / kMiB, machine.memory_gb > 0 && memory > machine.memory_gb * 1e9 ? " too much" : "");
+  }
+}
+
+}  // namespace
+
+po::options_description cost_options(CostOptions& options) {
+  po::options_description description("predicted times (docs/cost-model.md)");
+  // clang-format off
+  description.add_options()
+      ("machine", po::value(&options.machine),
+       "file of moesaic calibrate, or a preset: ordinary, cpu-zen4-ib-hdr, h100-node, h200-node; ranks all layouts")
+      ("phase", po::value(&options.phase)->default_value(options.phase)->notifier([](const std::string& word) {
+         if (word != "decode" && word != "prefill") fail("--phase is '{}', expected decode or prefill", word);
+       }), "decode: a token each; prefill: prompts of --context tokens in parts of --batch-rows")
+      ("batch", ranged(&options.batch, "batch", std::int64_t{1}, std::int64_t{1} << 20)->default_value(1), "sequences at a time")
+      ("nodes", ranged(&options.nodes, "nodes", 0, 1 << 20)->default_value(0), "0: the ranks a node that the machine has")
+      ("threads", ranged(&options.num_threads, "threads", 0, 4096)->default_value(0), "of a rank; 0: the machine's first")
+      ("layouts", ranged(&options.most_layouts, "layouts", 1, 1 << 20)->default_value(options.most_layouts), "most that are printed")
+      ("output,o", po::value(&options.output)->default_value(options.output)->notifier([](const std::string& word) {
+         if (word != "md" && word != "json") fail("--output is '{}', expected md or json", word);
+       }), "md or json")
+      ("check", "under mpirun: runs layouts and compares; --check --help has its options");
+  // clang-format on
+  return description;
+}
+
+int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, const plan::LayoutRequest& request,
+                const plan::Workload& workload, const CostOptions& options) {
+  const plan::Machine machine = plan::read_machine(options.machine);
+  plan::Job job;
+  job.phase = options.phase == "decode" ? plan::Phase::kDecode : plan::Phase::kPrefill;
+  job.sequences = options.batch;
+  job.context = workload.context > 0 ? workload.context : config.sequence_len;
+  job.chunk_rows = workload.batch_rows;
+  job.num_threads = options.num_threads;
+  const int node_ranks =
+      options.nodes > 0 ? (request.ranks + options.nodes - 1) / options.nodes : machine.ranks_per_node;
+  const plan::RankPlacement placement{node_ranks, std::min(node_ranks, machine.ranks_per_numa)};
+  plan::CostModel model(config, arithmetic, machine);
+  auto layouts = plan::rank_layouts(model, config, request.ranks, job, placement);
+  std::erase_if(layouts, [&](const plan::RankedLayout& ranked) { return !matches(request, ranked.layout); });
+  if (layouts.empty()) {
+    const plan::PlanResult none = plan::choose_layout(config, request, arithmetic);
+    fail("{}", none.refusal.message());
+  }
+  if (options.output == "json") {
+    ordered_json root{{"machine", machine.name},
+                      {"source", machine.source},
+                      {"phase", options.phase},
+                      {"batch", job.sequences},
+                      {"context", job.context},
+                      {"ranks_per_node", node_ranks},
+                      {"numerics", name(arithmetic.numerics)}};
+    for (const plan::RankedLayout& ranked : layouts) root["layouts"].push_back(to_json(ranked));
+    fmt::print("{}\n", root.dump());
+    return kSuccess;
+  }
+  const double nodes = std::ceil(static_cast<double>(request.ranks) / node_ranks);
+  fmt::print("{} ({})\n", machine.name, machine.source);
+  fmt::print("{} ranks on {:.0f} node{}, {}, {} of {} sequence{} at {} tokens; ms by part\n\n", request.ranks, nodes,
+             nodes == 1 ? "" : "s", name(arithmetic.numerics), options.phase, job.sequences,
+             job.sequences == 1 ? "" : "s", job.context);
+  if (node_ranks != machine.ranks_per_node && machine.compute.front().read_gbps > 0)
+    fmt::print("note: {} ranks a node are planned, the machine's rates are those of {}\n", node_ranks,
+               machine.ranks_per_node);
+  print_table(layouts, machine, options.most_layouts);
+  return kSuccess;
+}
+
+bool asks_for_check(const std::vector<std::string>& arguments) {
+  return std::find(arguments.begin(), arguments.end(), "--check") != arguments.end();
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,256 @@
+#include "plan/cost_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "plan/planner.hpp"
+
+namespace moesaic::plan {
+namespace {
+
+double widest(const std::vector<Range>& cut) {
+  std::int64_t most = 0;
+  for (const Range& part : cut) most = std::max(most, part.size());
+  return static_cast<double>(most);
+}
+
+/// A fixed sequence of pseudo-random words (splitmix64): predictions must be the same everywhere.
+std::uint64_t next_word(std::uint64_t& state) {
+  std::uint64_t z = state += 0x9e3779b97f4a7c15u;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+constexpr double kEager_bytes = 4096;  ///< longer messages need their sender until they have left
+constexpr double kMs = 1e-3;           // of a microsecond
+constexpr double kPs_us = 1e-6;        // of a picosecond
+
+}  // namespace
+
+std::string_view name(Part part) {
+  constexpr std::string_view kNames[] = {"embed",   "norm",      "attention", "attn_exch", "dispatch", "experts",
+                                         "combine", "hand_over", "head",      "idle",      "step"};
+  return kNames[static_cast<std::size_t>(part)];
+}
+
+double CostModel::BatchTimes::total() const { return std::accumulate(ms.begin(), ms.end(), 0.0); }
+
+/// Terms of each expert in samples of uniform routing.
+const CostModel::Counts& CostModel::routing(std::int64_t rows) {
+  Counts& counts = routings_[rows];
+  if (!counts.empty()) return counts;
+  const std::int64_t experts = config_.num_experts, active = config_.num_selected_experts;
+  const std::int64_t samples = std::clamp<std::int64_t>(65536 / (rows * active), 4, 256);
+  std::uint64_t state = static_cast<std::uint64_t>(rows);
+  std::vector<std::int32_t> order(static_cast<std::size_t>(experts));
+  std::iota(order.begin(), order.end(), 0);
+  for (std::int64_t sample = 0; sample < samples; ++sample) {
+    auto& count = counts.emplace_back(static_cast<std::size_t>(experts));
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t a = 0; a < active; ++a) {
+        const auto left = static_cast<std::uint64_t>(experts - a);
+        const auto chosen = static_cast<std::size_t>(a) + static_cast<std::size_t>(next_word(state) % left);
+        std::swap(order[static_cast<std::size_t>(a)], order[chosen]);
+        ++count[static_cast<std::size_t>(order[static_cast<std::size_t>(a)])];
+      }
+  }
+  return counts;
+}
+
+/// The mean over samples of the busiest rank's time: all wait for it.
+double CostModel::experts_us(const Grid& grid, std::int64_t rows, const ComputeCosts& compute) {
+  const KernelCosts& kernels = compute.of(arithmetic_.numerics);
+  const double width = static_cast<double>(config_.emb_size);
+  const double slice = static_cast<double>(config_.ffn_size / kNumLeaves) * widest(grid.expert_leaves());
+  std::vector<double> known_us(static_cast<std::size_t>(rows + 1), -1);
+  const auto expert_us = [&](std::int32_t terms) {
+    double& us = known_us[static_cast<std::size_t>(terms)];
+    if (us < 0)
+      us = terms == 0 ? 0
+                      : (2 * width * slice * kernels.gated_ps.at(terms) + width * slice * kernels.matrix_ps.at(terms) +
+                         terms * width * compute.value_ps) *
+                                kPs_us +
+                            3 * compute.call_us;
+    return us;
+  };
+  double sum_us = 0;
+  const Counts& samples = routing(rows);
+  for (const auto& counts : samples) {
+    double busiest_us = 0;
+    for (int subset = 0; subset < grid.layout().ep; ++subset) {
+      double subset_us = 0;
+      const Range experts = grid.experts(subset);
+      for (std::int64_t e = experts.begin; e < experts.end; ++e)
+        subset_us += expert_us(counts[static_cast<std::size_t>(e)]);
+      busiest_us = std::max(busiest_us, subset_us);
+    }
+    sum_us += busiest_us;
+  }
+  return sum_us / static_cast<double>(samples.size());
+}
+
+double CostModel::attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape,
+                               const ComputeCosts& compute) const {
+  const KernelCosts& kernels = compute.of(arithmetic_.numerics);
+  const double share = widest(grid.attention_leaves()) / static_cast<double>(kNumLeaves);
+  const double width = static_cast<double>(config_.emb_size);
+  const double q_width = static_cast<double>(config_.attn_size()) * share;
+  const double kv_width = static_cast<double>(config_.kv_size()) * share;
+  const double weights_us =
+      (width * (q_width + 2 * kv_width) + q_width * width) * kernels.matrix_ps.at(shape.group_rows) * kPs_us;
+  const double calls = shape.group_rows / batch.rows_a_sequence;
+  const double scores_us = calls * kernels.attention_ps.at(batch.rows_a_sequence) * batch.mean_keys * q_width * kPs_us;
+  constexpr double kPasses = 3;  // rotation, rounding, writing pages
+  const double values_us = kPasses * shape.group_rows * (q_width + 2 * kv_width) * compute.value_ps * kPs_us;
+  constexpr double kCalls = 6;
+  return weights_us + scores_us + values_us + kCalls * compute.call_us;
+}
+
+double CostModel::head_us(const Grid& grid, double logit_rows, const ComputeCosts& compute,
+                          const RankPlacement& placement) const {
+  if (logit_rows <= 0) return 0;
+  const bool f32 = arithmetic_.numerics == Numerics::kF32;
+  const KernelCosts& kernels = compute.of(f32 ? Numerics::kF32 : Numerics::kW16A16);
+  const double width = static_cast<double>(config_.emb_size), vocabulary = static_cast<double>(config_.vocab_size);
+  const int ranks = grid.ranks_per_stage(), last = grid.num_stages() - 1;
+  const double share = std::ceil(1.0 / ranks * vocabulary / kVocabularyPiece_rows) * kVocabularyPiece_rows;
+  double us = width * share * kernels.matrix_ps.at(logit_rows) * kPs_us + 2 * compute.call_us;
+  const Range stage{last * ranks, (last + 1) * ranks};
+  const Peers others = peers_in(placement, static_cast<int>(stage.begin), stage);
+  const double row_bytes = width * static_cast<double>(size_bytes(activation_type(arithmetic_.numerics)));
+  us += exchange(machine_, others, logit_rows * row_bytes / ranks, logit_rows * row_bytes / ranks).us;
+  // All parts come to rank 0, which puts them together.
+  const double part_bytes = logit_rows * share * static_cast<double>(sizeof(float));
+  const Peers senders = peers_in(placement, 0, stage);
+  us += exchange(machine_, senders, 0, part_bytes).us;
+  us += logit_rows * vocabulary * static_cast<double>(sizeof(float)) /
+        (machine_.link(LinkClass::kSelf).stream_gbps * 1e3);
+  return us;
+}
+
+CostModel::BatchTimes CostModel::batch_times(const Grid& grid, int stage, const Batch& batch,
+                                             DispatchAlgorithm dispatch, const ComputeCosts& compute,
+                                             const RankPlacement& placement) {
+  const BatchShape shape = batch_shape(grid.layout(), batch.rows, batch.sequences);
+  const double layers = static_cast<double>(grid.layers(stage).size());
+  LayerExchanges slowest;
+  for (int rank = 0; rank < grid.ranks_per_stage(); ++rank) {
+    const LayerExchanges layer = layer_exchanges(grid, grid.in_world(stage, StageRank{rank}), dispatch, shape,
+                                                 arithmetic_.numerics, machine_, compute, placement);
+    if (rank == 0 || layer.us() > slowest.us()) slowest = layer;
+  }
+  BatchTimes times;
+  times[Part::kNorm] = layers * kMs * (norms_us(config_, slowest.normed_rows, compute) + 9 * compute.call_us);
+  times[Part::kAttention] = layers * kMs * attention_us(grid, batch, shape, compute);
+  times[Part::kAttentionExchange] = layers * kMs * slowest.attention.us;
+  times[Part::kDispatch] = layers * kMs * slowest.dispatch.us;
+  times[Part::kExperts] = layers * kMs * experts_us(grid, batch.rows, compute);
+  times[Part::kCombine] = layers * kMs * slowest.combine.us;
+  // Long messages do not leave while their sender computes its own rows' experts: ranks without rows wait for that.
+  const bool by_messages = dispatch != DispatchAlgorithm::kDense && dispatch != DispatchAlgorithm::kHier;
+  const double message_bytes =
+      shape.own_rows * static_cast<double>(GemmInput{arithmetic_.numerics, config_.emb_size}.row_bytes());
+  if (by_messages && batch.sequences < grid.layout().dp && message_bytes > kEager_bytes)
+    times[Part::kDispatch] += times[Part::kExperts] * shape.own_rows / shape.rows;
+  const double width = static_cast<double>(config_.emb_size);
+  const double x_rows = slowest.normed_rows;
+  if (stage == 0) {
+    const double row_bytes = width * static_cast<double>(size_bytes(activation_type(arithmetic_.numerics)));
+    const Range ranks{0, grid.ranks_per_stage()};
+    const double each = x_rows * row_bytes / grid.ranks_per_stage();
+    constexpr double kColumnPasses = 8;  // a column of the packed table is far from contiguous
+    times[Part::kEmbed] = kMs * (exchange(machine_, peers_in(placement, 0, ranks), each, each).us +
+                                 kColumnPasses * x_rows * width * compute.value_ps * kPs_us);
+  }
+  if (stage + 1 < grid.num_stages()) {
+    const int from = index(grid.in_world(stage, StageRank{0})), to = from + grid.ranks_per_stage();
+    Peers neighbour{};
+    neighbour[static_cast<std::size_t>(placement.between(from, to))] = 1;
+    const double bytes = x_rows * width * static_cast<double>(sizeof(float));
+    times[Part::kHandOver] = kMs * (exchange(machine_, neighbour, bytes, 0).us +
+                                    bytes / (machine_.link(LinkClass::kSelf).stream_gbps * 1e3));
+  } else {
+    times[Part::kHead] = kMs * head_us(grid, batch.logit_rows, compute, placement);
+  }
+  return times;
+}
+
+Prediction CostModel::predict(const Layout& layout, const Job& job, const RankPlacement& placement) {
+  const Grid grid(config_, layout);
+  const ComputeCosts& compute = machine_.with_threads(job.num_threads);
+  const bool decode = job.phase == Phase::kDecode;
+  // As the scheduler cuts: small work is spread over the stages, large work by the limit.
+  const std::int64_t tokens = job.num_tokens();
+  const std::int64_t spread = (tokens + layout.pp - 1) / layout.pp;
+  const std::int64_t rows = decode ? spread : std::min(spread, job.chunk_rows);
+  const std::int64_t num_batches = (tokens + rows - 1) / rows;
+  const std::int64_t in_flight = std::min<std::int64_t>(num_batches, layout.pp == 1 ? 1 : 2 * layout.pp);
+  const double num_steps = std::ceil(static_cast<double>(num_batches) / static_cast<double>(in_flight));
+  Batch batch{rows, 1, 0, 1, 0};
+  if (decode) {
+    batch.sequences = rows;
+    batch.mean_keys = static_cast<double>(job.context);
+    batch.logit_rows = static_cast<double>(rows);
+  } else {
+    batch.sequences = std::clamp<std::int64_t>(rows / job.context, 1, job.sequences);
+    batch.rows_a_sequence = std::min<double>(static_cast<double>(rows), static_cast<double>(job.context));
+    batch.mean_keys = static_cast<double>(job.context + 1) / 2;
+    batch.logit_rows = static_cast<double>(job.sequences) / static_cast<double>(num_batches);
+  }
+  Prediction p;
+  const BatchShape shape = batch_shape(layout, batch.rows, batch.sequences);
+  p.dispatch =
+      job.dispatch.value_or(cheapest_dispatch(grid, shape, arithmetic_.numerics, machine_, compute, placement));
+  double longest_ms = 0, all_stages_ms = 0;
+  BatchTimes longest;
+  std::array<double, kNumParts> once{};
+  for (int stage = 0; stage < layout.pp; ++stage) {
+    const BatchTimes times = batch_times(grid, stage, batch, p.dispatch, compute, placement);
+    for (std::size_t i = 0; i < kNumParts; ++i) once[i] += times.ms[i];
+    all_stages_ms += times.total();
+    longest_ms = std::max(longest_ms, times.total());
+  }
+  // A step: its first batch passes all stages, the others follow at the pace of the slowest.
+  const double batches_a_step = static_cast<double>(num_batches) / num_steps;
+  const double step_ms = all_stages_ms + (batches_a_step - 1) * longest_ms;
+  const double busy = batches_a_step / layout.pp;  // a rank works for all batches, on its stage
+  for (std::size_t i = 0; i < kNumParts; ++i) p.ms[i] = num_steps * busy * once[i];
+  const double network_us = machine_.link(placement.between(0, layout.ranks() - 1)).latency_us;
+  const double engine_us = compute.step_us + 2 * std::ceil(std::log2(layout.ranks())) * network_us;
+  p.ms[static_cast<std::size_t>(Part::kIdle)] = num_steps * (step_ms - busy * all_stages_ms);
+  p.ms[static_cast<std::size_t>(Part::kStep)] = num_steps * kMs * engine_us;
+  p.total_ms = std::accumulate(p.ms.begin(), p.ms.end(), 0.0);
+  p.ms_per_token = p.total_ms / static_cast<double>(tokens);
+
+  const BatchShape mean{shape.rows, shape.rows / layout.dp, shape.rows / grid.ranks_per_stage()};
+  for (int rank = 0; rank < layout.ranks(); ++rank) {
+    const LayerExchanges layer =
+        layer_exchanges(grid, WorldRank{rank}, p.dispatch, mean, arithmetic_.numerics, machine_, compute, placement);
+    Transfer sum = layer.attention;
+    sum += layer.dispatch;
+    sum += layer.combine;
+    const double layers = static_cast<double>(grid.layers(grid.stage(WorldRank{rank})).size());
+    for (std::size_t i = 0; i < kNumLinkClasses; ++i) p.bytes_per_token[i] += layers * sum.bytes[i] / shape.rows;
+  }
+  const Workload workload{job.sequences, job.context, decode ? rows : job.chunk_rows};
+  for (int rank = 0; rank < layout.ranks(); ++rank)
+    if (const Footprint f = footprint(grid, WorldRank{rank}, arithmetic_, workload);
+        f.total_bytes() > p.memory.total_bytes())
+      p.memory = f;
+  return p;
+}
+
+std::vector<RankedLayout> rank_layouts(CostModel& model, const ModelConfig& config, int ranks, const Job& job,
+                                       const RankPlacement& placement) {
+  std::vector<RankedLayout> all;
+  for (const Layout& layout : all_layouts(config, ranks))
+    all.push_back({layout, model.predict(layout, job, placement)});
+  std::stable_sort(all.begin(), all.end(), [](const RankedLayout& a, const RankedLayout& b) {
+    return a.prediction.ms_per_token < b.prediction.ms_per_token;
+  });
+  return all;
+}
+
+}  // namespace moesaic::plan

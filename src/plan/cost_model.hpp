@@ -1,0 +1,99 @@
+#pragma once
+
+#include <map>
+#include <optional>
+
+#include "plan/exchange_cost.hpp"
+#include "plan/footprint.hpp"
+
+/// Predicts what a layout would cost on a machine (docs/cost-model.md): pure arithmetic, expected values under uniform
+/// routing, no overlap of exchanges with computing but between stages.
+namespace moesaic::plan {
+
+enum class Phase : std::uint8_t { kDecode, kPrefill };
+
+/// What is to be run: `sequences` together, each at `context` tokens. Decode: one more token of each; prefill: all of
+/// them, in chunks.
+struct Job {
+  Phase phase = Phase::kDecode;
+  std::int64_t sequences = 1;
+  std::int64_t context = 512;
+  std::int64_t chunk_rows = 512;              ///< the most rows of a micro-batch of prompts
+  int num_threads = 0;                        ///< of a rank; 0: those of the machine's first entry
+  std::optional<DispatchAlgorithm> dispatch;  ///< nothing: the cheapest
+
+  std::int64_t num_tokens() const { return phase == Phase::kDecode ? sequences : sequences * context; }
+};
+
+/// Where the time goes.
+enum class Part : std::uint8_t {
+  kEmbed,
+  kNorm,  ///< with residual and router
+  kAttention,
+  kAttentionExchange,
+  kDispatch,
+  kExperts,
+  kCombine,
+  kHandOver,
+  kHead,
+  kIdle,  ///< of a pipeline, while it fills
+  kStep,  ///< the engine
+};
+inline constexpr std::size_t kNumParts = 11;
+std::string_view name(Part part);
+
+struct Prediction {
+  std::array<double, kNumParts> ms{};  ///< by part, of the whole job
+  double total_ms = 0;                 ///< one step of decoding, or all prompts
+  double ms_per_token = 0;
+  DispatchAlgorithm dispatch = DispatchAlgorithm::kFlat;
+  std::array<double, kNumLinkClasses> bytes_per_token{};  ///< over all links of a class
+  Footprint memory;                                       ///< of the rank that needs most
+
+  double part_ms(Part part) const { return ms[static_cast<std::size_t>(part)]; }
+};
+
+class CostModel {
+ public:
+  CostModel(const ModelConfig& config, const Arithmetic& arithmetic, const Machine& machine)
+      : config_(config), arithmetic_(arithmetic), machine_(machine) {}
+
+  /// placement: how many ranks of the job are on a node.
+  Prediction predict(const Layout& layout, const Job& job, const RankPlacement& placement);
+
+ private:
+  /// Milliseconds by part of one micro-batch on one stage.
+  struct BatchTimes {
+    std::array<double, kNumParts> ms{};
+    double& operator[](Part part) { return ms[static_cast<std::size_t>(part)]; }
+    double total() const;
+  };
+  struct Batch {
+    std::int64_t rows, sequences;
+    double mean_keys, rows_a_sequence, logit_rows;
+  };
+  using Counts = std::vector<std::vector<std::int32_t>>;  // (samples, E)
+
+  BatchTimes batch_times(const Grid& grid, int stage, const Batch& batch, DispatchAlgorithm dispatch,
+                         const ComputeCosts& compute, const RankPlacement& placement);
+  double attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape, const ComputeCosts& compute) const;
+  double experts_us(const Grid& grid, std::int64_t rows, const ComputeCosts& compute);
+  double head_us(const Grid& grid, double logit_rows, const ComputeCosts& compute,
+                 const RankPlacement& placement) const;
+  const Counts& routing(std::int64_t rows);
+
+  ModelConfig config_;
+  Arithmetic arithmetic_;
+  Machine machine_;
+  std::map<std::int64_t, Counts> routings_;  // by rows
+};
+
+/// All layouts of a rank count, the least time per token first.
+struct RankedLayout {
+  Layout layout;
+  Prediction prediction;
+};
+std::vector<RankedLayout> rank_layouts(CostModel& model, const ModelConfig& config, int ranks, const Job& job,
+                                       const RankPlacement& placement);
+
+}  // namespace moesaic::plan

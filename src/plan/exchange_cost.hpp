@@ -1,0 +1,83 @@
+#pragma once
+
+#include <array>
+
+#include "plan/dispatch_plan.hpp"
+#include "plan/machine_model.hpp"
+
+/// What the exchanges of a layer cost: expected values under uniform routing.
+namespace moesaic::plan {
+
+/// World ranks on nodes and NUMA domains, one after the other.
+struct RankPlacement {
+  int ranks_per_node = 1;
+  int ranks_per_numa = 1;
+
+  LinkClass between(int a, int b) const {
+    if (a == b) return LinkClass::kSelf;
+    if (a / ranks_per_node != b / ranks_per_node) return LinkClass::kNetwork;
+    return a % ranks_per_node / ranks_per_numa == b % ranks_per_node / ranks_per_numa ? LinkClass::kNuma
+                                                                                      : LinkClass::kNode;
+  }
+  Range node_of(int rank) const {
+    const int first = rank / ranks_per_node * ranks_per_node;
+    return {first, first + ranks_per_node};
+  }
+};
+
+/// How many ranks of each link class a rank has to do with.
+using Peers = std::array<double, kNumLinkClasses>;
+double total(const Peers& peers);
+/// The other ranks of [ranks.begin, ranks.end).
+Peers peers_in(const RankPlacement& placement, int me, Range ranks);
+
+/// An exchange as one rank sees it.
+struct Transfer {
+  double us = 0;
+  std::array<double, kNumLinkClasses> bytes{};  ///< that it sends
+
+  Transfer& operator+=(const Transfer& other);
+};
+
+/// To each of `peers` a message of send_bytes, while receive_bytes come from each: the messages leave one after the
+/// other, the farthest one's latency counts, and the longer direction.
+Transfer exchange(const Machine& machine, const Peers& peers, double send_bytes, double receive_bytes);
+
+/// C(n - k, active) / C(n, active): none of `active` distinct experts of n is among k given ones.
+double none_chosen(std::int64_t n, std::int64_t k, std::int64_t active);
+
+/// Rows of a micro-batch, as the busiest rank has them: of the stage, of its attention group, its own.
+struct BatchShape {
+  double rows = 0, group_rows = 0, own_rows = 0;
+};
+/// `sequences` of one row each, or one sequence of many rows, over the groups and shards.
+BatchShape batch_shape(const Layout& layout, std::int64_t rows, std::int64_t sequences);
+
+/// The exchanges of one layer and the copying that goes with them, of one rank.
+struct LayerExchanges {
+  Transfer attention;  ///< gather of rows, partial sums of the output projection
+  Transfer dispatch, combine;
+  double normed_rows = 0;  ///< rows that the rank normalises and routes
+
+  double us() const { return attention.us + dispatch.us + combine.us; }
+};
+
+LayerExchanges layer_exchanges(const Grid& grid, WorldRank rank, DispatchAlgorithm algorithm, const BatchShape& batch,
+                               Numerics numerics, const Machine& machine, const ComputeCosts& compute,
+                               const RankPlacement& placement);
+
+/// Microseconds of a layer in which the algorithms differ: exchanges, copies, and norms and router of the rows that a
+/// rank owns. Of the slowest rank of the first stage.
+double layer_overhead_us(const Grid& grid, DispatchAlgorithm algorithm, const BatchShape& batch, Numerics numerics,
+                         const Machine& machine, const ComputeCosts& compute, const RankPlacement& placement);
+
+/// Norms, residual and router of a layer for some rows.
+double norms_us(const ModelConfig& config, double rows, const ComputeCosts& compute);
+
+/// The one with the least overhead; the first of equals in the order of kAllDispatchAlgorithms. Left out are alltoallv,
+/// the reference, and hier where a stage has no nodes of several ranks.
+DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, Numerics numerics,
+                                    const Machine& machine, const ComputeCosts& compute,
+                                    const RankPlacement& placement);
+
+}  // namespace moesaic::plan
