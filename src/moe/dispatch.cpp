@@ -93,7 +93,7 @@ class RoutedDispatcher final : public Dispatcher {
   }
 
   void start_combine(const ExpertBatch&) override {
-    if (shared_) meet();  // the outputs of all members are there
+    if (shared_) timed(Zone::kWait, [&] { meet(); });  // the outputs of all members are there
     std::size_t first_place = 0;
     for (std::size_t b = first_of_batch_; b < num_given_out_; ++b) {
       const Block& block = blocks_[b];
