@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "apps/bench/overlap.hpp"
 #include "apps/bench/statistics.hpp"
 #include "base/hash.hpp"
 #include "base/parallel.hpp"
@@ -221,6 +222,10 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
         found.push_back(hashes[static_cast<std::size_t>(row - rows.begin)]);
   }
 
+  if (repetitions.timed > 0)
+    result.overlap_percent =
+        overlap_percent(world_, *dispatcher, {n.data(), map_of(steps_[0]), own[0].routing, m.as<float>()},
+                        static_cast<int>(repetitions.timed));
   result.num_wrong = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_wrong)));
   result.num_checked = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_checked)));
   result.hash = hash_of_steps(found);

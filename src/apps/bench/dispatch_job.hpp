@@ -50,6 +50,7 @@ struct DispatchResult {
   plan::DispatchTraffic counted;   ///< bytes of dispatch and combine together in `dispatch`, of all steps once
   plan::DispatchTraffic analytic;  ///< the same by the rule, in both parts
   bool bytes_right = true;         ///< all have it
+  double overlap_percent = 0;      ///< of the first step; all have it
 };
 
 /// The same rows, routed through any algorithm. All ranks together.
