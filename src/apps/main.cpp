@@ -64,8 +64,7 @@ void check_launcher(const comm::Communicator& world) {
   if (world.size() == 1 && tasks && std::atoi(tasks) > 1 && !std::getenv("OMPI_COMM_WORLD_SIZE"))
     fail(
         "SLURM_NTASKS is {}, but this process sees an MPI world of 1: start with srun --mpi=pmix, or with srun -n 1 "
-        "for "
-        "one rank",
+        "for one rank",
         tasks);
 }
 

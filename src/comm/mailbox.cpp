@@ -1,6 +1,10 @@
 #include "comm/mailbox.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
+
+#include "base/aligned_buffer.hpp"
 
 namespace moesaic::comm {
 namespace {
@@ -165,11 +169,33 @@ class AlltoallvMailbox final : public Mailbox {
     MOESAIC_MPI(MPI_Ialltoall(sizes_.data(), 1, MPI_INT, sizes_.data() + ranks, 1, MPI_INT, comm_.handle(), &request));
     wait_for(request, {"MPI_Alltoall of sizes", nullptr, comm_});
     for (std::size_t i = 0; i < ranks; ++i) from_[i].size = sizes_[ranks + i];
+    bring_together();
     const Window out(to_), in(from_);
     MOESAIC_MPI(MPI_Ialltoallv(out.base, out.counts.data(), out.offsets.data(), MPI_BYTE, in.base, in.counts.data(),
                                in.offsets.data(), MPI_BYTE, comm_.handle(), &request));
     wait_for(request, {"MPI_Alltoallv", nullptr, comm_});
     exchanged_ = true;
+  }
+
+  /// Parts to send that lie further apart than MPI's int offsets reach (buffers of their own) are copied side by side.
+  void bring_together() {
+    const std::byte *lowest = nullptr, *highest = nullptr;
+    std::size_t size_bytes = 0;
+    for (const Part& part : to_) {
+      if (!part.data) continue;
+      if (!lowest || part.data < lowest) lowest = part.data;
+      highest = std::max<const std::byte*>(highest, part.data);
+      size_bytes += static_cast<std::size_t>(part.size);
+    }
+    if (highest - lowest <= std::numeric_limits<int>::max()) return;
+    together_.reserve(size_bytes);
+    std::byte* into = together_.data();
+    for (Part& part : to_) {
+      if (!part.data) continue;
+      std::memcpy(into, part.data, static_cast<std::size_t>(part.size));
+      part.data = into;
+      into += part.size;
+    }
   }
 
   /// Parts as the call wants them: offsets from the lowest address.
@@ -189,6 +215,7 @@ class AlltoallvMailbox final : public Mailbox {
   const Communicator& comm_;
   std::vector<Part> to_, from_;  // by rank
   std::vector<int> sizes_;       // sent, then received
+  AlignedBuffer together_;       // parts to send that lay far apart
   std::size_t given_out_ = 0;    // ranks of from_ that next() has passed
   int num_expected_ = 0;
   bool exchanged_ = false;

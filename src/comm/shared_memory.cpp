@@ -30,7 +30,14 @@ void SharedMemory::reserve(std::size_t size_bytes) {
   const auto bytes = static_cast<MPI_Aint>(kHeader_bytes + size_bytes);
   comm_.barrier();
   blocking_call("MPI_Win_allocate_shared", [&] {
-    MOESAIC_MPI(MPI_Win_allocate_shared(bytes, 1, info, comm_.handle(), static_cast<void*>(&own), &window_));
+    const int code = MPI_Win_allocate_shared(bytes, 1, info, comm_.handle(), static_cast<void*>(&own), &window_);
+    if (code != MPI_SUCCESS)
+      mpi_failed(code,
+                 fmt::format("MPI_Win_allocate_shared of {} MiB on each of {} ranks (is /dev/shm too small? make it "
+                             "larger, or give --dispatch flat)",
+                             bytes >> 20, comm_.size())
+                     .c_str(),
+                 __FILE__, __LINE__);
   });
   MPI_Info_free(&info);
   for (int rank = 0; rank < comm_.size(); ++rank) {

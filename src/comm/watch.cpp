@@ -31,6 +31,7 @@ constexpr unsigned kAbort_s = 3;     ///< MPI_Abort
 constexpr unsigned kLauncher_s = 2;  ///< for the launcher, before each of three signals
 constexpr unsigned kWhole_s = 12;    ///< all of it, should a call into MPI never return
 constexpr unsigned kBlocking_s = 5;  ///< between the report and the end of a call that blocks
+constexpr double kLate_s = 1;        ///< an alarm that comes later was held up: this process itself was stopped
 
 /// Plain data: signal handlers read it, on the main thread alone.
 struct State {
@@ -99,6 +100,12 @@ void on_usr2(int signal) {
 void on_alarm(int signal) {
   if (!pthread_equal(pthread_self(), g_state.main_thread)) {
     pthread_kill(g_state.main_thread, signal);
+    return;
+  }
+  if (const double timeout_s = wait_timeout_s();
+      !g_state.alarms && Seconds(Clock::now() - g_state.blocking_since).count() > timeout_s + kLate_s) {
+    g_state.blocking_since = Clock::now();  // the deadline begins anew
+    ::alarm(static_cast<unsigned>(timeout_s));
     return;
   }
   if (g_state.way_out) siglongjmp(*g_state.way_out, 1);

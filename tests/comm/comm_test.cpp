@@ -1,11 +1,15 @@
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <thread>
 
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
+#include "comm/mailbox.hpp"
 #include "comm/watch.hpp"
 
 namespace moesaic::comm {
@@ -43,6 +47,42 @@ TEST(Agree, EveryRankThatDiffersIsNamed) {
                             rank == 1 ? "the ranks differ in the store: " : "; ", rank,
                             hosts()[static_cast<std::size_t>(rank)], 10 + rank, hosts()[0]);
   EXPECT_EQ(message, expected);
+}
+
+TEST(Mailbox, MessagesMayLieFarApart) {
+  const auto world = Communicator::world();
+  // Buffers of their own, terabytes apart: memory mapped at will and the heap.
+  constexpr std::size_t kSize = 1000;
+  const auto byte = [](int source, int destination) { return static_cast<std::byte>(10 * source + destination); };
+  const auto unmap = [](void* memory) { ::munmap(memory, kSize); };
+  std::vector<std::unique_ptr<void, decltype(unmap)>> mapped;
+  std::vector<std::vector<std::byte>> heap(static_cast<std::size_t>(world.size()));
+  std::vector<std::byte> received(kSize * heap.size());
+  for (const auto& mailbox : {make_pairwise_mailbox(world, 1), make_alltoallv_mailbox(world)}) {
+    for (int peer = 0; peer < world.size(); ++peer) {
+      if (peer == world.rank()) continue;
+      heap[static_cast<std::size_t>(peer)].resize(kSize);
+      std::byte* data = heap[static_cast<std::size_t>(peer)].data();
+      if (peer % 2 == 1) {
+        data =
+            static_cast<std::byte*>(::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+        ASSERT_NE(static_cast<void*>(data), MAP_FAILED);
+        mapped.emplace_back(data, unmap);
+      }
+      std::fill_n(data, kSize, byte(world.rank(), peer));
+      mailbox->expect(peer, received.data() + kSize * static_cast<std::size_t>(peer), kSize);
+      mailbox->send(peer, data, kSize);
+    }
+    int num_arrived = 0;
+    while (const auto arrival = mailbox->next()) {
+      ++num_arrived;
+      EXPECT_EQ(arrival->size_bytes, kSize);
+      const auto* first = received.data() + kSize * static_cast<std::size_t>(arrival->source);
+      EXPECT_EQ(std::count(first, first + kSize, byte(arrival->source, world.rank())), kSize);
+    }
+    EXPECT_EQ(num_arrived, world.size() - 1);
+    mailbox->finish();
+  }
 }
 
 TEST(WaitMatrix, NamesWhoIsWaitedFor) {

@@ -57,7 +57,7 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
       ("node-ranks", ranged(&command.node_ranks, "node-ranks", 0, 1 << 20)->default_value(0),
        "ranks that count as a node, in rank order; 0: those that share memory");
   // clang-format on
-  options.add(layout_options(command.layout)).add(output_options(command.format));
+  options.add(layout_options(command.layout)).add(wait_options("300")).add(output_options(command.format));
   return options;
 }
 
@@ -80,6 +80,8 @@ std::vector<DispatchPreset> presets_of(const DispatchCommand& command) {
 std::vector<std::int64_t> row_counts(const DispatchCommand& command, const DispatchPreset& preset) {
   if (command.begin == 0 && command.end > 0) fail("--end {} without --begin", command.end);
   if (command.begin == 0) return {preset.rows_a_rank};
+  if (command.end > 0 && command.end < command.begin)
+    fail("--end is {}, expected at least --begin, {}", command.end, command.begin);
   std::vector<std::int64_t> counts;
   for (std::int64_t rows = command.begin; rows <= std::max(command.begin, command.end); rows *= command.factor)
     counts.push_back(rows);
