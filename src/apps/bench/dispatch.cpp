@@ -15,6 +15,8 @@
 namespace moesaic::apps::bench {
 namespace {
 
+constexpr std::int64_t kLoadSteps = 4;  ///< of a load, unless told otherwise
+
 RoutingSource synthetic(const plan::Grid& grid, const plan::SyntheticLoad& load, std::int64_t rows_a_rank) {
   return [&grid, load, rows_a_rank](std::int64_t step) {
     RoutedStep routed{load.group_rows(grid, rows_a_rank, step), {}};
@@ -135,14 +137,17 @@ int run_dispatch(const std::vector<std::string>& arguments) {
       right &= measure(world, command, job, facts, table);
     };
     if (trace) {
-      const std::int64_t steps = std::min(command.num_steps, trace->num_batches() * trace->num_layers);
+      const std::int64_t recorded = trace->num_batches() * trace->num_layers;
+      const std::int64_t steps = command.num_steps > 0 ? std::min(command.num_steps, recorded) : recorded;
+      spdlog::info("replaying {} of {} steps (a layer of a batch each), {} timed repetitions", steps, recorded,
+                   command.repetitions.timed);
       run("replay", trace->num_rows() / trace->num_batches() / world.size(), replayed(grid, *trace), steps);
       continue;
     }
     for (const plan::LoadKind kind : loads)
       for (const std::int64_t rows : row_counts(command, preset))
         run(name(kind), rows, synthetic(grid, {kind, command.alpha, command.num_hot, command.seed}, rows),
-            command.num_steps);
+            command.num_steps > 0 ? command.num_steps : kLoadSteps);
   }
   if (world.rank() == 0) table.print();
   return right ? kSuccess : kFailed;

@@ -48,8 +48,8 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
       ("zipf-alpha", ranged(&command.alpha, "zipf-alpha", 0.0f, 10.0f)->default_value(command.alpha), "of --load zipf")
       ("hot", ranged(&command.num_hot, "hot", 1, 1 << 20)->default_value(command.num_hot), "subsets of --load incast")
       ("seed", seed(&command.seed, "0"), "of the load")
-      ("steps", ranged(&command.num_steps, "steps", std::int64_t{1}, std::int64_t{1} << 16)->default_value(command.num_steps),
-       "different steps of the load that are taken in turn")
+      ("steps", ranged(&command.num_steps, "steps", std::int64_t{0}, std::int64_t{1} << 16)->default_value(command.num_steps),
+       "different steps of the load that are taken in turn; 0: 4, with --replay all")
       ("replay", po::value(&command.replay), "the routing of this file (--trace-routing) in place of a load")
       ("numerics", po::value(&command.numerics)->default_value("w8a16"), "numeric mode, which decides what travels")
       ("isa", po::value(&command.isa)->default_value("auto"), ops::kIsaOptions)
