@@ -1,6 +1,7 @@
 #include "device/machine.hpp"
 
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,6 +77,12 @@ std::string host_name() {
 }
 
 int allowed_processors() { return static_cast<int>(initial_mask().count()); }
+
+std::int64_t available_shared_memory_bytes() {
+  struct statvfs space {};
+  if (::statvfs("/dev/shm", &space) != 0) return 0;
+  return static_cast<std::int64_t>(space.f_bavail) * static_cast<std::int64_t>(space.f_frsize);
+}
 
 std::int64_t available_memory_bytes() {
   std::int64_t available = std::numeric_limits<std::int64_t>::max();

@@ -11,6 +11,9 @@ std::string host_name();
 /// Processors (hardware threads) that the affinity mask of this process allows.
 int allowed_processors();
 
+/// Left in /dev/shm, where ranks of a node share memory; containers often have little.
+std::int64_t available_shared_memory_bytes();
+
 /// Bytes that this node can still give out: MemAvailable, or what the control group leaves when that is less.
 std::int64_t available_memory_bytes();
 

@@ -151,6 +151,21 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
   comm::agree(world, error);
 }
 
+namespace {
+
+/// Collective: whether every node has the room in /dev/shm that its ranks' segments of kHier would take, on half of it.
+bool has_shared_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload) {
+  const ModelConfig& c = opened.grid.config();
+  const plan::StageRank me = opened.grid.in_stage(plan::WorldRank{world.rank()});
+  const std::int64_t terms = std::min(c.num_selected_experts, opened.grid.experts(opened.grid.subset(me)).size());
+  constexpr std::int64_t kRows = 2;  // own and others', each at most an fp32 row
+  const double needed = static_cast<double>(workload.batch_rows * (kRows + terms) * c.emb_size) * sizeof(float);
+  const comm::Communicator node = world.split_node();
+  return world.min(2 * node.sum(needed) <= node.min(static_cast<double>(device::available_shared_memory_bytes()))) > 0;
+}
+
+}  // namespace
+
 std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,
                                   const plan::Workload& workload) {
   check_memory(world, opened, workload);
@@ -167,7 +182,9 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
   const double bytes = world.sum(static_cast<double>(opened.reader->bytes_read()));
   const double seconds = world.max(zone_times().seconds[static_cast<std::size_t>(Zone::kLoad)]);
   spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / kMiB, seconds, bytes / seconds / 1e9);
-  auto stage = std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights), opened.dispatch);
+  plan::DispatchRequest dispatch = opened.dispatch;
+  dispatch.shared_memory = has_shared_memory(world, opened, workload);
+  auto stage = std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights), dispatch);
   spdlog::info("dispatch: {}", stage->dispatch().text());
   return stage;
 }

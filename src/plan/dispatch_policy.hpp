@@ -12,9 +12,10 @@ namespace moesaic::plan {
 /// What a user asks of dispatch and combine.
 struct DispatchRequest {
   std::optional<DispatchAlgorithm> algorithm;  ///< nothing: chosen for each batch
-  int node_ranks = 0;        ///< ranks of a stage that count as one node, in rank order; 0: what MPI says
-  std::string machine;       ///< preset or file whose costs decide; empty: an ordinary cluster's
-  std::string machine_text;  ///< the file's text, once rank 0 has read it for all
+  int node_ranks = 0;         ///< ranks of a stage that count as one node, in rank order; 0: what MPI says
+  std::string machine;        ///< preset or file whose costs decide; empty: an ordinary cluster's
+  std::string machine_text;   ///< the file's text, once rank 0 has read it for all
+  bool shared_memory = true;  ///< whether nodes have the room in it that kHier wants
 };
 
 /// Which algorithm a batch is run with: the same on all ranks of a job, since it follows from what all know.

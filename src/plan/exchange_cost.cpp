@@ -231,13 +231,14 @@ double layer_overhead_us(const Grid& grid, DispatchAlgorithm algorithm, const Ba
 }
 
 DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, Numerics numerics,
-                                    const Machine& machine, const ComputeCosts& compute,
-                                    const RankPlacement& placement) {
+                                    const Machine& machine, const ComputeCosts& compute, const RankPlacement& placement,
+                                    bool shared_memory) {
   DispatchAlgorithm best = DispatchAlgorithm::kFlat;
   double least_us = 0;
   for (const DispatchAlgorithm algorithm : kAllDispatchAlgorithms) {
     if (algorithm == DispatchAlgorithm::kAlltoallv) continue;
-    const bool nodes = grid.ranks_per_stage() > placement.ranks_per_node && placement.ranks_per_node > 1;
+    const bool nodes =
+        shared_memory && grid.ranks_per_stage() > placement.ranks_per_node && placement.ranks_per_node > 1;
     if (algorithm == DispatchAlgorithm::kHier && !nodes) continue;
     const double us = layer_overhead_us(grid, algorithm, batch, numerics, machine, compute, placement);
     if (algorithm != DispatchAlgorithm::kFlat && us >= least_us) continue;

@@ -77,7 +77,7 @@ double norms_us(const ModelConfig& config, double rows, const ComputeCosts& comp
 /// The one with the least overhead; the first of equals in the order of kAllDispatchAlgorithms. Left out are alltoallv,
 /// the reference, and hier where a stage has no nodes of several ranks.
 DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, Numerics numerics,
-                                    const Machine& machine, const ComputeCosts& compute,
-                                    const RankPlacement& placement);
+                                    const Machine& machine, const ComputeCosts& compute, const RankPlacement& placement,
+                                    bool shared_memory = true);
 
 }  // namespace moesaic::plan

@@ -200,15 +200,30 @@ TEST(DispatchPolicy, FollowsTheCosts) {
   Machine thin = far;  // where every byte costs, few of these
   for (LinkCost& link : thin.links) link = {0.01, 0.001, 0.001, 0.001, false};
   thin.link(LinkClass::kSelf) = {0, 0, 100, 100, false};
-  const DispatchPolicy by_messages(grid, {{}, 0, "far", to_text(far)}, {0, 0, 0, 0}, Numerics::kW8A16);
-  const DispatchPolicy by_bytes(grid, {{}, 0, "thin", to_text(thin)}, {0, 0, 0, 0}, Numerics::kW8A16);
+  const auto request = [](const char* name, const Machine& machine) {
+    DispatchRequest request;
+    request.machine = name;
+    request.machine_text = to_text(machine);
+    return request;
+  };
+  const DispatchPolicy by_messages(grid, request("far", far), {0, 0, 0, 0}, Numerics::kW8A16);
+  const DispatchPolicy by_bytes(grid, request("thin", thin), {0, 0, 0, 0}, Numerics::kW8A16);
   EXPECT_EQ(by_messages.algorithm(1), DispatchAlgorithm::kDense) << by_messages.text();
   EXPECT_EQ(by_bytes.algorithm(4096), DispatchAlgorithm::kFlat) << by_bytes.text();
-  const DispatchPolicy asked(grid, {DispatchAlgorithm::kAgrs, 0, "", ""}, {0, 0, 0, 0}, Numerics::kW8A16);
+  DispatchRequest agrs;
+  agrs.algorithm = DispatchAlgorithm::kAgrs;
+  const DispatchPolicy asked(grid, agrs, {0, 0, 0, 0}, Numerics::kW8A16);
   EXPECT_EQ(asked.algorithm(1), DispatchAlgorithm::kAgrs);
   EXPECT_EQ(asked.text(), "agrs: as asked");
   const DispatchPolicy alone(Grid(config, {}), {}, {0}, Numerics::kW8A16);
   EXPECT_EQ(alone.text(), "none: one rank a stage");
+  // Nodes of two ranks, a thin network: hier, but where they have no shared memory.
+  Machine nodes = thin;
+  nodes.link(LinkClass::kNuma) = nodes.link(LinkClass::kNode) = {0.01, 0.001, 100, 100, false};
+  DispatchRequest roomy = request("nodes", nodes), tight = roomy;
+  tight.shared_memory = false;
+  EXPECT_EQ(DispatchPolicy(grid, roomy, {0, 0, 1, 1}, Numerics::kW8A16).algorithm(512), DispatchAlgorithm::kHier);
+  EXPECT_NE(DispatchPolicy(grid, tight, {0, 0, 1, 1}, Numerics::kW8A16).algorithm(512), DispatchAlgorithm::kHier);
   DispatchPolicy follower(grid, {}, {0, 0, 1, 1}, Numerics::kW8A16);
   follower.adopt(by_messages.choices());
   for (std::int64_t rows = 1; rows < 9000; rows += 37) EXPECT_EQ(follower.algorithm(rows), by_messages.algorithm(rows));
