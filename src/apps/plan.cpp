@@ -167,6 +167,11 @@ int run_plan(const std::vector<std::string>& arguments) {
   const auto numerics = numerics_from(numerics_word);
   if (!numerics_word.empty() && !numerics) fail("--numerics is '{}', expected {}", numerics_word, kNumericsOptions);
 
+  if (costs.machine.empty())
+    for (const char* option : {"phase", "batch", "nodes", "threads", "layouts", "output"})
+      if (map.contains(option) && !map[option].defaulted())
+        fail("--{} is for predicted times: give --machine too, a file of moesaic calibrate or a preset", option);
+
   Job job = job_of(store, preset, weights, numerics);
   job.workload = workload;
   if (workload.context == 0) job.workload.context = job.config.sequence_len;

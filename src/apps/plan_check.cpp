@@ -235,8 +235,9 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   if (world.rank() == 0) {
     table.print();
     if (options.format == bench::OutputFormat::kMarkdown)
-      fmt::print("\nmachine: {} ({})\n{} points, none used for a fit: mean error {:.0f} %, largest {:.0f} %\n",
-                 machine.name, machine.source, num_records, 100 * sum_error / num_records, 100 * worst_error);
+      fmt::print(
+          "\nmachine: {} ({})\n{} points, which the calibration has not seen: mean error {:.0f} %, largest {:.0f} %\n",
+          machine.name, machine.source, num_records, 100 * sum_error / num_records, 100 * worst_error);
   }
   return kSuccess;
 }
