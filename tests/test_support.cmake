@@ -22,12 +22,14 @@ endfunction()
 
 function(moesaic_test_properties test ranks full)
   set(labels)
+  set(timeout 600)
   if(ranks GREATER 1)
     list(APPEND labels mpi)
   endif()
   if(full)
     list(APPEND labels full)
+    set(timeout 1800)
   endif()
-  set_tests_properties(${test} PROPERTIES LABELS "${labels}" PROCESSORS ${ranks} TIMEOUT 600
+  set_tests_properties(${test} PROPERTIES LABELS "${labels}" PROCESSORS ${ranks} TIMEOUT ${timeout}
     ENVIRONMENT "OMP_NUM_THREADS=1")
 endfunction()
