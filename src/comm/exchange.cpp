@@ -12,29 +12,26 @@ constexpr int kRowsTag = 4;
 
 RowExchange::RowExchange(const Communicator& comm) : comm_(comm), mailbox_(make_pairwise_mailbox(comm, kRowsTag)) {}
 
+/// Rows of all ranks, one rank's behind another's.
+void RowExchange::lay_out(std::span<const std::int32_t> num_rows, std::size_t row_bytes, std::vector<Part>& parts) {
+  parts.clear();
+  std::size_t offset = 0;
+  for (const auto count : num_rows) {
+    parts.push_back({offset, static_cast<std::size_t>(count) * row_bytes});
+    offset += parts.back().size;
+  }
+}
+
 void RowExchange::all_to_all(const void* send, std::span<const std::int32_t> num_send_rows, void* recv,
                              std::span<const std::int32_t> num_recv_rows, std::size_t row_bytes) {
-  const auto place = [&](std::span<const std::int32_t> counts, std::vector<Part>& parts) {
-    parts.clear();
-    std::size_t offset = 0;
-    for (const auto count : counts) {
-      parts.push_back({offset, static_cast<std::size_t>(count) * row_bytes});
-      offset += parts.back().size;
-    }
-  };
-  place(num_send_rows, sends_);
-  place(num_recv_rows, recvs_);
+  lay_out(num_send_rows, row_bytes, sends_);
+  lay_out(num_recv_rows, row_bytes, recvs_);
   exchange(static_cast<const std::byte*>(send), static_cast<std::byte*>(recv));
 }
 
 void RowExchange::all_gather(const void* send, void* recv, std::span<const std::int32_t> num_rows,
                              std::size_t row_bytes) {
-  recvs_.clear();
-  std::size_t offset = 0;
-  for (const auto count : num_rows) {
-    recvs_.push_back({offset, static_cast<std::size_t>(count) * row_bytes});
-    offset += recvs_.back().size;
-  }
+  lay_out(num_rows, row_bytes, recvs_);
   sends_.assign(num_rows.size(), {0, recvs_[static_cast<std::size_t>(comm_.rank())].size});
   exchange(static_cast<const std::byte*>(send), static_cast<std::byte*>(recv));
 }

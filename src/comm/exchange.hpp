@@ -30,6 +30,7 @@ class RowExchange {
   struct Part {
     std::size_t offset, size;  ///< in bytes
   };
+  static void lay_out(std::span<const std::int32_t> num_rows, std::size_t row_bytes, std::vector<Part>& parts);
   void exchange(const std::byte* send, std::byte* recv);
 
   const Communicator& comm_;

@@ -26,7 +26,7 @@ class Mailbox {
   virtual void expect(int source, std::byte* into, std::size_t most_bytes) = 0;
   /// data must stay as it is until finish().
   virtual void send(int destination, const std::byte* data, std::size_t size_bytes) = 0;
-  /// The next message that has come, in order of arrival; waits for one when `may_wait`. Nothing when all that were
+  /// The next message that has come, in any order; waits for one when `may_wait`. Nothing when all that were
   /// expected have been given out (or none is there and it may not wait).
   virtual std::optional<Arrival> next(bool may_wait = true) = 0;
   /// Lets messages go on while this rank waits for something else.

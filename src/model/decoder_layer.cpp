@@ -46,26 +46,13 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
   see(Operation::kMoeNorm, n);
   timed(Zone::kRouter, [&] { router_.route(n, rows.num_own(), w.router, routing_); });
   see_routing(model_layer, rows);
-  run_experts(w, rows, block);
+  moe::pass_through(
+      dispatcher_for(rows.dispatch), input_.data(), rows.map, routing_, expert_batch_,
+      [&] { experts_.run(w.experts, expert_batch_); }, block);
   see(Operation::kMoe, block);
   norm(block, w.norm_moe_out);
   add_residual();
   see(Operation::kMoeResidual, x);
-}
-
-/// The rows come in batches, own ones first, and go back as they are done.
-void DecoderLayer::run_experts(const LayerWeights& w, const BatchRows& rows, float* m) {
-  moe::Dispatcher& dispatcher = dispatcher_for(rows.dispatch);
-  timed(Zone::kDispatch, [&] { dispatcher.start_dispatch(input_.data(), rows.map, routing_); });
-  const auto next_batch = [&] {
-    const TraceZone zone(Zone::kDispatch);
-    return dispatcher.next_batch(expert_batch_);
-  };
-  while (next_batch()) {
-    timed(Zone::kExperts, [&] { experts_.run(w.experts, expert_batch_); });
-    timed(Zone::kCombine, [&] { dispatcher.start_combine(expert_batch_); });
-  }
-  timed(Zone::kCombine, [&] { dispatcher.finish_combine(m); });
 }
 
 void DecoderLayer::see_routing(std::int32_t layer, const BatchRows& rows) const {

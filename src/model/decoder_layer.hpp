@@ -21,7 +21,6 @@ class DecoderLayer {
  private:
   moe::Dispatcher& dispatcher_for(plan::DispatchAlgorithm algorithm);
   void see_routing(std::int32_t layer, const BatchRows& rows) const;
-  void run_experts(const LayerWeights& w, const BatchRows& rows, float* m);
 
   StageContext& context_;
   Attention attention_;

@@ -92,7 +92,7 @@ class RoutedDispatcher final : public Dispatcher {
     return true;
   }
 
-  void start_combine(const ExpertBatch&) override {
+  void start_combine() override {
     if (shared_) timed(Zone::kWait, [&] { meet(); });  // the outputs of all members are there
     std::size_t first_place = 0;
     for (std::size_t b = first_of_batch_; b < num_given_out_; ++b) {

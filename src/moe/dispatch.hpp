@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/trace.hpp"
 #include "comm/mpi.hpp"
 #include "moe/expert_batch.hpp"
 #include "moe/routing.hpp"
@@ -12,11 +13,8 @@ namespace moesaic::moe {
 
 /// Brings rows to the ranks that hold their experts, and the experts' outputs back: the one replaceable part of a MoE
 /// layer. Whatever the algorithm, the bits of the result are the same. Collective over a stage; ranks without rows take
-/// part. One layer is:
-///
-///     start_dispatch();  while (next_batch()) { run the experts;  start_combine(); }  finish_combine();
-///
-/// Rows come in one or several batches, own rows first while others are on their way.
+/// part. pass_through() is one layer. Rows come in one or several batches, own rows first while others are on their
+/// way.
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
@@ -28,13 +26,29 @@ class Dispatcher {
   /// Fills `batch` with rows that are here; waits for some. False when all have been given out.
   virtual bool next_batch(ExpertBatch& batch) = 0;
 
-  /// The batch's outputs go back.
-  virtual void start_combine(const ExpertBatch& batch) = 0;
+  /// The outputs of the batch that was filled last go back.
+  virtual void start_combine() = 0;
 
   /// m(own rows, D) fp32 = sum over the row's experts, in the fixed tree, of gate * (complete expert output, rounded to
   /// Act).
   virtual void finish_combine(float* m) = 0;
 };
+
+/// One layer: rows to their experts, run_experts() on each batch of them, and back. The rest as in Dispatcher.
+template <class RunExperts>
+void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap& rows, const Routing& routing,
+                  ExpertBatch& batch, RunExperts&& run_experts, float* m) {
+  timed(Zone::kDispatch, [&] { dispatcher.start_dispatch(n, rows, routing); });
+  const auto next_batch = [&] {
+    const TraceZone zone(Zone::kDispatch);
+    return dispatcher.next_batch(batch);
+  };
+  while (next_batch()) {
+    timed(Zone::kExperts, run_experts);
+    timed(Zone::kCombine, [&] { dispatcher.start_combine(); });
+  }
+  timed(Zone::kCombine, [&] { dispatcher.finish_combine(m); });
+}
 
 /// Collective over the stage. node_of: for kHier, by rank of the stage, equal for ranks that share memory.
 std::unique_ptr<Dispatcher> make_dispatcher(plan::DispatchAlgorithm algorithm, const plan::Grid& grid,

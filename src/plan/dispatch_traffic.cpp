@@ -21,7 +21,7 @@ std::vector<Share> shares_of(const DispatchSetting& setting, Range rows, std::sp
         if (last[domain] != row) ++shares[domain].rows;
         last[domain] = row;
         ++shares[domain].pieces;
-        shares[domain].piece_bytes += tree.complete() ? setting.pieces.complete : setting.pieces.partial;
+        shares[domain].piece_bytes += setting.pieces.of(tree);
       }
     }
   return shares;

@@ -141,7 +141,7 @@ class Job {
     dispatcher.start_dispatch(layer.n.data(), layer.rows, layer.routing);
     while (dispatcher.next_batch(batch_)) {
       experts_.run(me_, batch_);
-      dispatcher.start_combine(batch_);
+      dispatcher.start_combine();
     }
     dispatcher.finish_combine(m.data());
     return m;

@@ -188,16 +188,8 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
     world_.barrier();
     const comm::Traffic before = comm::traffic();
     const ZoneTimes then = zone_times();
-    timed(Zone::kDispatch, [&] { dispatcher->start_dispatch(n.data(), map_of(step), routing); });
-    const auto next_batch = [&] {
-      const TraceZone zone(Zone::kDispatch);
-      return dispatcher->next_batch(batch_);
-    };
-    while (next_batch()) {
-      timed(Zone::kExperts, [&] { experts_.run(me_, batch_, kind); });
-      timed(Zone::kCombine, [&] { dispatcher->start_combine(batch_); });
-    }
-    timed(Zone::kCombine, [&] { dispatcher->finish_combine(m.as<float>()); });
+    moe::pass_through(
+        *dispatcher, n.data(), map_of(step), routing, batch_, [&] { experts_.run(me_, batch_, kind); }, m.as<float>());
     if (i >= first_timed) times.push_back(parts_since(then));
 
     if (i < num_steps())

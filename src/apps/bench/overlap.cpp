@@ -44,12 +44,8 @@ double overlap_percent(const comm::Communicator& world, moe::Dispatcher& dispatc
                        int repetitions) {
   moe::ExpertBatch batch;
   const auto layer = [&](auto&& experts) {
-    dispatcher.start_dispatch(input.n, input.rows, input.routing);
-    while (dispatcher.next_batch(batch)) {
-      experts(batch.num_terms());
-      dispatcher.start_combine(batch);
-    }
-    dispatcher.finish_combine(input.m);
+    moe::pass_through(
+        dispatcher, input.n, input.rows, input.routing, batch, [&] { experts(batch.num_terms()); }, input.m);
   };
   std::int64_t num_terms = 0;
   layer([&](std::int64_t terms) { num_terms += terms; });
