@@ -27,23 +27,27 @@ void put(const std::string& text) {
 /// One prompt: its text as it comes. Several: a JSON line each, in input order.
 class Output {
  public:
-  Output(std::size_t num_prompts, bool has_text) : single_(num_prompts == 1), has_text_(has_text) {}
+  Output(std::size_t num_prompts, bool has_text) : hashes_(num_prompts), has_text_(has_text) {}
 
   Generation::Events events() {
-    return {[this](std::int32_t, const std::string& text) {
-              if (single_) put(text);
+    return {[this](std::int64_t, const std::string& text) {
+              if (single()) put(text);
             },
-            [this](std::int32_t sequence, const Continuation& result) { finish(sequence, result); }};
+            [this](std::int64_t index, const Continuation& result) { finish(index, result); }};
   }
+  Hash128 logits_hash() const { return run_hash(hashes_); }
 
  private:
-  void finish(std::int32_t sequence, const Continuation& result) {
-    if (single_ && has_text_) return put("\n");
-    nlohmann::ordered_json line = {{"index", sequence},
+  bool single() const { return hashes_.size() == 1; }
+
+  void finish(std::int64_t index, const Continuation& result) {
+    hashes_[static_cast<std::size_t>(index)] = result.logits_hash;
+    if (single() && has_text_) return put("\n");
+    nlohmann::ordered_json line = {{"index", index},
                                    {"text", has_text_ ? nlohmann::ordered_json(result.text) : nullptr},
                                    {"tokens", result.tokens},
                                    {"finish_reason", name(result.finish_reason)}};
-    lines_[sequence] = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    lines_[index] = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     for (auto first = lines_.begin(); first != lines_.end() && first->first == next_; first = lines_.begin()) {
       put(first->second);
       lines_.erase(first);
@@ -51,17 +55,30 @@ class Output {
     }
   }
 
-  bool single_, has_text_;
-  std::map<std::int32_t, std::string> lines_;  // finished, waiting for earlier ones
-  std::int32_t next_ = 0;
+  std::vector<Hash128> hashes_;  // of each prompt
+  bool has_text_;
+  std::map<std::int64_t, std::string> lines_;  // finished, waiting for earlier ones
+  std::int64_t next_ = 0;
 };
 
-void print_report(const Generation& generation, const std::string& table) {
+/// The prompts, all asked for in the same way.
+Generation::Source requests(const std::vector<std::vector<std::int32_t>>& prompts, const GenerationRequest& model) {
+  return [&prompts, model, next = std::size_t{0}]() mutable -> std::optional<GenerationRequest> {
+    if (next == prompts.size()) return std::nullopt;
+    GenerationRequest request = model;
+    request.ticket = static_cast<std::int64_t>(next);
+    request.draw_sequence = next;
+    request.prompt = prompts[next++];
+    return request;
+  };
+}
+
+void print_report(const Generation& generation, const Output& output, const std::string& table) {
   const auto rates = generation.rates();
   spdlog::info("{} prompt tokens, {} generated; prefill {:.1f} tokens/s, decode {:.1f} tokens/s", rates.prompt_tokens,
                rates.drawn_tokens, rates.prefill_tokens_per_s, rates.decode_tokens_per_s);
   spdlog::info("{}", table);
-  spdlog::info("logits hash: {}", generation.hash().hex());
+  spdlog::info("logits hash: {}", output.logits_hash().hex());
 }
 
 }  // namespace
@@ -69,11 +86,12 @@ void print_report(const Generation& generation, const std::string& table) {
 int run_generate(const std::vector<std::string>& arguments) {
   ModelOptions model;
   PromptOptions prompt;
-  GenerationOptions generation;
+  GenerationRequest generation;
+  SchedulerOptions scheduler;
   std::string hash_file, trace_file;
   po::options_description options;
   options.add(model_options(model)).add(prompt_options(prompt)).add(sampling_options(generation.sampling));
-  options.add(run_options(generation.prefill_chunk)).add(wait_options());
+  options.add(run_options(scheduler.prefill_chunk)).add(wait_options());
   po::options_description more("generation");
   // clang-format off
   more.add_options()
@@ -108,7 +126,7 @@ int run_generate(const std::vector<std::string>& arguments) {
     if (!hash_file.empty()) hashes.emplace(hash_file);
     if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
     prompts = read_prompts(prompt, config, tokenizer ? &*tokenizer : nullptr, model.store);
-    workload = workload_of(prompts, generation.max_tokens, generation.prefill_chunk, config);
+    workload = workload_of(prompts, generation.max_tokens, scheduler.prefill_chunk, config);
   });
   const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
 
@@ -122,14 +140,18 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::optional<Generation> driver;
   if (world.rank() == 0) {
     output.emplace(prompts.size(), tokenizer.has_value());
-    driver.emplace(opened.grid, prompts, generation, tokenizer ? &*tokenizer : nullptr, output->events());
+    scheduler.num_groups = opened.grid.layout().dp;
+    scheduler.num_stages = opened.grid.layout().pp;
+    scheduler.share_prefixes = probes.empty();  // they see every token of every prompt
+    driver.emplace(config, scheduler, tokenizer ? &*tokenizer : nullptr, requests(prompts, generation),
+                   output->events());
   }
   run(world, *stage, driver ? &*driver : nullptr);
   if (!hash_file.empty())
     layer_hashes.publish(world, hashes, fmt::format("generate {}", name(opened.kernels.numerics)));
   if (!trace_file.empty()) trace.publish(world, trace_place);
   const std::string table = stage_table(world);
-  if (driver) print_report(*driver, table);
+  if (driver) print_report(*driver, *output, table);
   return kSuccess;
 }
 

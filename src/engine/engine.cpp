@@ -12,19 +12,14 @@
 namespace moesaic {
 namespace {
 
-/// What rank 0 tells all ranks to do.
-struct Step {
-  std::vector<std::int32_t> ended;  // before the batches
-  std::vector<TokenBatch> batches;
-};
-
-/// Lists of integers behind their lengths, as 64-bit words.
+/// Integers, and lists of them behind their lengths, as 64-bit words.
 class Packer {
  public:
+  void put(std::int64_t word) { words_.push_back(word); }
   template <class T>
   void put(const std::vector<T>& list) {
     static_assert(std::is_integral_v<T>);
-    words_.push_back(static_cast<std::int64_t>(list.size()));
+    put(std::ssize(list));
     words_.insert(words_.end(), list.begin(), list.end());
   }
   std::vector<std::byte> bytes() const {
@@ -42,13 +37,12 @@ class Unpacker {
   explicit Unpacker(const std::vector<std::byte>& bytes) : words_(bytes.size() / sizeof(std::int64_t)) {
     std::memcpy(words_.data(), bytes.data(), bytes.size());
   }
+  std::int64_t take() { return words_[next_++]; }
   template <class T>
   void take(std::vector<T>& list) {
-    const auto size = words_[next_++];
-    list.clear();
-    for (std::int64_t i = 0; i < size; ++i) list.push_back(static_cast<T>(words_[next_++]));
+    list.resize(static_cast<std::size_t>(take()));
+    for (T& element : list) element = static_cast<T>(take());
   }
-  bool at_end() const { return next_ == words_.size(); }
 
  private:
   std::vector<std::int64_t> words_;
@@ -57,7 +51,14 @@ class Unpacker {
 
 std::vector<std::byte> to_bytes(const Step& step) {
   Packer packer;
-  packer.put(step.ended);
+  packer.put(step.released);
+  packer.put(std::ssize(step.grants));
+  for (const BlockGrant& grant : step.grants) {
+    packer.put(grant.sequence);
+    packer.put(grant.group);
+    packer.put(grant.blocks);
+  }
+  packer.put(std::ssize(step.batches));
   for (const TokenBatch& batch : step.batches) {
     packer.put(batch.tokens);
     packer.put(batch.sequences);
@@ -71,9 +72,15 @@ std::vector<std::byte> to_bytes(const Step& step) {
 Step from_bytes(const std::vector<std::byte>& bytes) {
   Unpacker unpacker(bytes);
   Step step;
-  unpacker.take(step.ended);
-  while (!unpacker.at_end()) {
-    TokenBatch& batch = step.batches.emplace_back();
+  unpacker.take(step.released);
+  step.grants.resize(static_cast<std::size_t>(unpacker.take()));
+  for (BlockGrant& grant : step.grants) {
+    grant.sequence = static_cast<std::int32_t>(unpacker.take());
+    grant.group = static_cast<std::int32_t>(unpacker.take());
+    unpacker.take(grant.blocks);
+  }
+  step.batches.resize(static_cast<std::size_t>(unpacker.take()));
+  for (TokenBatch& batch : step.batches) {
     unpacker.take(batch.tokens);
     unpacker.take(batch.sequences);
     unpacker.take(batch.positions);
@@ -104,8 +111,8 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
     ++position().step;
     Step step;
     guarded([&] {
-      if (const int signal = io::StopSignals::received()) fail("stopped by signal {} between two steps", signal);
-      step = {driver->ended(), driver->next()};
+      if (const int signal = io::StopSignals::received()) driver->stop(signal);
+      step = driver->next();
     });
     std::vector<std::byte> bytes = failure ? std::vector<std::byte>() : to_bytes(step);
     world.broadcast(bytes, 0);
@@ -114,9 +121,8 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
       comm::agree(world, failure);  // throws on every rank
     }
     if (world.rank() != 0) step = from_bytes(bytes);
-    stage.release(step.ended);
+    stage.run(step, sink);
     if (step.batches.empty()) return;
-    stage.run(step.batches, sink);
     waits.begin();
     if (observer) observer->after_step();
   }

@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "base/error.hpp"
 #include "comm/mpi.hpp"
 #include "model/stage.hpp"
 
@@ -12,11 +13,10 @@ namespace moesaic {
 class Driver {
  public:
   virtual ~Driver() = default;
-  /// Sequences that ended in the steps so far and have not been named yet; their caches are released. Asked before
-  /// next().
-  virtual std::vector<std::int32_t> ended() = 0;
-  /// The next micro-batches; empty: the run is over.
-  virtual std::vector<TokenBatch> next() = 0;
+  /// A stop signal (io/stop_signals.hpp) has reached rank 0; next() follows. A driver that can end early does.
+  virtual void stop(int signal) { fail("stopped by signal {} between two steps", signal); }
+  /// What comes next; without batches the run is over.
+  virtual Step next() = 0;
   /// Logits (rows, V) of `rows` of a batch, in ascending position for each sequence.
   virtual void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) = 0;
 };
@@ -29,8 +29,7 @@ class StepObserver {
 };
 
 /// Runs a driver's batches on all ranks. Collective over the world; `driver` is used on rank 0 only (null elsewhere).
-/// When the driver fails, every rank throws its error after the step in hand; so it does when a stop signal
-/// (io/stop_signals.hpp) has reached rank 0.
+/// When the driver fails, every rank throws its error after the step in hand.
 void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObserver* observer = nullptr);
 
 }  // namespace moesaic

@@ -1,5 +1,6 @@
 #include "engine/generation.hpp"
 
+#include "base/parallel.hpp"
 #include "base/trace.hpp"
 
 namespace moesaic {
@@ -18,37 +19,48 @@ std::string_view name(FinishReason reason) {
   return "none";
 }
 
-Generation::Generation(const plan::Grid& grid, std::vector<std::vector<std::int32_t>> prompts,
-                       GenerationOptions options, const io::Tokenizer* tokenizer, Events events)
-    : config_(grid.config()),
-      options_(std::move(options)),
-      scheduler_{grid.layout().dp, grid.layout().pp, options_.prefill_chunk},
-      events_(std::move(events)),
-      results_(prompts.size()),
-      streams_(prompts.size(), TextStream(tokenizer, options_.stop_strings)),
-      hash_(prompts.size()) {
-  for (auto& prompt : prompts) {
-    Sequence& s = sequences_.emplace_back();
-    s.index = static_cast<std::int32_t>(sequences_.size() - 1);
-    s.num_prompt = static_cast<std::int64_t>(prompt.size());
-    s.tokens = std::move(prompt);
+Generation::Generation(const ModelConfig& config, const SchedulerOptions& options, const io::Tokenizer* tokenizer,
+                       Source source, Events events)
+    : config_(config),
+      options_(options),
+      scheduler_(options),
+      tokenizer_(tokenizer),
+      source_(std::move(source)),
+      events_(std::move(events)) {}
+
+Step Generation::next() {
+  stop_clock();
+  pull();
+  Step step = scheduler_.next();
+  start_clock(step);
+  return step;
+}
+
+void Generation::pull() {
+  while (source_ && std::ssize(live_) < options_.most_sequences) {
+    std::optional<GenerationRequest> request = source_();
+    if (!request) {
+      source_ = {};
+      return;
+    }
+    const auto num_prompt = std::ssize(request->prompt);
+    rates_.prompt_tokens += num_prompt;
+    const std::int32_t sequence = scheduler_.add(request->prompt, num_prompt - 1);
+    live_.try_emplace(sequence, std::move(*request), tokenizer_);
   }
 }
 
-std::vector<TokenBatch> Generation::next() {
-  stop_clock();
-  auto batches = schedule(sequences_, scheduler_);
+void Generation::start_clock(const Step& step) {
   std::int64_t num_rows = 0;
   bool has_prompt = false;
-  for (const TokenBatch& batch : batches) {
+  for (const TokenBatch& batch : step.batches) {
     num_rows += batch.num_rows();
     for (std::size_t row = 0; row < batch.tokens.size(); ++row)
-      has_prompt |= batch.positions[row] < sequences_[static_cast<std::size_t>(batch.sequences[row])].num_prompt;
+      has_prompt |= batch.positions[row] < std::ssize(live_.at(batch.sequences[row]).request.prompt);
   }
   running_ = has_prompt ? &prefill_ : &decode_;
   running_->num_rows += num_rows;
   step_start_ = Clock::now();
-  return batches;
 }
 
 void Generation::stop_clock() {
@@ -56,48 +68,49 @@ void Generation::stop_clock() {
   running_ = nullptr;
 }
 
-std::vector<std::int32_t> Generation::ended() { return std::exchange(ended_, {}); }
-
 void Generation::take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
   const TraceZone zone(Zone::kSample);
   const auto vocab_size = static_cast<std::size_t>(config_.vocab_size);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    draw(sequences_[static_cast<std::size_t>(batch.sequences[static_cast<std::size_t>(rows[i])])],
-         {logits + i * vocab_size, vocab_size});
+  const auto sequence_of = [&](std::size_t i) { return batch.sequences[static_cast<std::size_t>(rows[i])]; };
+  drawn_.resize(rows.size());
+  parallel_for(std::ssize(rows), 1, [&](std::int64_t row) {
+    const auto i = static_cast<std::size_t>(row);
+    Live& live = live_.at(sequence_of(i));
+    const std::span<const float> values(logits + i * vocab_size, vocab_size);
+    live.logits.update(std::as_bytes(values));
+    const std::vector<std::int32_t>& history = scheduler_.tokens(sequence_of(i));
+    drawn_[i] = sample(values, live.request.sampling, history, {live.request.draw_sequence, history.size()});
+  });
+  for (std::size_t i = 0; i < rows.size(); ++i) draw(sequence_of(i), live_.at(sequence_of(i)), drawn_[i]);
 }
 
-void Generation::draw(Sequence& sequence, std::span<const float> logits) {
-  const auto idx = static_cast<std::size_t>(sequence.index);
-  hash_.add(sequence.index, logits);
-  const DrawPoint point{idx, sequence.tokens.size()};
-  const std::int32_t token = sample(logits, options_.sampling, sequence.tokens, point);
-  Continuation& result = results_[idx];
-  result.tokens.push_back(token);
-  sequence.tokens.push_back(token);
-  if (token == config_.eos_token && !options_.ignore_eos) return finish(sequence, FinishReason::kStop);
+void Generation::draw(std::int32_t sequence, Live& live, std::int32_t token) {
+  ++rates_.drawn_tokens;
+  live.result.tokens.push_back(token);
+  scheduler_.append(sequence, token);
+  if (token == config_.eos_token && !live.request.ignore_eos) return finish(sequence, FinishReason::kStop);
 
-  const std::string text = streams_[idx].push(token);
-  if (!text.empty() && events_.text) events_.text(sequence.index, text);
-  if (streams_[idx].stopped()) return finish(sequence, FinishReason::kStop);
-  if (std::ssize(result.tokens) >= options_.max_tokens) return finish(sequence, FinishReason::kLength);
-  if (std::ssize(sequence.tokens) > config_.sequence_len) finish(sequence, FinishReason::kContext);
+  const std::string text = live.stream.push(token);
+  if (!text.empty() && events_.text) events_.text(live.request.ticket, text);
+  if (live.stream.stopped()) return finish(sequence, FinishReason::kStop);
+  if (std::ssize(live.result.tokens) >= live.request.max_tokens) return finish(sequence, FinishReason::kLength);
+  if (std::ssize(scheduler_.tokens(sequence)) > config_.sequence_len) finish(sequence, FinishReason::kContext);
 }
 
-void Generation::finish(Sequence& sequence, FinishReason reason) {
-  const auto idx = static_cast<std::size_t>(sequence.index);
-  const std::string text = streams_[idx].finish();
-  if (!text.empty() && events_.text) events_.text(sequence.index, text);
-  results_[idx].text = streams_[idx].text();
-  results_[idx].finish_reason = reason;
-  sequence.finished = true;
-  ended_.push_back(sequence.index);
-  if (events_.finish) events_.finish(sequence.index, results_[idx]);
+void Generation::finish(std::int32_t sequence, FinishReason reason) {
+  auto node = live_.extract(sequence);
+  Live& live = node.mapped();
+  scheduler_.finish(sequence);
+  const std::string text = live.stream.finish();
+  if (!text.empty() && events_.text) events_.text(live.request.ticket, text);
+  live.result.text = live.stream.text();
+  live.result.finish_reason = reason;
+  live.result.logits_hash = live.logits.digest();
+  if (events_.finish) events_.finish(live.request.ticket, live.result);
 }
 
 Generation::Rates Generation::rates() const {
-  Rates rates;
-  for (const Sequence& s : sequences_) rates.prompt_tokens += s.num_prompt;
-  for (const Continuation& result : results_) rates.drawn_tokens += std::ssize(result.tokens);
+  Rates rates = rates_;
   const auto per_second = [](const Phase& phase) {
     return phase.seconds > 0 ? static_cast<double>(phase.num_rows) / phase.seconds : 0;
   };

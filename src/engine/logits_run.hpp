@@ -18,15 +18,14 @@ class LogitsRun final : public Driver {
   LogitsRun(const plan::Grid& grid, std::vector<std::vector<std::int32_t>> sequences, std::int64_t prefill_chunk,
             TakeRow take_row = {});
 
-  std::vector<TokenBatch> next() override;
-  std::vector<std::int32_t> ended() override;
+  Step next() override { return scheduler_.next(); }
   void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) override;
 
   Hash128 hash() const { return hash_.digest(); }
 
  private:
-  std::vector<Sequence> sequences_;
-  SchedulerOptions options_;
+  Scheduler scheduler_;
+  std::vector<std::int64_t> num_tokens_;  // of each sequence
   std::size_t vocab_size_;
   TakeRow take_row_;
   RunHash hash_;

@@ -7,6 +7,13 @@
 
 namespace moesaic {
 
+/// The logits hash of a run, from those of its sequences in input order.
+inline Hash128 run_hash(std::span<const Hash128> sequences) {
+  Hasher run;
+  for (const Hash128& hash : sequences) run.update(std::as_bytes(std::span(hash.bytes)));
+  return run.digest();
+}
+
 /// The logits hash: of a sequence, XXH3-128 over its raw little-endian fp32 logits rows in ascending position; of a
 /// run, XXH3-128 over the canonical sequence hashes in input order.
 class RunHash {
@@ -19,12 +26,9 @@ class RunHash {
   }
   Hash128 sequence_hash(std::int32_t sequence) const { return sequences_[static_cast<std::size_t>(sequence)].digest(); }
   Hash128 digest() const {
-    Hasher run;
-    for (const Hasher& sequence : sequences_) {
-      const Hash128 hash = sequence.digest();
-      run.update(std::as_bytes(std::span(hash.bytes)));
-    }
-    return run.digest();
+    std::vector<Hash128> hashes;
+    for (const Hasher& sequence : sequences_) hashes.push_back(sequence.digest());
+    return run_hash(hashes);
   }
 
  private:

@@ -1,37 +1,13 @@
 #include "engine/scheduler.hpp"
 
 #include <algorithm>
-#include <limits>
+
+#include "base/error.hpp"
+#include "config/kv_page.hpp"
 
 namespace moesaic {
-namespace {
 
-/// Tokens [first, first + size) of a sequence.
-struct Chunk {
-  const Sequence* sequence;
-  std::int64_t first, size;
-};
-
-TokenBatch to_batch(std::vector<Chunk> chunks, const SchedulerOptions& options) {
-  const auto group = [&](const Chunk& chunk) { return chunk.sequence->index % options.num_groups; };
-  std::stable_sort(chunks.begin(), chunks.end(), [&](const Chunk& a, const Chunk& b) { return group(a) < group(b); });
-  TokenBatch batch;
-  batch.num_group_rows.assign(static_cast<std::size_t>(options.num_groups), 0);
-  for (const Chunk& chunk : chunks) {
-    const Sequence& s = *chunk.sequence;
-    batch.num_group_rows[static_cast<std::size_t>(group(chunk))] += chunk.size;
-    for (std::int64_t position = chunk.first; position < chunk.first + chunk.size; ++position) {
-      if (s.all_logits || position + 1 == std::ssize(s.tokens))
-        batch.logit_rows.push_back(static_cast<std::int32_t>(batch.tokens.size()));
-      batch.tokens.push_back(s.tokens[static_cast<std::size_t>(position)]);
-      batch.sequences.push_back(s.index);
-      batch.positions.push_back(static_cast<std::int32_t>(position));
-    }
-  }
-  return batch;
-}
-
-}  // namespace
+std::int64_t blocks_for(std::int64_t num_tokens) { return (num_tokens + kBlockKeys - 1) / kBlockKeys; }
 
 std::int64_t largest_batch_rows(std::span<const std::int64_t> num_prompt_tokens, std::int64_t prefill_chunk) {
   std::int64_t total = 0, longest_chunk = 0;
@@ -42,37 +18,251 @@ std::int64_t largest_batch_rows(std::span<const std::int64_t> num_prompt_tokens,
   return std::min(total, std::max(SchedulerOptions{}.batch_rows, longest_chunk));
 }
 
-std::vector<TokenBatch> schedule(std::vector<Sequence>& sequences, const SchedulerOptions& options) {
-  constexpr int kBatchesInFlightPerStage = 2;
-  const std::int64_t most_batches = options.num_stages == 1 ? 1 : kBatchesInFlightPerStage * options.num_stages;
-  const std::int64_t chunk_limit =
-      options.prefill_chunk > 0 ? options.prefill_chunk : std::numeric_limits<std::int64_t>::max();
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options),
+      pools_(static_cast<std::size_t>(options.num_groups), BlockPool(options.blocks_per_group)),
+      coming_(pools_.size()) {
+  if (options_.prefill_chunk <= 0) options_.prefill_chunk = std::numeric_limits<std::int64_t>::max();
+}
 
-  std::int64_t num_pending = 0, longest_chunk = 0;
-  for (const Sequence& s : sequences)
-    if (!s.finished) {
-      num_pending += s.num_pending();
-      longest_chunk = std::max(longest_chunk, std::min(s.num_pending(), chunk_limit));
-    }
-  // Small work is spread over the stages, large work is cut by the row limit.
-  const std::int64_t spread = (num_pending + options.num_stages - 1) / options.num_stages;
-  const std::int64_t row_limit = std::min(spread, std::max(options.batch_rows, longest_chunk));
+std::int32_t Scheduler::add(std::vector<std::int32_t> tokens, std::int64_t first_logit) {
+  MOESAIC_CHECK(!tokens.empty() && fits(std::ssize(tokens)), "a sequence of {} tokens, at most {} blocks",
+                tokens.size(), options_.blocks_per_group);
+  const std::int32_t number = num_added_++;
+  Sequence& s = waiting_[number];
+  s.tokens = std::move(tokens);
+  s.next_logit = first_logit;
+  return number;
+}
 
-  std::vector<TokenBatch> batches;
-  while (std::ssize(batches) < most_batches) {
-    std::vector<Chunk> chunks;
-    std::int64_t num_rows = 0;
-    for (Sequence& s : sequences) {
-      const std::int64_t size = std::min({s.num_pending(), chunk_limit, row_limit - num_rows});
-      if (s.finished || size <= 0) continue;
-      chunks.push_back({&s, s.num_cached, size});
-      s.num_cached += size;
-      num_rows += size;
-    }
-    if (chunks.empty()) break;
-    batches.push_back(to_batch(std::move(chunks), options));
+void Scheduler::append(std::int32_t sequence, std::int32_t token) { running_.at(sequence).tokens.push_back(token); }
+
+void Scheduler::finish(std::int32_t sequence) {
+  if (waiting_.erase(sequence) > 0) return;
+  const auto found = running_.find(sequence);
+  release(sequence, found->second);
+  running_.erase(found);
+}
+
+const std::vector<std::int32_t>& Scheduler::tokens(std::int32_t sequence) const {
+  const auto found = running_.find(sequence);
+  return found != running_.end() ? found->second.tokens : waiting_.at(sequence).tokens;
+}
+
+std::int64_t Scheduler::num_used_blocks() const {
+  std::int64_t num = 0;
+  for (const BlockPool& pool : pools_) num += pool.num_blocks() - pool.num_free();
+  return num;
+}
+
+Step Scheduler::next() {
+  Step step;
+  make_room(step);
+  const int most_batches = options_.num_stages == 1 ? 1 : 2 * options_.num_stages;
+  const std::int64_t limit = row_limit();
+  while (std::ssize(step.batches) < most_batches) {
+    TokenBatch batch = draft_batch(limit, step);
+    if (batch.tokens.empty()) break;
+    step.batches.push_back(std::move(batch));
   }
-  return batches;
+  step.released = std::exchange(released_, {});
+  return step;
+}
+
+/// Blocks for the tokens that were drawn, the oldest sequences first.
+void Scheduler::make_room(Step& step) {
+  for (auto it = running_.begin(); it != running_.end();) {
+    auto& [number, s] = *it;
+    BlockGrant grant{number, s.group, {}};
+    bool preempted = false;
+    while (!preempted && std::ssize(s.blocks) < blocks_for(std::ssize(s.tokens))) {
+      if (pool(s).num_free() > 0) {
+        s.blocks.push_back(pool(s).take());
+        grant.blocks.push_back(s.blocks.back());
+        continue;
+      }
+      auto youngest = std::prev(running_.end());
+      while (youngest->second.group != s.group) --youngest;
+      if ((preempted = youngest == it)) ++it;
+      preempt(youngest);
+    }
+    if (preempted) continue;
+    if (!grant.blocks.empty()) step.grants.push_back(std::move(grant));
+    ++it;
+  }
+}
+
+void Scheduler::preempt(Sequences::iterator victim) {
+  ++counts_.preempted;
+  release(victim->first, victim->second);
+  waiting_.insert(running_.extract(victim));
+}
+
+void Scheduler::release(std::int32_t number, Sequence& s) {
+  released_.push_back(number);
+  auto& coming = coming_[static_cast<std::size_t>(s.group)];
+  for (auto block = static_cast<std::size_t>(s.num_cached / kBlockKeys); block < s.contents.size(); ++block)
+    if (const auto found = coming.find(s.contents[block]); found != coming.end()) coming.erase(found);
+  // The end first: of what is left behind, the beginnings are of use longest.
+  for (auto block = s.blocks.rbegin(); block != s.blocks.rend(); ++block) pool(s).drop(*block);
+  s.blocks.clear();
+  s.num_cached = 0;
+}
+
+/// Small work is spread over the stages, large work is cut by the row limit.
+std::int64_t Scheduler::row_limit() const {
+  std::int64_t num_pending = 0, longest_chunk = 0;
+  for (const Sequences* sequences : {&running_, &waiting_})
+    for (const auto& [number, s] : *sequences) {
+      num_pending += s.num_pending();
+      longest_chunk = std::max(longest_chunk, std::min(s.num_pending(), options_.prefill_chunk));
+    }
+  const std::int64_t spread = (num_pending + options_.num_stages - 1) / options_.num_stages;
+  return std::min(spread, std::max(options_.batch_rows, longest_chunk));
+}
+
+/// First what decodes, then chunks of prompts; every group gets its share of the rows before any gets more.
+TokenBatch Scheduler::draft_batch(std::int64_t row_limit, Step& step) {
+  Draft draft{{}, std::vector<std::int64_t>(pools_.size()), 0};
+  const std::int64_t share = (row_limit + options_.num_groups - 1) / options_.num_groups;
+  for (const auto& [number, s] : running_)
+    if (s.decodes()) extend(draft, number, row_limit - draft.num_rows);
+  for (const auto& [number, s] : running_)
+    extend(draft, number,
+           std::min(share - draft.group_rows[static_cast<std::size_t>(s.group)], row_limit - draft.num_rows));
+  admit(draft, row_limit, step);
+  if (options_.num_groups > 1)
+    for (const auto& [number, s] : running_) extend(draft, number, row_limit - draft.num_rows);
+  return to_batch(draft);
+}
+
+/// Adds pending tokens of a running sequence to a batch, behind those that it has there.
+void Scheduler::extend(Draft& draft, std::int32_t number, std::int64_t most_rows) {
+  Sequence& s = running_.at(number);
+  const auto there = draft.chunks.find(number);
+  const std::int64_t used = there == draft.chunks.end() ? 0 : there->second.size;
+  const std::int64_t size = std::min({s.num_pending(), options_.prefill_chunk - used, most_rows});
+  if (size <= 0) return;
+  Chunk& chunk = draft.chunks.try_emplace(number, Chunk{s.num_cached, 0}).first->second;
+  chunk.size += size;
+  draft.num_rows += size;
+  draft.group_rows[static_cast<std::size_t>(s.group)] += size;
+  mark_cached(s, size);
+}
+
+/// Begins waiting sequences, the oldest first, while there are rows and blocks for them.
+void Scheduler::admit(Draft& draft, std::int64_t row_limit, Step& step) {
+  const std::int64_t share = (row_limit + options_.num_groups - 1) / options_.num_groups;
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (draft.num_rows >= row_limit || std::ssize(running_) >= options_.most_sequences) return;
+    const auto here = it++;
+    const std::int32_t number = here->first;
+    switch (place(here->second)) {
+      case Place::kNone:
+        return;  // younger ones must not take for ever what it waits for
+      case Place::kLater:
+        continue;
+      case Place::kHere:
+        break;
+    }
+    running_.insert(waiting_.extract(here));
+    const Sequence& s = running_.at(number);
+    step.grants.push_back({number, s.group, s.blocks});
+    extend(draft, number,
+           std::min(share - draft.group_rows[static_cast<std::size_t>(s.group)], row_limit - draft.num_rows));
+  }
+}
+
+/// Gives a waiting sequence its group and its blocks.
+Scheduler::Place Scheduler::place(Sequence& s) {
+  if (options_.share_prefixes) hash_blocks(s);
+  std::vector<std::int64_t> num_running(pools_.size());
+  for (const auto& [number, other] : running_) ++num_running[static_cast<std::size_t>(other.group)];
+
+  // Where most blocks stay free. Each running sequence may soon need one more.
+  std::optional<std::int32_t> best;
+  std::int64_t most_left = 0;
+  for (std::size_t group = 0; group < pools_.size(); ++group) {
+    const BlockPool& pool = pools_[group];
+    const auto cached = cached_blocks(s, pool);
+    const std::int64_t unused =
+        std::count_if(cached.begin(), cached.end(), [&](std::int32_t block) { return pool.unused(block); });
+    const std::int64_t left = pool.num_free() - unused - (blocks_for(std::ssize(s.tokens)) - std::ssize(cached));
+    if (left < num_running[group] || (best && left <= most_left)) continue;
+    best = static_cast<std::int32_t>(group);
+    most_left = left;
+  }
+  if (!best) return Place::kNone;
+
+  BlockPool& pool = pools_[static_cast<std::size_t>(*best)];
+  auto& coming = coming_[static_cast<std::size_t>(*best)];
+  const auto cached = cached_blocks(s, pool);
+  if (cached.size() < num_shareable(s) && coming.contains(s.contents[cached.size()])) return Place::kLater;
+  s.group = *best;
+  s.blocks = cached;
+  s.num_cached = std::ssize(cached) * kBlockKeys;
+  counts_.shared_tokens += s.num_cached;
+  for (const std::int32_t block : cached) pool.share(block);
+  while (std::ssize(s.blocks) < blocks_for(std::ssize(s.tokens))) s.blocks.push_back(pool.take());
+  for (std::size_t block = cached.size(); block < s.contents.size(); ++block) coming.insert(s.contents[block]);
+  return Place::kHere;
+}
+
+/// Blocks at its beginning whose rows need not pass: none of their logits are wanted.
+std::size_t Scheduler::num_shareable(const Sequence& s) {
+  return std::min(s.contents.size(), static_cast<std::size_t>(s.next_logit / kBlockKeys));
+}
+
+std::vector<std::int32_t> Scheduler::cached_blocks(const Sequence& s, const BlockPool& pool) {
+  std::vector<std::int32_t> blocks;
+  while (blocks.size() < num_shareable(s)) {
+    const auto found = pool.find(s.contents[blocks.size()]);
+    if (!found) break;
+    blocks.push_back(*found);
+  }
+  return blocks;
+}
+
+void Scheduler::hash_blocks(Sequence& s) {
+  for (std::size_t block = s.contents.size(); (block + 1) * kBlockKeys <= s.tokens.size(); ++block) {
+    Hasher hasher;
+    if (block > 0) hasher.update(std::as_bytes(std::span(s.contents[block - 1].bytes)));
+    hasher.update(std::as_bytes(std::span(s.tokens).subspan(block * kBlockKeys, kBlockKeys)));
+    s.contents.push_back(hasher.digest());
+  }
+}
+
+/// The rows are sure to pass before those of later chunks and batches: from now on others may begin with these blocks.
+void Scheduler::mark_cached(Sequence& s, std::int64_t size) {
+  auto block = static_cast<std::size_t>(s.num_cached / kBlockKeys);
+  s.num_cached += size;
+  if (!options_.share_prefixes) return;
+  hash_blocks(s);
+  auto& coming = coming_[static_cast<std::size_t>(s.group)];
+  for (; block < static_cast<std::size_t>(s.num_cached / kBlockKeys); ++block) {
+    pool(s).remember(s.blocks[block], s.contents[block]);
+    if (const auto found = coming.find(s.contents[block]); found != coming.end()) coming.erase(found);
+  }
+}
+
+TokenBatch Scheduler::to_batch(const Draft& draft) {
+  TokenBatch batch;
+  batch.num_group_rows = draft.group_rows;
+  for (std::int32_t group = 0; group < options_.num_groups; ++group)
+    for (const auto& [number, chunk] : draft.chunks) {
+      Sequence& s = running_.at(number);
+      if (s.group != group) continue;
+      for (std::int64_t position = chunk.first; position < chunk.first + chunk.size; ++position) {
+        if (position >= s.next_logit) {
+          batch.logit_rows.push_back(static_cast<std::int32_t>(batch.tokens.size()));
+          s.next_logit = position + 1;
+        }
+        batch.tokens.push_back(s.tokens[static_cast<std::size_t>(position)]);
+        batch.sequences.push_back(number);
+        batch.positions.push_back(static_cast<std::int32_t>(position));
+      }
+    }
+  return batch;
 }
 
 }  // namespace moesaic

@@ -1,37 +1,111 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
+#include <map>
+#include <set>
 #include <span>
 #include <vector>
 
+#include "engine/block_pool.hpp"
 #include "model/token_batch.hpp"
 
 namespace moesaic {
 
-/// A request on its way: its tokens so far and how many of them are in the KV cache.
-struct Sequence {
-  std::int32_t index = 0;            ///< of the request in the input
-  std::vector<std::int32_t> tokens;  ///< prompt and continuation
-  std::int64_t num_prompt = 0;
-  std::int64_t num_cached = 0;
-  bool all_logits = false;  ///< logits of every position are wanted, not only of the newest
-  bool finished = false;
-
-  std::int64_t num_pending() const { return static_cast<std::int64_t>(tokens.size()) - num_cached; }
-};
-
+/// Which tokens pass through the model next, and which blocks of the KV cache they are kept in. Pure: knows no MPI, no
+/// memory and no time. The same calls give the same steps; which tokens share a step changes no result.
+///
+/// Sequences are served in the order in which they were added. One that needs a block when there is none takes it from
+/// the youngest of its group, which starts anew later; so the oldest always goes on, and all come to their end.
 struct SchedulerOptions {
-  int num_groups = 1;                ///< dp: a sequence belongs to group index % dp
+  int num_groups = 1;                ///< dp: attention groups, each with a KV cache of its own
   int num_stages = 1;                ///< pp: as many micro-batches are wanted in flight
   std::int64_t prefill_chunk = 512;  ///< most tokens of one sequence in a micro-batch; 0: the whole prompt
   std::int64_t batch_rows = 512;     ///< most rows of a micro-batch (at least one chunk)
+  std::int64_t most_sequences = std::numeric_limits<std::int64_t>::max();        ///< under way at the same time
+  std::int64_t blocks_per_group = std::numeric_limits<std::int32_t>::max() / 2;  ///< of the KV cache
+  bool share_prefixes = true;  ///< begin a sequence with the cached blocks of one that begins alike
 };
 
 /// Most rows that a micro-batch of these prompts (their numbers of tokens) can have with the default row limit.
 std::int64_t largest_batch_rows(std::span<const std::int64_t> num_prompt_tokens, std::int64_t prefill_chunk);
 
-/// Next micro-batches of the unfinished sequences, in input order; pending tokens are marked as cached. Pure: which
-/// tokens share a batch changes no result.
-std::vector<TokenBatch> schedule(std::vector<Sequence>& sequences, const SchedulerOptions& options);
+/// Blocks that so many tokens take.
+std::int64_t blocks_for(std::int64_t num_tokens);
+
+class Scheduler {
+ public:
+  explicit Scheduler(const SchedulerOptions& options);
+
+  /// Adds a sequence and returns its number, counted from 0. Logits are wanted from position first_logit on, once each.
+  std::int32_t add(std::vector<std::int32_t> tokens, std::int64_t first_logit);
+  /// One more token of a sequence, drawn from its last logits.
+  void append(std::int32_t sequence, std::int32_t token);
+  /// Ends a sequence; it is forgotten.
+  void finish(std::int32_t sequence);
+
+  /// What comes next; without batches when nothing is pending.
+  Step next();
+
+  const std::vector<std::int32_t>& tokens(std::int32_t sequence) const;
+  /// Whether a sequence of so many tokens can come to its end at all.
+  bool fits(std::int64_t num_tokens) const { return blocks_for(num_tokens) <= options_.blocks_per_group; }
+
+  std::int64_t num_waiting() const { return std::ssize(waiting_); }
+  std::int64_t num_running() const { return std::ssize(running_); }
+  std::int64_t num_used_blocks() const;
+
+  struct Counts {
+    std::int64_t preempted = 0;      ///< times that a sequence had to start anew
+    std::int64_t shared_tokens = 0;  ///< that did not pass because their keys and values were there
+  };
+  const Counts& counts() const { return counts_; }
+
+ private:
+  struct Sequence {
+    std::vector<std::int32_t> tokens;
+    std::int64_t next_logit = 0;  ///< first position whose logits are wanted and have not been asked for
+    std::int64_t num_cached = 0;  ///< tokens in the KV cache after the steps so far
+    std::int32_t group = 0;
+    std::vector<std::int32_t> blocks;
+    std::vector<Hash128> contents;  ///< of its complete blocks: of all tokens up to their end
+    std::int64_t num_pending() const { return std::ssize(tokens) - num_cached; }
+    bool decodes() const { return num_pending() == 1; }
+  };
+  struct Chunk {
+    std::int64_t first = 0, size = 0;
+  };
+  /// A micro-batch in the making: chunks by sequence.
+  struct Draft {
+    std::map<std::int32_t, Chunk> chunks;
+    std::vector<std::int64_t> group_rows;
+    std::int64_t num_rows = 0;
+  };
+  using Sequences = std::map<std::int32_t, Sequence>;  // by number, so by age
+
+  BlockPool& pool(const Sequence& s) { return pools_[static_cast<std::size_t>(s.group)]; }
+  void make_room(Step& step);
+  void preempt(Sequences::iterator victim);
+  void release(std::int32_t number, Sequence& s);
+  std::int64_t row_limit() const;
+  TokenBatch draft_batch(std::int64_t row_limit, Step& step);
+  void extend(Draft& draft, std::int32_t number, std::int64_t most_rows);
+  void admit(Draft& draft, std::int64_t row_limit, Step& step);
+  enum class Place : std::uint8_t { kHere, kLater, kNone };  ///< kLater: another is computing how it begins
+  Place place(Sequence& s);
+  static std::size_t num_shareable(const Sequence& s);
+  static std::vector<std::int32_t> cached_blocks(const Sequence& s, const BlockPool& pool);
+  static void hash_blocks(Sequence& s);
+  void mark_cached(Sequence& s, std::int64_t size);
+  TokenBatch to_batch(const Draft& draft);
+
+  SchedulerOptions options_;
+  std::vector<BlockPool> pools_;  // by group
+  Sequences waiting_, running_;
+  std::vector<std::multiset<Hash128>> coming_;  // by group: contents that running sequences are about to compute
+  std::vector<std::int32_t> released_;
+  std::int32_t num_added_ = 0;
+  Counts counts_;
+};
 
 }  // namespace moesaic

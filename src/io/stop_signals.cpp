@@ -13,12 +13,12 @@ volatile std::sig_atomic_t g_received = 0;
 }  // namespace
 
 StopSignals::StopSignals(int first) : first_(first) {
-  g_received = 0;
   for (int i = first_; i < 3; ++i) before_[i] = std::signal(kSignals[i], [](int signal) { g_received = signal; });
 }
 
 StopSignals::~StopSignals() {
   for (int i = first_; i < 3; ++i) std::signal(kSignals[i], ignores_ ? SIG_IGN : before_[i]);
+  g_received = 0;
 }
 
 int StopSignals::received() { return g_received; }

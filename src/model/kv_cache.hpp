@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -10,37 +11,32 @@
 namespace moesaic {
 
 /// Keys and values of the sequences of one rank's attention group, for its layers and kv heads only. A block holds 64
-/// positions of one sequence: page (layer, kv head) after page.
+/// positions: page (layer, kv head) after page. Which block is whose is decided elsewhere (engine/scheduler.hpp), for
+/// all ranks of the group alike; sequences that begin alike may have blocks in common.
 class KvCache {
  public:
   KvCache(ops::KvPageShape page, std::int64_t num_layers, std::int64_t num_kv_heads);
 
-  /// Makes room for positions 0 ... last of a sequence. Blocks hold finite numbers: zeros, or what an earlier sequence
-  /// left.
-  void reserve(std::int32_t sequence, std::int32_t last_position);
-  /// Block pointers of a sequence that has room; valid until its next reserve() or release().
-  std::byte* const* blocks(std::int32_t sequence) const { return sequences_.at(sequence).pointers.data(); }
-  /// Gives a sequence's blocks to later ones.
-  void release(std::int32_t sequence);
+  /// The next blocks of a sequence. A block's memory is taken at its first use and holds finite numbers: zeros, or what
+  /// an earlier sequence left.
+  void grant(std::int32_t sequence, std::span<const std::int32_t> blocks);
+  /// Block pointers of a sequence; valid until its next grant() or release().
+  std::byte* const* blocks(std::int32_t sequence) const { return sequences_.at(sequence).data(); }
+  /// Forgets a sequence's blocks; their content stays.
+  void release(std::int32_t sequence) { sequences_.erase(sequence); }
 
   std::int64_t page_offset(std::int64_t layer_in_stage) const {
     return layer_in_stage * num_kv_heads_ * static_cast<std::int64_t>(page_.page_bytes());
   }
-  std::size_t block_bytes() const { return block_bytes_; }
-  std::size_t allocated_bytes() const { return allocated_blocks_ * block_bytes_; }
+  std::size_t allocated_bytes() const { return num_allocated_ * block_bytes_; }
 
  private:
-  struct Sequence {
-    std::vector<AlignedBuffer> blocks;
-    std::vector<std::byte*> pointers;
-  };
-
   ops::KvPageShape page_;
   std::int64_t num_kv_heads_;
   std::size_t block_bytes_;
-  std::size_t allocated_blocks_ = 0;
-  std::unordered_map<std::int32_t, Sequence> sequences_;
-  std::vector<AlignedBuffer> free_;
+  std::size_t num_allocated_ = 0;
+  std::vector<AlignedBuffer> blocks_;  // by number
+  std::unordered_map<std::int32_t, std::vector<std::byte*>> sequences_;
 };
 
 }  // namespace moesaic

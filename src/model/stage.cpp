@@ -54,11 +54,12 @@ Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops:
       head_(context_, embedding_, weights_.final_norm),
       outbox_(context_.world) {}
 
-void Stage::run(const std::vector<TokenBatch>& batches, const LogitSink& sink) {
+void Stage::run(const Step& step, const LogitSink& sink) {
   const TraceZone zone(Zone::kStep);
-  for (const TokenBatch& batch : batches) forward(batch, sink);
+  assign_blocks(step);
+  for (const TokenBatch& batch : step.batches) forward(batch, sink);
   if (context_.world.rank() == 0 && !context_.is_last())
-    for (const TokenBatch& batch : batches) head_.collect(batch, sink);
+    for (const TokenBatch& batch : step.batches) head_.collect(batch, sink);
   timed(Zone::kHandOver, [&] { outbox_.drain(); });
   head_.finish();
 }
@@ -72,8 +73,6 @@ void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
   const auto at = [](const std::vector<std::int32_t>& list, std::int64_t row) {
     return list[static_cast<std::size_t>(row)];
   };
-  for (std::int64_t row = group.begin; row < group.end; ++row)
-    cache_.reserve(at(batch.sequences, row), at(batch.positions, row));
   contexts_.clear();
   for (std::int64_t row = group.begin; row < group.end; ++row)
     contexts_.push_back({cache_.blocks(at(batch.sequences, row)), at(batch.positions, row)});
@@ -101,8 +100,10 @@ void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
     outbox_.post({x_.data(), x_.data() + x_bytes}, context_.world.rank() + neighbour, kHandOverTag);
 }
 
-void Stage::release(std::span<const std::int32_t> sequences) {
-  for (const std::int32_t sequence : sequences) cache_.release(sequence);
+void Stage::assign_blocks(const Step& step) {
+  for (const std::int32_t sequence : step.released) cache_.release(sequence);
+  for (const BlockGrant& grant : step.grants)
+    if (grant.group == grid_.group(context_.me)) cache_.grant(grant.sequence, grant.blocks);
 }
 
 void Stage::see(std::int32_t layer, Operation operation, const BatchRows& rows) {

@@ -15,13 +15,10 @@ class Stage {
   Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights,
         const plan::DispatchRequest& dispatch = {});
 
-  /// Runs micro-batches through the pipeline, several in flight; on world rank 0 the wanted logits go to `sink`, batch
-  /// by batch. Collective over the world, with the same batches on all ranks. A sequence's positions must come in
-  /// ascending order.
-  void run(const std::vector<TokenBatch>& batches, const LogitSink& sink);
-
-  /// Forgets sequences' keys and values.
-  void release(std::span<const std::int32_t> sequences);
+  /// Runs a step's micro-batches through the pipeline, several in flight; on world rank 0 the wanted logits go to
+  /// `sink`, batch by batch. Collective over the world, with the same step on all ranks. A sequence's positions must
+  /// come in ascending order.
+  void run(const Step& step, const LogitSink& sink);
 
   /// Looks at the forward pass from now on; null: nobody does.
   void watch(Probe* probe) { context_.probe = probe; }
@@ -31,6 +28,7 @@ class Stage {
   std::size_t kv_cache_bytes() const { return cache_.allocated_bytes(); }
 
  private:
+  void assign_blocks(const Step& step);
   void forward(const TokenBatch& batch, const LogitSink& sink);
   void see(std::int32_t layer, Operation operation, const BatchRows& rows);
 

@@ -9,12 +9,26 @@ namespace moesaic {
 /// attention group, then sequence, then position.
 struct TokenBatch {
   std::vector<std::int32_t> tokens;          ///< (T)
-  std::vector<std::int32_t> sequences;       ///< (T) index of the request
+  std::vector<std::int32_t> sequences;       ///< (T) number of the sequence
   std::vector<std::int32_t> positions;       ///< (T) from 0
   std::vector<std::int64_t> num_group_rows;  ///< (dp) rows of each attention group
   std::vector<std::int32_t> logit_rows;      ///< rows whose logits are wanted, ascending
 
   std::int64_t num_rows() const { return static_cast<std::int64_t>(tokens.size()); }
+};
+
+/// Blocks of an attention group's KV cache that a sequence gets, behind those that it has.
+struct BlockGrant {
+  std::int32_t sequence = 0;
+  std::int32_t group = 0;
+  std::vector<std::int32_t> blocks;
+};
+
+/// What all ranks do next, in this order.
+struct Step {
+  std::vector<std::int32_t> released;  ///< sequences that give up their blocks
+  std::vector<BlockGrant> grants;
+  std::vector<TokenBatch> batches;  ///< empty: the run is over
 };
 
 }  // namespace moesaic

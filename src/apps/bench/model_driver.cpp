@@ -1,7 +1,5 @@
 #include "apps/bench/model_driver.hpp"
 
-#include <algorithm>
-
 #include "base/random.hpp"
 
 namespace moesaic::apps::bench {
@@ -19,57 +17,45 @@ plan::Workload ModelTest::workload(std::int64_t prefill_chunk) const {
 
 ModelDriver::ModelDriver(const plan::Grid& grid, const ModelTest& test, std::int64_t prefill_chunk)
     : test_(test),
-      options_{grid.layout().dp, grid.layout().pp, prefill_chunk},
+      scheduler_({grid.layout().dp, grid.layout().pp, prefill_chunk}),
       vocab_size_(grid.config().vocab_size),
-      sequences_(static_cast<std::size_t>(test.num_sequences)),
-      hash_(sequences_.size()) {
-  for (std::size_t i = 0; i < sequences_.size(); ++i) {
-    Sequence& sequence = sequences_[i];
-    sequence.index = static_cast<std::int32_t>(i);
-    sequence.num_prompt = test.num_prompt;
-    while (std::ssize(sequence.tokens) < test.num_prompt) append(sequence);
+      hash_(static_cast<std::size_t>(test.num_sequences)) {
+  for (std::int32_t sequence = 0; sequence < test_.num_sequences; ++sequence) {
+    std::vector<std::int32_t> tokens;
+    do tokens.push_back(token(sequence, std::ssize(tokens)));
+    while (std::ssize(tokens) < test_.num_prompt);
+    const std::int64_t newest = std::ssize(tokens) - 1;
+    scheduler_.add(std::move(tokens), newest);
   }
 }
 
-/// The token depends on sequence and position only.
-void ModelDriver::append(Sequence& sequence) const {
-  const std::uint64_t place = static_cast<std::uint64_t>(sequence.index) << 32 | sequence.tokens.size();
-  sequence.tokens.push_back(static_cast<std::int32_t>(random_word(place) % static_cast<std::uint64_t>(vocab_size_)));
+std::int32_t ModelDriver::token(std::int32_t sequence, std::int64_t position) const {
+  const std::uint64_t place = static_cast<std::uint64_t>(sequence) << 32 | static_cast<std::uint64_t>(position);
+  return static_cast<std::int32_t>(random_word(place) % static_cast<std::uint64_t>(vocab_size_));
 }
 
-bool ModelDriver::done() const {
-  return std::all_of(sequences_.begin(), sequences_.end(), [&](const Sequence& sequence) {
-    return sequence.num_cached == test_.num_prompt + test_.num_generated;
-  });
-}
-
-std::vector<TokenBatch> ModelDriver::next() {
+Step ModelDriver::next() {
   if (!running_) {
     running_ = true;
     start_ = Clock::now();
   }
-  if (done()) {
-    seconds_ = std::chrono::duration<double>(Clock::now() - start_).count();
-    return {};
-  }
-  const bool prompts_passed = std::all_of(sequences_.begin(), sequences_.end(),
-                                          [](const Sequence& sequence) { return sequence.num_pending() == 0; });
-  if (prompts_passed)
-    for (Sequence& sequence : sequences_) append(sequence);
-  return schedule(sequences_, options_);
-}
-
-std::vector<std::int32_t> ModelDriver::ended() {
-  std::vector<std::int32_t> all;
-  if (done())
-    for (const Sequence& sequence : sequences_) all.push_back(sequence.index);
-  return all;
+  Step step = scheduler_.next();
+  if (step.batches.empty()) seconds_ = std::chrono::duration<double>(Clock::now() - start_).count();
+  return step;
 }
 
 void ModelDriver::take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
   const auto vocab_size = static_cast<std::size_t>(vocab_size_);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    hash_.add(batch.sequences[static_cast<std::size_t>(rows[i])], {logits + i * vocab_size, vocab_size});
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto row = static_cast<std::size_t>(rows[i]);
+    const std::int32_t sequence = batch.sequences[row];
+    hash_.add(sequence, {logits + i * vocab_size, vocab_size});
+    const std::int64_t num_passed = batch.positions[row] + 1;
+    if (num_passed == test_.num_prompt + test_.num_generated)
+      scheduler_.finish(sequence);
+    else
+      scheduler_.append(sequence, token(sequence, num_passed));
+  }
 }
 
 }  // namespace moesaic::apps::bench

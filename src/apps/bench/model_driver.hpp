@@ -26,8 +26,7 @@ class ModelDriver final : public Driver {
  public:
   ModelDriver(const plan::Grid& grid, const ModelTest& test, std::int64_t prefill_chunk);
 
-  std::vector<TokenBatch> next() override;
-  std::vector<std::int32_t> ended() override;
+  Step next() override;
   void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) override;
 
   double seconds() const { return seconds_; }
@@ -35,13 +34,11 @@ class ModelDriver final : public Driver {
 
  private:
   using Clock = std::chrono::steady_clock;
-  void append(Sequence& sequence) const;
-  bool done() const;
+  std::int32_t token(std::int32_t sequence, std::int64_t position) const;
 
   ModelTest test_;
-  SchedulerOptions options_;
+  Scheduler scheduler_;
   std::int64_t vocab_size_;
-  std::vector<Sequence> sequences_;
   RunHash hash_;
   bool running_ = false;
   Clock::time_point start_;
