@@ -79,7 +79,8 @@ void Generation::take(const TokenBatch& batch, std::span<const std::int32_t> row
     const std::span<const float> values(logits + i * vocab_size, vocab_size);
     live.logits.update(std::as_bytes(values));
     const std::vector<std::int32_t>& history = scheduler_.tokens(sequence_of(i));
-    drawn_[i] = sample(values, live.request.sampling, history, {live.request.draw_sequence, history.size()});
+    drawn_[i] = sample(values, live.request.sampling, {history, live.request.prompt.size()},
+                       {live.request.draw_sequence, history.size()});
   });
   for (std::size_t i = 0; i < rows.size(); ++i) draw(sequence_of(i), live_.at(sequence_of(i)), drawn_[i]);
 }

@@ -2,15 +2,23 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <map>
+#include <random>
+#include <thread>
+
+#include "engine/sort_floats.hpp"
+#include "slow_sampler.hpp"
 
 namespace moesaic {
 namespace {
 
 std::int32_t draw(const std::vector<float>& logits, const SamplingOptions& options, DrawPoint point = {},
                   const std::vector<std::int32_t>& history = {}) {
-  return sample(logits, options, history, point);
+  return sample(logits, options, {history, history.size()}, point);
 }
 
 /// How often each id is drawn over many positions.
@@ -100,6 +108,138 @@ TEST(Sampler, ADrawDependsOnSeedSequenceAndPositionAlone) {
   for (std::uint64_t i = 0; i < 1000; ++i) {
     EXPECT_GE(uniform(i, {i, i}), 0);
     EXPECT_LT(uniform(i, {i, i}), 1);
+  }
+}
+
+TEST(Sampler, ADrawOfAnotherChoiceIsAnotherOne) {
+  EXPECT_EQ(uniform(1, {2, 3}), uniform(1, {2, 3, 0}));
+  EXPECT_NE(uniform(1, {2, 3, 0}), uniform(1, {2, 3, 1}));
+  // What they were before there were choices.
+  EXPECT_EQ(uniform(1, {2, 3}), static_cast<float>(philox4x32({2, 0, 3, 0}, {1, 0})[0] >> 8) * 0x1p-24f);
+}
+
+TEST(Sampler, FrequencyAndPresencePenaltiesSeeTheContinuationAlone) {
+  SamplingOptions options;
+  options.presence_penalty = 1.5f;
+  const std::vector<float> logits = {3, 2, 1};
+  const std::vector<std::int32_t> tokens = {0, 0, 0, 1};
+  EXPECT_EQ(sample(logits, options, {tokens, 4}, {}), 0);
+  EXPECT_EQ(sample(logits, options, {tokens, 3}, {}), 0);
+  EXPECT_EQ(sample(logits, options, {tokens, 2}, {}), 0);  // 1.5, 0.5, 1
+  options.presence_penalty = 0;
+  options.frequency_penalty = 1;
+  EXPECT_EQ(sample(logits, options, {tokens, 2}, {}), 0);  // 2, 1, 1
+  EXPECT_EQ(sample(logits, options, {tokens, 0}, {}), 1);  // 0, 1, 1
+}
+
+TEST(Sampler, LogitBiasIsAddedAndBannedTokensAreNeverDrawn) {
+  SamplingOptions options;
+  options.logit_bias = {{2, 5}};
+  const std::vector<float> logits = {3, 2, 1};
+  EXPECT_EQ(sample(logits, options, {}, {}), 2);
+  const std::vector<std::int32_t> banned = {0, 2};
+  EXPECT_EQ(sample(logits, options, {}, {}, banned), 1);
+  options.temperature = 1e6f;
+  for (std::uint64_t i = 0; i < 100; ++i) EXPECT_EQ(sample(logits, options, {}, {0, i}, banned), 1);
+  EXPECT_THROW(sample(logits, options, {}, {}, std::vector<std::int32_t>{0, 1, 2}), std::logic_error);
+}
+
+TEST(Sampler, MinPDropsWhatIsFarLessProbableThanTheFirst) {
+  SamplingOptions options;
+  options.temperature = 1;
+  options.min_p = 0.3f;
+  const auto counts = frequencies({std::log(0.1f), std::log(0.25f), std::log(0.65f)}, options);
+  EXPECT_FALSE(counts.contains(0));
+  EXPECT_TRUE(counts.contains(1));
+  options.min_p = 1;
+  EXPECT_EQ(frequencies({1, 2, 3}, options).size(), 1u);
+}
+
+/// Random rows, options and histories, many with ties, zeros of both signs or logits far apart.
+struct RandomCase {
+  std::vector<float> logits;
+  SamplingOptions options;
+  std::vector<std::int32_t> tokens, banned;
+  std::size_t num_prompt = 0;
+  DrawPoint point;
+
+  RandomCase(std::mt19937_64& random, std::int32_t vocab_size) {
+    const auto one_of = [&](auto... values) {
+      const std::common_type_t<decltype(values)...> list[] = {values...};
+      return list[random() % sizeof...(values)];
+    };
+    const auto id = [&] { return static_cast<std::int32_t>(random() % static_cast<std::uint64_t>(vocab_size)); };
+    std::normal_distribution<float> normal(0, one_of(0.1f, 3.0f, 60.0f));
+    const float step = one_of(0.0f, 0.25f, 2.0f);
+    for (std::int32_t i = 0; i < vocab_size; ++i) {
+      const float logit = normal(random);
+      logits.push_back(step > 0 ? std::round(logit / step) * step : logit);
+    }
+    options.temperature = one_of(0.0f, 0.7f, 1.0f, 1.0f, 3.0f, 1e-6f, 1e6f);
+    options.top_k = one_of(0, 0, 1, 7, 40, vocab_size / 2, vocab_size - 1, vocab_size + 5);
+    options.top_p = one_of(1.0f, 0.95f, 0.9f, 0.5f, 0.01f, 0.999f);
+    options.min_p = one_of(0.0f, 0.0f, 0.05f, 0.5f, 1.0f);
+    options.repetition_penalty = one_of(1.0f, 1.0f, 1.3f, 0.5f);
+    options.presence_penalty = one_of(0.0f, 0.0f, 0.5f, -2.0f);
+    options.frequency_penalty = one_of(0.0f, 0.0f, 0.3f, 2.0f);
+    options.seed = random();
+    for (std::int32_t i = one_of(0, 0, 3); i > 0; --i)
+      if (options.logit_bias.empty() || options.logit_bias.back().first > i)
+        options.logit_bias.emplace_back(i, one_of(-100.0f, -1.5f, 2.0f, 100.0f));
+    for (std::size_t i = random() % 20; i > 0; --i) tokens.push_back(id());
+    num_prompt = random() % (tokens.size() + 1);
+    if (random() % 3 == 0) banned = {0, vocab_size / 2};
+    point = {random(), random() % 1000, static_cast<std::uint32_t>(random() % 4)};
+  }
+  std::int32_t fast() const { return sample(logits, options, {tokens, num_prompt}, point, banned); }
+  std::int32_t slow() const { return slow::sample(logits, options, {tokens, num_prompt}, point, banned); }
+};
+
+TEST(Sampler, DrawsWhatTheSlowDefinitionDraws) {
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 6000; ++i) {
+    const auto vocab_size = static_cast<std::int32_t>(4 + random() % (i % 10 == 0 ? 5000 : 300));
+    const RandomCase random_case(random, vocab_size);
+    ASSERT_EQ(random_case.fast(), random_case.slow()) << "case " << i;
+  }
+  for (int i = 0; i < 12; ++i) {
+    const RandomCase random_case(random, 131072);
+    ASSERT_EQ(random_case.fast(), random_case.slow()) << "large case " << i;
+  }
+}
+
+TEST(Sampler, ThreadsDrawTheSame) {
+  std::mt19937_64 random(2);
+  std::vector<RandomCase> cases;
+  for (int i = 0; i < 200; ++i) cases.emplace_back(random, 500);
+  std::vector<std::int32_t> drawn[3];
+  std::vector<std::thread> threads;
+  for (auto& mine : drawn)
+    threads.emplace_back([&] {
+      for (const RandomCase& random_case : cases) mine.push_back(random_case.fast());
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < cases.size(); ++i)
+    for (const auto& mine : drawn) EXPECT_EQ(mine[i], cases[i].slow());
+}
+
+TEST(SortFloats, SortsAndSelectsAsTheStandardLibraryDoes) {
+  std::mt19937_64 random(3);
+  SortBuffers buffers;
+  for (const std::size_t size : {1u, 2u, 1000u, 1024u, 1025u, 70000u}) {
+    std::vector<float> values;
+    for (std::size_t i = 0; i < size; ++i) {
+      float value = 0;
+      do value = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
+      while (!std::isfinite(value));
+      values.push_back(i % 3 == 0 ? std::round(std::fmod(value, 3.0f)) : value);  // ties, and zeros of both signs
+    }
+    std::vector<float> expected = values;
+    std::sort(expected.begin(), expected.end());
+    for (const std::size_t k : {std::size_t{1}, size / 2 + 1, size})
+      EXPECT_EQ(kth_largest(values, k, buffers), expected[size - k]);
+    sort_ascending(values, buffers);
+    EXPECT_EQ(values, expected);
   }
 }
 
