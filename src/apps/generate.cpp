@@ -30,10 +30,13 @@ class Output {
   Output(std::size_t num_prompts, bool has_text) : hashes_(num_prompts), has_text_(has_text) {}
 
   Generation::Events events() {
-    return {[this](std::int64_t, const std::string& text) {
-              if (single()) put(text);
-            },
-            [this](std::int64_t index, const Continuation& result) { finish(index, result); }};
+    return {.text =
+                [this](std::int64_t, const std::string& text) {
+                  if (single()) put(text);
+                },
+            .finish = [this](std::int64_t index, const Continuation& result) { finish(index, result); },
+            .before_step = {},
+            .stopped = {}};
   }
   Hash128 logits_hash() const { return run_hash(hashes_); }
 

@@ -65,6 +65,8 @@ std::vector<std::byte> to_bytes(const Step& step) {
     packer.put(batch.positions);
     packer.put(batch.num_group_rows);
     packer.put(batch.logit_rows);
+    packer.put(batch.score_rows);
+    packer.put(batch.score_tokens);
   }
   return packer.bytes();
 }
@@ -86,6 +88,8 @@ Step from_bytes(const std::vector<std::byte>& bytes) {
     unpacker.take(batch.positions);
     unpacker.take(batch.num_group_rows);
     unpacker.take(batch.logit_rows);
+    unpacker.take(batch.score_rows);
+    unpacker.take(batch.score_tokens);
   }
   return step;
 }
@@ -102,9 +106,13 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
       failure = caught.what();  // told to all instead of the next step
     }
   };
-  const LogitSink sink = [&](const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
-    guarded([&] { driver->take(batch, rows, logits); });
-  };
+  const HeadSink sink = {
+      [&](const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
+        guarded([&] { driver->take(batch, rows, logits); });
+      },
+      [&](const TokenBatch& batch, std::span<const std::int32_t> rows, std::span<const RowScore> scores) {
+        guarded([&] { driver->take_scores(batch, rows, scores); });
+      }};
   io::StopSignals stop_signals(2);  // SIGUSR1 alone: after SIGTERM the launcher may leave less than a step lasts
   comm::RunningWaits waits;
   while (true) {

@@ -19,6 +19,8 @@ class Driver {
   virtual Step next() = 0;
   /// Logits (rows, V) of `rows` of a batch, in ascending position for each sequence.
   virtual void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) = 0;
+  /// The same of rows that are scored. Only a driver that asks for scores gets any.
+  virtual void take_scores(const TokenBatch&, std::span<const std::int32_t>, std::span<const RowScore>) {}
 };
 
 /// Something that every rank does after each step, together.

@@ -30,6 +30,8 @@ Generation::Generation(const ModelConfig& config, const SchedulerOptions& option
 
 Step Generation::next() {
   stop_clock();
+  if (events_.before_step) events_.before_step();
+  if (ended_) return {};
   pull();
   Step step = scheduler_.next();
   start_clock(step);
@@ -45,7 +47,9 @@ void Generation::pull() {
     }
     const auto num_prompt = std::ssize(request->prompt);
     rates_.prompt_tokens += num_prompt;
-    const std::int32_t sequence = scheduler_.add(request->prompt, num_prompt - 1);
+    const std::int64_t first_row = request->score_from ? *request->score_from - 1 : num_prompt - 1;
+    const std::int32_t sequence = request->only_scores() ? scheduler_.add_scored(request->prompt, first_row)
+                                                         : scheduler_.add(request->prompt, first_row);
     live_.try_emplace(sequence, std::move(*request), tokenizer_);
   }
 }
@@ -68,24 +72,82 @@ void Generation::stop_clock() {
   running_ = nullptr;
 }
 
+void Generation::stop(int signal) {
+  if (!events_.stopped) return Driver::stop(signal);
+  events_.stopped(signal);
+}
+
 void Generation::take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
   const TraceZone zone(Zone::kSample);
   const auto vocab_size = static_cast<std::size_t>(config_.vocab_size);
-  const auto sequence_of = [&](std::size_t i) { return batch.sequences[static_cast<std::size_t>(rows[i])]; };
-  drawn_.resize(rows.size());
+  const auto of_row = [&](std::size_t i, const std::vector<std::int32_t>& list) {
+    return list[static_cast<std::size_t>(rows[i])];
+  };
+  row_results_.resize(rows.size());
   parallel_for(std::ssize(rows), 1, [&](std::int64_t row) {
     const auto i = static_cast<std::size_t>(row);
-    Live& live = live_.at(sequence_of(i));
-    const std::span<const float> values(logits + i * vocab_size, vocab_size);
-    live.logits.update(std::as_bytes(values));
-    const std::vector<std::int32_t>& history = scheduler_.tokens(sequence_of(i));
-    drawn_[i] = sample(values, live.request.sampling, {history, live.request.prompt.size()},
-                       {live.request.draw_sequence, history.size()});
+    const std::int32_t sequence = of_row(i, batch.sequences);
+    row_results_[i] =
+        evaluate(live_.at(sequence), sequence, of_row(i, batch.positions), {logits + i * vocab_size, vocab_size});
   });
-  for (std::size_t i = 0; i < rows.size(); ++i) draw(sequence_of(i), live_.at(sequence_of(i)), drawn_[i]);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::int32_t sequence = of_row(i, batch.sequences);
+    Live& live = live_.at(sequence);
+    const bool in_prompt = live.in_prompt(of_row(i, batch.positions));
+    live.logits.update(std::as_bytes(std::span(logits + i * vocab_size, vocab_size)));
+    if (auto& score = row_results_[i].score)
+      (in_prompt ? live.result.prompt_scores : live.result.scores).push_back(std::move(*score));
+    if (!in_prompt) append(sequence, live, row_results_[i].token);
+  }
 }
 
-void Generation::draw(std::int32_t sequence, Live& live, std::int32_t token) {
+Generation::RowResult Generation::evaluate(const Live& live, std::int32_t sequence, std::int64_t position,
+                                           std::span<const float> logits) const {
+  const GenerationRequest& request = live.request;
+  RowResult result;
+  const bool in_prompt = live.in_prompt(position);
+  if (in_prompt) {
+    result.token = request.prompt[static_cast<std::size_t>(position) + 1];
+  } else if (request.max_tokens > 0) {
+    const auto& tokens = scheduler_.tokens(sequence);
+    const bool eos_banned = std::ssize(live.result.tokens) < request.min_tokens;
+    result.token = sample(logits, request.sampling, {tokens, request.prompt.size()},
+                          {request.draw_sequence, tokens.size(), request.draw_choice},
+                          std::span(&config_.eos_token, eos_banned ? 1 : 0));
+  }
+  if (in_prompt || (request.num_log_probs && request.max_tokens > 0)) {
+    const RowSum sum = row_sum(logits);
+    result.score = {result.token, log_prob(logits[static_cast<std::size_t>(result.token)], sum), sum.argmax,
+                    top_log_probs(logits, request.num_log_probs.value_or(0), sum)};
+  }
+  return result;
+}
+
+void Generation::take_scores(const TokenBatch& batch, std::span<const std::int32_t> rows,
+                             std::span<const RowScore> scores) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto row = static_cast<std::size_t>(rows[i]);
+    const std::int32_t sequence = batch.sequences[row];
+    const std::int64_t position = batch.positions[row];
+    Live& live = live_.at(sequence);
+    const double value = log_prob(scores[i].logit, scores[i].row);
+    live.logits.update(std::as_bytes(std::span(&value, 1)));
+    live.result.prompt_scores.push_back(
+        {live.request.prompt[static_cast<std::size_t>(position) + 1], value, scores[i].row.argmax, {}});
+    if (!live.in_prompt(position + 1)) finish(sequence, FinishReason::kLength);
+  }
+}
+
+void Generation::append(std::int32_t sequence, Live& live, std::int32_t token) {
+  if (live.request.max_tokens == 0) return finish(sequence, FinishReason::kLength);
+  const Clock::time_point now = Clock::now();
+  const double gap = std::chrono::duration<double>(now - live.last_token).count();
+  if (live.result.tokens.empty())
+    live.result.first_token_s = gap;
+  else
+    live.result.gaps_s.push_back(static_cast<float>(gap));
+  live.last_token = now;
+
   ++rates_.drawn_tokens;
   live.result.tokens.push_back(token);
   scheduler_.append(sequence, token);
@@ -107,6 +169,7 @@ void Generation::finish(std::int32_t sequence, FinishReason reason) {
   live.result.text = live.stream.text();
   live.result.finish_reason = reason;
   live.result.logits_hash = live.logits.digest();
+  live.result.total_s = std::chrono::duration<double>(Clock::now() - live.start).count();
   if (events_.finish) events_.finish(live.request.ticket, live.result);
 }
 

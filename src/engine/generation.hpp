@@ -11,6 +11,7 @@
 #include "engine/sampler.hpp"
 #include "engine/scheduler.hpp"
 #include "engine/text_stream.hpp"
+#include "model/log_probs.hpp"
 #include "plan/grid.hpp"
 
 namespace moesaic {
@@ -19,11 +20,26 @@ namespace moesaic {
 struct GenerationRequest {
   std::int64_t ticket = 0;  ///< the caller's name for it, unique
   std::vector<std::int32_t> prompt;
-  std::int64_t max_tokens = 64;
+  std::int64_t max_tokens = 64;  ///< 0: only log-probabilities of the prompt are wanted
+  std::int64_t min_tokens = 0;   ///< so many are drawn before the end token may be
   std::vector<std::string> stop_strings;
   bool ignore_eos = false;
   SamplingOptions sampling;
-  std::uint64_t draw_sequence = 0;  ///< DrawPoint::sequence of its draws
+  std::uint64_t draw_sequence = 0;  ///< DrawPoint's
+  std::uint32_t draw_choice = 0;
+  std::optional<std::int64_t> score_from;    ///< from this position (at least 1) on the prompt's tokens are scored
+  std::optional<std::size_t> num_log_probs;  ///< drawn tokens are scored, and all scores have so many of the best
+
+  /// Nothing is drawn, and no more is wanted than how probable the prompt's tokens are.
+  bool only_scores() const { return max_tokens == 0 && score_from && num_log_probs.value_or(0) == 0; }
+};
+
+/// How probable a token was, from the logits as they are: before temperature, penalties and filters.
+struct ScoredToken {
+  std::int32_t token = 0;
+  double log_prob = 0;    ///< natural logarithm
+  std::int32_t best = 0;  ///< the most probable token; ties: the lowest id
+  std::vector<TokenLogProb> top;
 };
 
 enum class FinishReason : std::uint8_t { kNone, kStop, kLength, kContext };
@@ -34,7 +50,10 @@ struct Continuation {
   std::vector<std::int32_t> tokens;  ///< drawn, the end token included
   std::string text;
   FinishReason finish_reason = FinishReason::kNone;
-  Hash128 logits_hash;  ///< of the rows that a token was drawn from
+  std::vector<ScoredToken> prompt_scores, scores;  ///< of the prompt from score_from on, and of `tokens`
+  Hash128 logits_hash;  ///< of the rows that were wanted; where nothing but scores was, of the log-probabilities
+  double first_token_s = 0, total_s = 0;  ///< since the request was taken
+  std::vector<float> gaps_s;              ///< between tokens
 };
 
 /// Continues prompts as a source gives them, many at the same time.
@@ -45,6 +64,8 @@ class Generation final : public Driver {
   struct Events {
     std::function<void(std::int64_t ticket, const std::string& text)> text;       ///< a piece that is certain
     std::function<void(std::int64_t ticket, const Continuation& result)> finish;  ///< once a request
+    std::function<void()> before_step;                                            ///< may call end()
+    std::function<void(int signal)> stopped;  ///< by a signal, and may call end(); without it that is an Error
   };
 
   /// tokenizer: null gives no text.
@@ -53,6 +74,14 @@ class Generation final : public Driver {
 
   Step next() override;
   void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) override;
+  void take_scores(const TokenBatch& batch, std::span<const std::int32_t> rows,
+                   std::span<const RowScore> scores) override;
+  void stop(int signal) override;
+
+  /// The run is over after the step in hand; what is under way is dropped.
+  void end() { ended_ = true; }
+
+  const Scheduler& scheduler() const { return scheduler_; }
 
   struct Rates {
     std::int64_t prompt_tokens = 0, drawn_tokens = 0;
@@ -69,11 +98,21 @@ class Generation final : public Driver {
     Continuation result;
     TextStream stream;
     Hasher logits;
+    Clock::time_point start = Clock::now(), last_token = start;
+
+    bool in_prompt(std::int64_t position) const { return position + 1 < std::ssize(request.prompt); }
   };
+  /// What a row of logits becomes: a drawn token, and how probable it or the prompt's next one is.
+  struct RowResult {
+    std::int32_t token = 0;
+    std::optional<ScoredToken> score;
+  };
+  RowResult evaluate(const Live& live, std::int32_t sequence, std::int64_t position,
+                     std::span<const float> logits) const;
   void pull();
   void start_clock(const Step& step);
   void stop_clock();
-  void draw(std::int32_t sequence, Live& live, std::int32_t token);
+  void append(std::int32_t sequence, Live& live, std::int32_t token);
   void finish(std::int32_t sequence, FinishReason reason);
 
   ModelConfig config_;
@@ -83,7 +122,8 @@ class Generation final : public Driver {
   Source source_;
   Events events_;
   std::unordered_map<std::int32_t, Live> live_;  // by the scheduler's number
-  std::vector<std::int32_t> drawn_;
+  std::vector<RowResult> row_results_;
+  bool ended_ = false;
   Rates rates_;
 
   /// A step with prompt tokens counts as prefill, the others as decode.

@@ -35,6 +35,13 @@ std::int32_t Scheduler::add(std::vector<std::int32_t> tokens, std::int64_t first
   return number;
 }
 
+std::int32_t Scheduler::add_scored(std::vector<std::int32_t> tokens, std::int64_t first_row) {
+  MOESAIC_CHECK(tokens.size() > 1, "a sequence of {} tokens cannot be scored", tokens.size());
+  const std::int32_t number = add(std::move(tokens), first_row);
+  waiting_.at(number).scored = true;
+  return number;
+}
+
 void Scheduler::append(std::int32_t sequence, std::int32_t token) { running_.at(sequence).tokens.push_back(token); }
 
 void Scheduler::finish(std::int32_t sequence) {
@@ -75,7 +82,7 @@ void Scheduler::make_room(Step& step) {
     auto& [number, s] = *it;
     BlockGrant grant{number, s.group, {}};
     bool preempted = false;
-    while (!preempted && std::ssize(s.blocks) < blocks_for(std::ssize(s.tokens))) {
+    while (!preempted && std::ssize(s.blocks) < blocks_for(s.num_to_pass())) {
       if (pool(s).num_free() > 0) {
         s.blocks.push_back(pool(s).take());
         grant.blocks.push_back(s.blocks.back());
@@ -187,7 +194,7 @@ Scheduler::Place Scheduler::place(Sequence& s) {
     const auto cached = cached_blocks(s, pool);
     const std::int64_t unused =
         std::count_if(cached.begin(), cached.end(), [&](std::int32_t block) { return pool.unused(block); });
-    const std::int64_t left = pool.num_free() - unused - (blocks_for(std::ssize(s.tokens)) - std::ssize(cached));
+    const std::int64_t left = pool.num_free() - unused - (blocks_for(s.num_to_pass()) - std::ssize(cached));
     if (left < num_running[group] || (best && left <= most_left)) continue;
     best = static_cast<std::int32_t>(group);
     most_left = left;
@@ -203,7 +210,7 @@ Scheduler::Place Scheduler::place(Sequence& s) {
   s.num_cached = std::ssize(cached) * kBlockKeys;
   counts_.shared_tokens += s.num_cached;
   for (const std::int32_t block : cached) pool.share(block);
-  while (std::ssize(s.blocks) < blocks_for(std::ssize(s.tokens))) s.blocks.push_back(pool.take());
+  while (std::ssize(s.blocks) < blocks_for(s.num_to_pass())) s.blocks.push_back(pool.take());
   for (std::size_t block = cached.size(); block < s.contents.size(); ++block) coming.insert(s.contents[block]);
   return Place::kHere;
 }
@@ -254,7 +261,8 @@ TokenBatch Scheduler::to_batch(const Draft& draft) {
       if (s.group != group) continue;
       for (std::int64_t position = chunk.first; position < chunk.first + chunk.size; ++position) {
         if (position >= s.next_logit) {
-          batch.logit_rows.push_back(static_cast<std::int32_t>(batch.tokens.size()));
+          (s.scored ? batch.score_rows : batch.logit_rows).push_back(static_cast<std::int32_t>(batch.tokens.size()));
+          if (s.scored) batch.score_tokens.push_back(s.tokens[static_cast<std::size_t>(position) + 1]);
           s.next_logit = position + 1;
         }
         batch.tokens.push_back(s.tokens[static_cast<std::size_t>(position)]);

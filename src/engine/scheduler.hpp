@@ -39,6 +39,9 @@ class Scheduler {
 
   /// Adds a sequence and returns its number, counted from 0. Logits are wanted from position first_logit on, once each.
   std::int32_t add(std::vector<std::int32_t> tokens, std::int64_t first_logit);
+  /// The same for a sequence that will not grow: only how probable each token behind first_row is is wanted. Its last
+  /// token does not pass.
+  std::int32_t add_scored(std::vector<std::int32_t> tokens, std::int64_t first_row);
   /// One more token of a sequence, drawn from its last logits.
   void append(std::int32_t sequence, std::int32_t token);
   /// Ends a sequence; it is forgotten.
@@ -65,11 +68,13 @@ class Scheduler {
   struct Sequence {
     std::vector<std::int32_t> tokens;
     std::int64_t next_logit = 0;  ///< first position whose logits are wanted and have not been asked for
+    bool scored = false;
     std::int64_t num_cached = 0;  ///< tokens in the KV cache after the steps so far
     std::int32_t group = 0;
     std::vector<std::int32_t> blocks;
     std::vector<Hash128> contents;  ///< of its complete blocks: of all tokens up to their end
-    std::int64_t num_pending() const { return std::ssize(tokens) - num_cached; }
+    std::int64_t num_to_pass() const { return std::ssize(tokens) - (scored ? 1 : 0); }
+    std::int64_t num_pending() const { return num_to_pass() - num_cached; }
     bool decodes() const { return num_pending() == 1; }
   };
   struct Chunk {

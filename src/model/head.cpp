@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/parallel.hpp"
 #include "base/trace.hpp"
 
 namespace moesaic {
@@ -12,11 +13,12 @@ constexpr std::size_t kBlock_rows = 64;
 constexpr int kLogitsTag = 2;
 constexpr std::size_t kMostUnderWay_bytes = std::size_t{32} << 20;
 
-template <class Visit>
-void for_each_block(std::span<const std::int32_t> rows, Visit&& visit) {
-  for (std::size_t begin = 0; begin < rows.size(); begin += kBlock_rows)
-    visit(rows.subspan(begin, std::min(kBlock_rows, rows.size() - begin)));
+std::size_t num_blocks(Range vocabulary) {
+  return (static_cast<std::size_t>(vocabulary.size()) + kLogProbBlock - 1) / kLogProbBlock;
 }
+
+/// Of one row in a message of sums.
+std::size_t sums_bytes(Range vocabulary) { return num_blocks(vocabulary) * sizeof(BlockSum) + sizeof(float); }
 
 }  // namespace
 
@@ -27,29 +29,65 @@ Head::Head(StageContext& context, Embedding& embedding, const float* final_norm)
       exchange_(context.stage_comm),
       outbox_(context.world) {}
 
-void Head::project(const BatchRows& rows, const float* x, const LogitSink& sink) {
+template <class Visit>
+void Head::for_each_block(const TokenBatch& batch, Visit&& visit) {
+  const auto cut = [&](std::span<const std::int32_t> rows, std::span<const std::int32_t> tokens) {
+    for (std::size_t begin = 0; begin < rows.size(); begin += kBlock_rows) {
+      const std::size_t size = std::min(kBlock_rows, rows.size() - begin);
+      visit(Wanted{rows.subspan(begin, size), tokens.empty() ? tokens : tokens.subspan(begin, size)});
+    }
+  };
+  cut(batch.logit_rows, {});
+  cut(batch.score_rows, batch.score_tokens);
+}
+
+void Head::project(const BatchRows& rows, const float* x, const HeadSink& sink) {
   const TraceZone zone(Zone::kHead);
-  const bool root_is_here = context_.grid.num_stages() == 1;
-  for_each_block(rows.batch.logit_rows, [&](std::span<const std::int32_t> wanted) {
-    gather_normed(rows, wanted, x);
-    const auto num_rows = static_cast<std::int64_t>(wanted.size());
-    const std::size_t part_bytes =
-        wanted.size() * static_cast<std::size_t>(context_.grid.vocabulary(context_.me).size()) * sizeof(float);
-    part_.reserve(part_bytes);
-    embedding_.logits(gathered_.data(), num_rows, part_.as<float>());
-    if (root_is_here && context_.world.rank() == 0) {
-      assemble(rows.batch, wanted, part_.as<float>(), sink);
+  const bool root_is_here = context_.grid.num_stages() == 1 && context_.world.rank() == 0;
+  const Range vocabulary = context_.grid.vocabulary(context_.me);
+  for_each_block(rows.batch, [&](const Wanted& wanted) {
+    gather_normed(rows, wanted.rows, x);
+    part_.reserve(wanted.rows.size() * static_cast<std::size_t>(vocabulary.size()) * sizeof(float));
+    embedding_.logits(gathered_.data(), std::ssize(wanted.rows), part_.as<float>());
+    if (wanted.scores()) sum_up(wanted);
+    const std::byte* part = wanted.scores() ? sums_.data() : part_.data();
+    if (root_is_here) {
+      assemble(rows.batch, wanted, part, sink);
     } else {
-      outbox_.post({part_.data(), part_.data() + part_bytes}, 0, kLogitsTag);
+      outbox_.post({part, part + part_bytes(wanted, vocabulary)}, 0, kLogitsTag);
       outbox_.drain(kMostUnderWay_bytes);
     }
   });
 }
 
-void Head::collect(const TokenBatch& batch, const LogitSink& sink) {
+void Head::collect(const TokenBatch& batch, const HeadSink& sink) {
   const TraceZone zone(Zone::kHead);
-  for_each_block(batch.logit_rows,
-                 [&](std::span<const std::int32_t> wanted) { assemble(batch, wanted, nullptr, sink); });
+  for_each_block(batch, [&](const Wanted& wanted) { assemble(batch, wanted, nullptr, sink); });
+}
+
+/// Bytes that a rank with this part of the vocabulary has to give.
+std::size_t Head::part_bytes(const Wanted& wanted, Range vocabulary) const {
+  return wanted.rows.size() *
+         (wanted.scores() ? sums_bytes(vocabulary) : static_cast<std::size_t>(vocabulary.size()) * sizeof(float));
+}
+
+/// part_ into sums_.
+void Head::sum_up(const Wanted& wanted) {
+  const Range vocabulary = context_.grid.vocabulary(context_.me);
+  const auto width = static_cast<std::size_t>(vocabulary.size());
+  sums_.reserve(part_bytes(wanted, vocabulary));
+  parallel_for(std::ssize(wanted.rows), 1, [&](std::int64_t i) {
+    const auto row = static_cast<std::size_t>(i);
+    const std::span<const float> logits(part_.as<float>() + row * width, width);
+    thread_local std::vector<BlockSum> sums;
+    sums.clear();
+    block_sums(logits, static_cast<std::int32_t>(vocabulary.begin), sums);
+    const std::int64_t token = wanted.tokens[row];
+    const float logit = vocabulary.contains(token) ? logits[static_cast<std::size_t>(token - vocabulary.begin)] : 0;
+    std::byte* const to = sums_.data() + row * sums_bytes(vocabulary);
+    if (!sums.empty()) std::memcpy(to, sums.data(), sums.size() * sizeof(BlockSum));
+    std::memcpy(to + sums.size() * sizeof(BlockSum), &logit, sizeof logit);
+  });
 }
 
 /// Normalises and rounds the wanted rows that this rank owns and gathers those of all ranks, ascending.
@@ -82,32 +120,62 @@ void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wa
   exchange_.all_gather(rounded_.data(), gathered_.data(), num_rows_, row_floats * context_.act_bytes());
 }
 
-void Head::assemble(const TokenBatch& batch, std::span<const std::int32_t> wanted, const float* own_part,
-                    const LogitSink& sink) {
+void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::byte* own_part, const HeadSink& sink) {
   const plan::Grid& grid = context_.grid;
   const auto vocab_size = static_cast<std::size_t>(context_.config().vocab_size);
-  logits_.reserve(wanted.size() * vocab_size * sizeof(float));
+  const std::size_t num_rows = wanted.rows.size();
+  if (wanted.scores()) {
+    blocks_.resize(num_rows * num_blocks({0, context_.config().vocab_size}));
+    scores_.resize(num_rows);
+  } else {
+    logits_.reserve(num_rows * vocab_size * sizeof(float));
+  }
   for (int i = 0; i < grid.ranks_per_stage(); ++i) {
     const plan::StageRank rank{i};
-    const Range columns = grid.vocabulary(rank);
-    const auto num_columns = static_cast<std::size_t>(columns.size());
-    const float* part = own_part;
+    const Range vocabulary = grid.vocabulary(rank);
+    const std::byte* part = own_part;
     const int source = index(grid.in_world(grid.num_stages() - 1, rank));
     if (source != context_.world.rank()) {
-      const std::size_t part_bytes = wanted.size() * num_columns * sizeof(float);
-      received_.reserve(part_bytes);
-      comm::receive(context_.world, {received_.data(), part_bytes}, source, kLogitsTag);
-      part = received_.as<float>();
+      received_.reserve(part_bytes(wanted, vocabulary));
+      comm::receive(context_.world, {received_.data(), part_bytes(wanted, vocabulary)}, source, kLogitsTag);
+      part = received_.data();
     }
-    for (std::size_t row = 0; row < wanted.size(); ++row)
-      std::memcpy(logits_.as<float>() + row * vocab_size + static_cast<std::size_t>(columns.begin),
-                  part + row * num_columns, num_columns * sizeof(float));
+    if (wanted.scores())
+      place_scores(wanted, vocabulary, part);
+    else
+      place_logits(num_rows, vocabulary, part);
+  }
+  if (wanted.scores()) {
+    const std::size_t num = blocks_.size() / num_rows;
+    for (std::size_t row = 0; row < num_rows; ++row)
+      scores_[row].row = combine(std::span(blocks_).subspan(row * num, num));
+    return sink.scores(batch, wanted.rows, scores_);
   }
   if (context_.probe)
-    for (std::size_t row = 0; row < wanted.size(); ++row)
+    for (std::size_t row = 0; row < num_rows; ++row)
       context_.probe->see({static_cast<std::int32_t>(context_.config().num_layers), Operation::kLogits}, batch,
-                          {wanted[row], wanted[row] + 1}, {logits_.as<float>() + row * vocab_size, vocab_size});
-  sink(batch, wanted, logits_.as<float>());
+                          {wanted.rows[row], wanted.rows[row] + 1},
+                          {logits_.as<float>() + row * vocab_size, vocab_size});
+  sink.logits(batch, wanted.rows, logits_.as<float>());
+}
+
+void Head::place_logits(std::size_t num_rows, Range vocabulary, const std::byte* part) {
+  const auto vocab_size = static_cast<std::size_t>(context_.config().vocab_size);
+  const auto row_bytes = static_cast<std::size_t>(vocabulary.size()) * sizeof(float);
+  for (std::size_t row = 0; row < num_rows; ++row)
+    std::memcpy(logits_.as<float>() + row * vocab_size + static_cast<std::size_t>(vocabulary.begin),
+                part + row * row_bytes, row_bytes);
+}
+
+void Head::place_scores(const Wanted& wanted, Range vocabulary, const std::byte* part) {
+  const std::size_t num_in_part = num_blocks(vocabulary), num = blocks_.size() / wanted.rows.size();
+  const auto first = static_cast<std::size_t>(vocabulary.begin) / kLogProbBlock;
+  for (std::size_t row = 0; row < wanted.rows.size(); ++row) {
+    const std::byte* from = part + row * sums_bytes(vocabulary);
+    if (num_in_part > 0) std::memcpy(&blocks_[row * num + first], from, num_in_part * sizeof(BlockSum));
+    if (vocabulary.contains(wanted.tokens[row]))
+      std::memcpy(&scores_[row].logit, from + num_in_part * sizeof(BlockSum), sizeof(float));
+  }
 }
 
 }  // namespace moesaic

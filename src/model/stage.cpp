@@ -54,7 +54,7 @@ Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops:
       head_(context_, embedding_, weights_.final_norm),
       outbox_(context_.world) {}
 
-void Stage::run(const Step& step, const LogitSink& sink) {
+void Stage::run(const Step& step, const HeadSink& sink) {
   const TraceZone zone(Zone::kStep);
   assign_blocks(step);
   for (const TokenBatch& batch : step.batches) forward(batch, sink);
@@ -64,7 +64,7 @@ void Stage::run(const Step& step, const LogitSink& sink) {
   head_.finish();
 }
 
-void Stage::forward(const TokenBatch& batch, const LogitSink& sink) {
+void Stage::forward(const TokenBatch& batch, const HeadSink& sink) {
   const plan::DispatchAlgorithm dispatch = context_.dispatch.algorithm(batch.num_rows());
   const plan::RowMap map(
       grid_, batch.num_group_rows,

@@ -15,10 +15,10 @@ class Stage {
   Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights,
         const plan::DispatchRequest& dispatch = {});
 
-  /// Runs a step's micro-batches through the pipeline, several in flight; on world rank 0 the wanted logits go to
-  /// `sink`, batch by batch. Collective over the world, with the same step on all ranks. A sequence's positions must
-  /// come in ascending order.
-  void run(const Step& step, const LogitSink& sink);
+  /// Runs a step's micro-batches through the pipeline, several in flight; on world rank 0 the wanted logits and
+  /// scores go to `sink`, batch by batch. Collective over the world, with the same step on all ranks. A sequence's
+  /// positions must come in ascending order.
+  void run(const Step& step, const HeadSink& sink);
 
   /// Looks at the forward pass from now on; null: nobody does.
   void watch(Probe* probe) { context_.probe = probe; }
@@ -29,7 +29,7 @@ class Stage {
 
  private:
   void assign_blocks(const Step& step);
-  void forward(const TokenBatch& batch, const LogitSink& sink);
+  void forward(const TokenBatch& batch, const HeadSink& sink);
   void see(std::int32_t layer, Operation operation, const BatchRows& rows);
 
   plan::Grid grid_;

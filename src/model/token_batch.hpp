@@ -13,6 +13,8 @@ struct TokenBatch {
   std::vector<std::int32_t> positions;       ///< (T) from 0
   std::vector<std::int64_t> num_group_rows;  ///< (dp) rows of each attention group
   std::vector<std::int32_t> logit_rows;      ///< rows whose logits are wanted, ascending
+  std::vector<std::int32_t> score_rows;      ///< rows of which only the log-probability of a token is, ascending
+  std::vector<std::int32_t> score_tokens;    ///< that token of each
 
   std::int64_t num_rows() const { return static_cast<std::int64_t>(tokens.size()); }
 };

@@ -1,4 +1,4 @@
-#include "engine/log_probs.hpp"
+#include "model/log_probs.hpp"
 
 #include <algorithm>
 
