@@ -132,6 +132,24 @@ TEST(Sampler, FrequencyAndPresencePenaltiesSeeTheContinuationAlone) {
   EXPECT_EQ(sample(logits, options, {tokens, 0}, {}), 1);  // 0, 1, 1
 }
 
+TEST(Sampler, PenaltiesAreRoundedOneAfterTheOther) {
+  SamplingOptions options;
+  options.frequency_penalty = options.presence_penalty = 0x1p-25f;  // each is rounded away, their sum is not
+  const std::vector<std::int32_t> tokens = {0};
+  EXPECT_EQ(sample(std::vector<float>{1, 1}, options, {tokens, 0}, {}), 0);
+}
+
+TEST(Sampler, TopPStopsWhereTheSumIsExactlyReached) {
+  const std::vector<float> logits = {0, 1.4f, 1.5f};
+  const float w0 = ops::exp_f32(0 - 1.5f), w1 = ops::exp_f32(1.4f - 1.5f), total = (w0 + w1) + ops::exp_f32(0);
+  const float cumulative = w0 / total + w1 / total;
+  SamplingOptions options;
+  options.temperature = 1;
+  options.top_p = 1 - cumulative;
+  ASSERT_EQ(1 - options.top_p, cumulative);
+  EXPECT_EQ(frequencies(logits, options).size(), 2u);
+}
+
 TEST(Sampler, LogitBiasIsAddedAndBannedTokensAreNeverDrawn) {
   SamplingOptions options;
   options.logit_bias = {{2, 5}};

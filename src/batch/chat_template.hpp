@@ -1,0 +1,35 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moesaic::batch {
+
+struct Message {
+  std::string role, content;
+};
+
+/// How the messages of a chat become one prompt of a base model (docs/batch.md): a text for each message, in which
+/// {role} and {content} are replaced, then the text that the answer follows.
+class ChatTemplate {
+ public:
+  /// "plain", the built-in one, or the name of a JSON file.
+  static ChatTemplate load(const std::string& plain_or_file);
+  static ChatTemplate plain();
+  /// Error names `source`, the field, and what was expected.
+  static ChatTemplate parse(std::string_view text, const std::string& source);
+
+  /// The prompt. Error when a message has a role that the template does not know.
+  std::string render(const std::vector<Message>& messages) const;
+  /// Texts that end an answer, besides a request's own.
+  const std::vector<std::string>& stop_strings() const { return stop_strings_; }
+
+ private:
+  std::map<std::string, std::string> roles_;  // to the text of a message; "*": all other roles
+  std::string generation_prompt_;
+  std::vector<std::string> stop_strings_;
+};
+
+}  // namespace moesaic::batch

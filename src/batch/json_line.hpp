@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moesaic::batch {
+
+inline constexpr std::size_t kLargestLine_bytes = std::size_t{16} << 20;
+inline constexpr int kDeepestNesting = 64;
+
+/// Error when a line is too long, has a NUL byte or is not UTF-8.
+void check_text(std::string_view line);
+
+/// Parses a line that must be one JSON object without duplicate keys. Error says what is wrong, in a few words.
+nlohmann::json parse_object(std::string_view line);
+
+/// The fields of an object as they are asked for, so that those nobody asked for can be reported. null is as good as
+/// absent. An Error names the field, what was expected and what was found.
+class Fields {
+ public:
+  explicit Fields(const nlohmann::json& object) : object_(object) {}
+
+  const nlohmann::json* find(const char* name);
+  std::optional<bool> boolean(const char* name);
+  std::optional<std::int64_t> integer(const char* name, std::int64_t low, std::int64_t high);
+  std::optional<float> number(const char* name, float low, float high);
+  std::optional<std::string> text(const char* name);
+  /// Names that were not asked for, ascending.
+  std::vector<std::string> unknown() const;
+
+ private:
+  const nlohmann::json& object_;
+  std::set<std::string, std::less<>> known_;
+};
+
+/// A value as an error message shows it: short, whatever it is.
+std::string describe(const nlohmann::json& value);
+
+}  // namespace moesaic::batch

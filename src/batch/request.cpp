@@ -1,0 +1,136 @@
+#include "batch/request.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "batch/json_line.hpp"
+#include "batch/request_fields.hpp"
+
+namespace moesaic::batch {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kDefaultMaxTokens = 16;  // of a completion, as OpenAI has it
+constexpr float kDefaultTemperature = 1;        // the same
+
+/// The bodies of OpenAI's batch lines, and of bare ones, by their kind.
+void read_completion(Fields& fields, const RequestDefaults& defaults, Request& request) {
+  request.prompts = prompts(fields, defaults.vocab_size);
+  request.echo = fields.boolean("echo").value_or(false);
+  request.max_tokens = fields.integer("max_tokens", request.echo ? 0 : 1, kMostTokens).value_or(kDefaultMaxTokens);
+  request.log_probs = alternatives(fields.integer("logprobs", 0, kMostAlternatives));
+}
+
+void read_chat(Fields& fields, const RequestDefaults& defaults, Request& request) {
+  const std::vector<Message> chat = messages(fields);
+  if (!defaults.chat_template)
+    fail("a chat request needs --chat-template: the model is a base model and knows no chat format");
+  request.prompts = {defaults.chat_template->render(chat)};
+  request.stop_strings = defaults.chat_template->stop_strings();
+  request.max_tokens = fields.integer("max_completion_tokens", 1, kMostTokens);
+  if (const auto max_tokens = fields.integer("max_tokens", 1, kMostTokens)) {
+    if (request.max_tokens && request.max_tokens != max_tokens)
+      fail("max_tokens is {} and max_completion_tokens {}, expected one of them", *max_tokens, *request.max_tokens);
+    request.max_tokens = max_tokens;
+  }
+  const bool wanted = fields.boolean("logprobs").value_or(false);
+  const auto top = fields.integer("top_logprobs", 0, kMostAlternatives);
+  if (top && *top > 0 && !wanted) fail("top_logprobs is {}, expected logprobs: true with it", *top);
+  if (wanted) request.log_probs = alternatives(top.value_or(0));
+}
+
+void read_loglikelihood(Fields& fields, const RequestDefaults& defaults, Request& request) {
+  for (const char* name : {"context", "continuation"}) {
+    const json* value = fields.find(name);
+    if (!value) fail("{} is missing, expected a text or a list of token ids", name);
+    request.prompts.push_back(prompt(*value, name, defaults.vocab_size));
+  }
+}
+
+/// What completions and chats have in common.
+void read_generation(Fields& fields, const RequestDefaults& defaults, Request& request) {
+  request.sampling = sampling(fields, defaults.vocab_size);
+  request.sampling.temperature = temperature(fields).value_or(kDefaultTemperature);
+  request.sampling.seed = seed(fields).value_or(defaults.seed);
+  request.min_tokens = fields.integer("min_tokens", 0, kMostTokens).value_or(0);
+  if (request.max_tokens && request.min_tokens > *request.max_tokens)
+    fail("min_tokens is {}, expected at most max_tokens, {}", request.min_tokens, *request.max_tokens);
+  for (std::string& text : stop_strings(fields)) request.stop_strings.push_back(std::move(text));
+  request.num_choices = static_cast<std::int32_t>(fields.integer("n", 1, kMostChoices).value_or(1));
+  request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
+  if (fields.boolean("stream").value_or(false)) fail("stream is true, expected false: results go to a file");
+}
+
+void read_body(Fields& fields, RequestKind kind, const RequestDefaults& defaults, Request& request) {
+  request.kind = kind;
+  request.model = fields.text("model");
+  if (kind == RequestKind::kLoglikelihood) return read_loglikelihood(fields, defaults, request);
+  if (kind == RequestKind::kChat)
+    read_chat(fields, defaults, request);
+  else
+    read_completion(fields, defaults, request);
+  read_generation(fields, defaults, request);
+}
+
+RequestKind kind_of_url(const std::optional<std::string>& url) {
+  if (url == "/v1/completions") return RequestKind::kCompletion;
+  if (url == "/v1/chat/completions") return RequestKind::kChat;
+  if (url == "/v1/loglikelihood") return RequestKind::kLoglikelihood;
+  fail("url is {}, expected /v1/completions, /v1/chat/completions or /v1/loglikelihood",
+       url ? describe(*url) : "missing");
+}
+
+RequestKind kind_of_bare(Fields& fields) {
+  const auto type = fields.text("type");
+  if (type == "completion") return RequestKind::kCompletion;
+  if (type == "chat") return RequestKind::kChat;
+  if (type == "loglikelihood") return RequestKind::kLoglikelihood;
+  if (type) fail("type is {}, expected completion, chat or loglikelihood", describe(*type));
+  return fields.find("messages") ? RequestKind::kChat : RequestKind::kCompletion;
+}
+
+/// An OpenAI batch line, or else a body by itself.
+void read(const json& object, const RequestDefaults& defaults, Request& request) {
+  Fields fields(object);
+  request.custom_id = fields.text("custom_id");
+  if (!object.contains("body") && !object.contains("url")) {
+    read_body(fields, kind_of_bare(fields), defaults, request);
+    request.unknown_fields = fields.unknown();
+    return;
+  }
+  if (!request.custom_id) fail("custom_id is missing, expected a string");
+  if (const auto method = fields.text("method").value_or("POST"); method != "POST")
+    fail("method is {}, expected 'POST'", describe(method));
+  const RequestKind kind = kind_of_url(fields.text("url"));
+  const json* body = fields.find("body");
+  if (!body || !body->is_object()) fail("body is {}, expected an object", body ? describe(*body) : "missing");
+  Fields body_fields(*body);
+  read_body(body_fields, kind, defaults, request);
+  request.unknown_fields = fields.unknown();
+  for (std::string& name : body_fields.unknown()) request.unknown_fields.push_back("body." + std::move(name));
+}
+
+}  // namespace
+
+std::variant<Request, LineError> parse_line(std::string_view line, LineFormat format, const RequestDefaults& defaults) {
+  std::optional<std::string> custom_id;
+  try {
+    Request request;
+    if (format == LineFormat::kJson) {
+      const json object = parse_object(line);
+      if (const auto id = object.find("custom_id"); id != object.end() && id->is_string())
+        custom_id = id->get<std::string>();
+      read(object, defaults, request);
+    } else {
+      check_text(line);
+      const json object = {{"prompt", std::string(line)}};
+      read(object, defaults, request);
+    }
+    return request;
+  } catch (const Error& error) {
+    return LineError{error.what(), custom_id};
+  }
+}
+
+}  // namespace moesaic::batch

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "batch/chat_template.hpp"
+#include "batch/line_reader.hpp"
+#include "engine/sampler.hpp"
+
+namespace moesaic::batch {
+
+enum class RequestKind : std::uint8_t { kCompletion, kChat, kLoglikelihood };
+
+/// Text that the tokenizer encodes, or token ids.
+using Prompt = std::variant<std::string, std::vector<std::int32_t>>;
+
+/// What one line of the input asks for (docs/batch.md), checked. Choice c of prompt p has the index p * num_choices +
+/// c, in the output and for its random numbers.
+struct Request {
+  RequestKind kind = RequestKind::kCompletion;
+  std::optional<std::string> custom_id;
+  std::optional<std::string> model;  ///< as it was given; a run has one model, whatever this says
+  /// Completion: one or more. Chat: the messages as the template renders them. Loglikelihood: context, continuation.
+  std::vector<Prompt> prompts;
+  SamplingOptions sampling;
+  std::optional<std::int64_t> max_tokens;  ///< none: until the context is full
+  std::int64_t min_tokens = 0;             ///< so many are drawn before an end token or a stop string may end it
+  std::vector<std::string> stop_strings;   ///< the template's included
+  std::int32_t num_choices = 1;            ///< n: continuations of each prompt
+  bool echo = false;                       ///< the prompt comes before the continuation
+  std::optional<std::int32_t> log_probs;   ///< wanted, with so many alternatives a token
+  bool ignore_eos = false;
+
+  std::vector<std::string> unknown_fields;  ///< names that mean nothing here, for the caller to report once
+};
+
+/// Why a line is no request.
+struct LineError {
+  std::string message;
+  std::optional<std::string> custom_id;  ///< if it could be read
+};
+
+/// What the line alone does not say.
+struct RequestDefaults {
+  std::int64_t vocab_size = 0;                  ///< ids are 1 .. vocab_size - 1
+  std::uint64_t seed = 0;                       ///< of requests without one: the run's
+  const ChatTemplate* chat_template = nullptr;  ///< null: chat requests are errors
+};
+
+/// A line (without its end) as a request. Never throws for what the line holds; depends on nothing but its arguments.
+std::variant<Request, LineError> parse_line(std::string_view line, LineFormat format, const RequestDefaults& defaults);
+
+}  // namespace moesaic::batch

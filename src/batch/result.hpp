@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "batch/request.hpp"
+
+namespace moesaic::batch {
+
+/// A token's bytes, which need not be UTF-8, and its log-probability.
+struct ScoredToken {
+  std::string bytes;
+  double log_prob = 0;
+};
+
+/// A token of a choice with what could have been there.
+struct TokenScores {
+  std::string bytes;
+  std::optional<double> log_prob;  ///< none: the first token of a prompt that is echoed
+  std::vector<ScoredToken> top;    ///< most probable first
+};
+
+/// One continuation.
+struct Choice {
+  std::string text;                 ///< with the prompt before it, if echo
+  bool stopped = false;             ///< by an end token or a stop string; else by a limit
+  std::vector<TokenScores> scores;  ///< of the tokens of `text`; only if log-probabilities are wanted
+};
+
+/// What became of a completion or chat.
+struct Completion {
+  std::vector<Choice> choices;  ///< in the order of their indices
+  std::int64_t prompt_tokens = 0, completion_tokens = 0;
+};
+
+/// What became of a loglikelihood request.
+struct Loglikelihood {
+  std::vector<double> token_log_probs;  ///< of the continuation, ascending position
+  bool is_greedy = false;               ///< every token of it is the most probable one
+};
+
+/// What a record's ids derive from: the request's index and its line. 32 hexadecimal digits.
+std::string record_id(std::int64_t index, std::string_view line);
+
+/// One line of the output each, "\n" included, in OpenAI's batch shape (docs/batch.md). The same arguments give the
+/// same bytes everywhere. `id`: record_id(); `model`: the run's, for requests that name none.
+std::string completion_record(const std::string& id, const Request& request, const std::string& model,
+                              const Completion& completion);
+std::string loglikelihood_record(const std::string& id, const Request& request, const std::string& model,
+                                 const Loglikelihood& loglikelihood);
+/// `code`: invalid_request for a LineError.
+std::string error_record(const std::string& id, const std::optional<std::string>& custom_id, const std::string& code,
+                         const std::string& message);
+
+}  // namespace moesaic::batch

@@ -1,0 +1,52 @@
+#include "batch/utf8.hpp"
+
+namespace moesaic::batch {
+namespace {
+
+bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
+
+/// Bytes of the character that `text` begins with; 0: it is not valid (Unicode 15, table 3-7).
+std::size_t character_size(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
+  const int first = byte(0), second = byte(1);
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first <= 0xDF) return continues(byte(1)) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    const bool overlong = first == 0xE0 && second < 0xA0, surrogate = first == 0xED && second > 0x9F;
+    return continues(byte(1)) && continues(byte(2)) && !overlong && !surrogate ? 3 : 0;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    const bool overlong = first == 0xF0 && second < 0x90, too_large = first == 0xF4 && second > 0x8F;
+    return continues(byte(1)) && continues(byte(2)) && continues(byte(3)) && !overlong && !too_large ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::optional<std::size_t> first_invalid_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t size = character_size(text.substr(i, 4));
+    if (size == 0) return i;
+    i += size;
+  }
+  return std::nullopt;
+}
+
+std::string valid_utf8(std::string_view text) {
+  std::string valid;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t size = character_size(text.substr(i, 4));
+    valid += size == 0 ? std::string_view("\xEF\xBF\xBD") : text.substr(i, size);
+    i += size == 0 ? 1 : size;
+  }
+  return valid;
+}
+
+std::string shortened(std::string_view text, std::size_t most_bytes) {
+  if (text.size() <= most_bytes) return std::string(text);
+  while (most_bytes > 0 && continues(static_cast<unsigned char>(text[most_bytes]))) --most_bytes;
+  return std::string(text.substr(0, most_bytes)) + "...";
+}
+
+}  // namespace moesaic::batch

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace moesaic::batch {
+
+/// Index of the first byte that is not part of valid UTF-8: overlong forms, surrogates and what is above U+10FFFF are
+/// not valid.
+std::optional<std::size_t> first_invalid_utf8(std::string_view text);
+
+/// Every byte that is not part of valid UTF-8 becomes U+FFFD.
+std::string valid_utf8(std::string_view text);
+
+/// The first `most_bytes` bytes of valid UTF-8, or fewer, so that no character is cut; "..." tells that there was more.
+std::string shortened(std::string_view text, std::size_t most_bytes);
+
+}  // namespace moesaic::batch

@@ -1,0 +1,36 @@
+#include "batch/utf8.hpp"
+
+#include <gtest/gtest.h>
+
+namespace moesaic::batch {
+namespace {
+
+TEST(Utf8, ValidTextIsValid) {
+  for (const char* text : {"", "a", "\u00e9", "\u0800", "\ud7ff", "\ue000", "\uffff", "\U00010000", "\U0010ffff"})
+    EXPECT_FALSE(first_invalid_utf8(text)) << text;
+  EXPECT_FALSE(first_invalid_utf8(std::string_view("\0", 1)));
+}
+
+TEST(Utf8, WhatIsNotValidIsFoundAtItsFirstByte) {
+  for (const char* bad :
+       {"\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xED\xBF\xBF", "\xF0\x8F\xBF\xBF",
+        "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "\xC3", "\xE2\x98", "\xF0\x9F\x98", "\xC3z"}) {
+    EXPECT_EQ(first_invalid_utf8(bad), 0u);
+    EXPECT_EQ(first_invalid_utf8(std::string("ab\u00e9") + bad), 4u);
+    EXPECT_FALSE(first_invalid_utf8(valid_utf8(bad)));
+  }
+}
+
+TEST(Utf8, EveryInvalidByteIsReplaced) {
+  EXPECT_EQ(valid_utf8("a\xE2\x98z"), "a\uFFFD\uFFFDz");
+  EXPECT_EQ(valid_utf8("\u00e9"), "\u00e9");
+}
+
+TEST(Utf8, AShortenedTextCutsNoCharacter) {
+  EXPECT_EQ(shortened("abc", 3), "abc");
+  EXPECT_EQ(shortened("abcd", 3), "abc...");
+  EXPECT_EQ(shortened("a\u2603b", 3), "a...");
+}
+
+}  // namespace
+}  // namespace moesaic::batch
