@@ -180,6 +180,12 @@ void from_activation(const void* y_act, int64_t n, float factor, float* x) {
   for (int64_t i = 0; i < n; ++i) x[i] = Act::widen(y[i]) * factor;
 }
 
+template <class Act>
+void add_activation(const void* y_act, int64_t n, float factor, float* x) {
+  const auto* y = static_cast<const typename Act::Type*>(y_act);
+  for (int64_t i = 0; i < n; ++i) x[i] += Act::widen(y[i]) * factor;
+}
+
 /// Block sum: lane i adds up p[i], p[i+16], p[i+32], p[i+48], then the lanes' tree.
 template <class Act, class Pair>
 float weights(const float* scores, int visible, const ops::CappedSoftmax& softmax, void* out) {

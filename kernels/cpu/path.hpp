@@ -102,6 +102,7 @@ struct Path {
   void (*rms_norm)(const float* x, const float* scale, std::int64_t width, float eps, float* y);
   void (*to_activation)(const float* x, std::int64_t n, void* y);
   void (*from_activation)(const void* y, std::int64_t n, float factor, float* x);
+  void (*add_activation)(const void* y, std::int64_t n, float factor, float* x);
   void (*rope)(float* x, std::int64_t key_size, const float* cosines, const float* sines);
   /// logits(rows, experts) for up to 4 rows.
   void (*router_logits)(const float* x, int rows, std::int64_t width, const float* w, std::int64_t num_experts,

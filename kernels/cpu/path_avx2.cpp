@@ -227,6 +227,7 @@ constexpr Path kPath = {.act_bytes = 2,
                         .rms_norm = rms_norm,
                         .to_activation = to_activation<Bf16Act>,
                         .from_activation = from_activation<Bf16Act>,
+                        .add_activation = add_activation<Bf16Act>,
                         .rope = rope,
                         .router_logits = router_logits};
 

@@ -118,6 +118,7 @@ const Path kF32Path = {.act_bytes = 4,
                        .rms_norm = rms_norm,
                        .to_activation = to_activation<F32Act>,
                        .from_activation = from_activation<F32Act>,
+                       .add_activation = add_activation<F32Act>,
                        .rope = rope,
                        .router_logits = router_logits};
 

@@ -60,6 +60,13 @@ void from_activation(const Path& path, const void* y, std::int64_t n, float fact
   });
 }
 
+void add_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x) {
+  for_each_part(n, [&](std::int64_t first, std::int64_t count) {
+    path.add_activation(static_cast<const std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes, count,
+                        factor, x + first);
+  });
+}
+
 void add(const Path&, const float* y, std::int64_t n, float* x) {
   for_each_part(n, [&](std::int64_t first, std::int64_t count) {
     for (std::int64_t i = first; i < first + count; ++i) x[i] += y[i];

@@ -23,6 +23,7 @@ constexpr ops::Kernels kernels_of(ops::Isa isa, Numerics numerics) {
           .rms_norm = Bind<path, rms_norm>::call,
           .to_activation = Bind<path, to_activation>::call,
           .from_activation = Bind<path, from_activation>::call,
+          .add_activation = Bind<path, add_activation>::call,
           .add = Bind<path, add>::call,
           .scale = Bind<path, scale>::call,
           .router_logits = Bind<path, router_logits>::call,

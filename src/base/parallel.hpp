@@ -23,9 +23,15 @@ struct TeamOptions {
 /// one thread. This and the loops below are for one thread at a time, the bodies of loops apart.
 void make_team(const TeamOptions& options);
 
-/// Called from now on by the thread that starts a loop whenever it has done a range of it, for what must go on
-/// meanwhile (messages); null: nothing.
-void set_between_ranges(std::function<void()> call);
+/// While it lives, `call` is made by the thread that starts a loop whenever it has done a range of it, for what must go
+/// on meanwhile (messages). One at a time.
+class BetweenRanges {
+ public:
+  explicit BetweenRanges(std::function<void()> call);
+  ~BetweenRanges();
+  BetweenRanges(const BetweenRanges&) = delete;
+  BetweenRanges& operator=(const BetweenRanges&) = delete;
+};
 
 /// Threads that a loop would be shared out to here: 1 inside a loop that is shared out itself.
 int num_threads();

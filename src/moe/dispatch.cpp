@@ -64,7 +64,6 @@ class RoutedDispatcher final : public Dispatcher {
       blocks_.push_back({{me_, routing.ascending_experts}, n, true});
     if (rows_travel()) send_rows(n);
     rows_delivered_ = false;
-    if (setting_.domains.num_ranks() > 1) set_between_ranges([this] { pieces_mail_->poll(); });
   }
 
   bool next_batch(ExpertBatch& batch) override {
@@ -92,6 +91,10 @@ class RoutedDispatcher final : public Dispatcher {
     return true;
   }
 
+  void poll() override {
+    if (setting_.domains.num_ranks() > 1) pieces_mail_->poll();
+  }
+
   void start_combine() override {
     if (shared_) timed(Zone::kWait, [&] { meet(); });  // the outputs of all members are there
     std::size_t first_place = 0;
@@ -109,7 +112,6 @@ class RoutedDispatcher final : public Dispatcher {
       }
       pieces_mail_->finish();
     });
-    set_between_ranges(nullptr);
     timed(Zone::kUnpermute, [&] {
       arrived_[static_cast<std::size_t>(domain_)] = streams_[static_cast<std::size_t>(index(me_))].data();
       combine_pieces(setting_, kernels_, owner_, *routing_, arrived_, m);

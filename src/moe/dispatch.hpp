@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "comm/mpi.hpp"
 #include "moe/expert_batch.hpp"
@@ -26,6 +27,9 @@ class Dispatcher {
   /// Fills `batch` with rows that are here; waits for some. False when all have been given out.
   virtual bool next_batch(ExpertBatch& batch) = 0;
 
+  /// Lets messages go on while this rank computes.
+  virtual void poll() = 0;
+
   /// The outputs of the batch that was filled last go back.
   virtual void start_combine() = 0;
 
@@ -43,9 +47,12 @@ void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap
     const TraceZone zone(Zone::kDispatch);
     return dispatcher.next_batch(batch);
   };
-  while (next_batch()) {
-    timed(Zone::kExperts, run_experts);
-    timed(Zone::kCombine, [&] { dispatcher.start_combine(); });
+  {
+    const BetweenRanges messages_go_on([&] { dispatcher.poll(); });
+    while (next_batch()) {
+      timed(Zone::kExperts, run_experts);
+      timed(Zone::kCombine, [&] { dispatcher.start_combine(); });
+    }
   }
   timed(Zone::kCombine, [&] { dispatcher.finish_combine(m); });
 }

@@ -68,6 +68,9 @@ struct Kernels {
   /// x(n) = float(y Act(n)) * factor.
   void (*from_activation)(const void* y, std::int64_t n, float factor, float* x);
 
+  /// x(n) = x(n) + float(y Act(n)) * factor, the product rounded.
+  void (*add_activation)(const void* y, std::int64_t n, float factor, float* x);
+
   /// x(n) = x(n) + y(n), fp32.
   void (*add)(const float* y, std::int64_t n, float* x);
 

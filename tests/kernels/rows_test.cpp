@@ -51,13 +51,18 @@ TEST_P(RowsTest, Activations) {
     GetParam().kernels().to_activation(x.data(), n, y.data());
     std::vector<float> back(x.size() + 1, kGuard);
     GetParam().kernels().from_activation(y.data(), n, 0.3f, back.data());
+    std::vector<float> sums(x.size() + 1, kGuard);
+    std::fill_n(sums.begin(), x.size(), 0.7f);
+    GetParam().kernels().add_activation(y.data(), n, 0.3f, sums.data());
     EXPECT_EQ(y[n], guard);
     EXPECT_EQ(back.back(), kGuard);
+    EXPECT_EQ(sums.back(), kGuard);
     for (std::int64_t i = 0; i < n; ++i) {
       const auto at = static_cast<std::size_t>(i);
       ASSERT_EQ(bits(y[i]), bits(rounded(GetParam().numerics, x[at]))) << x[at];
       if (!std::isnan(x[at])) {
         ASSERT_EQ(bits(back[at]), bits(y[i] * 0.3f));
+        ASSERT_EQ(bits(sums[at]), bits(0.7f + back[at]));
       }
     }
   }

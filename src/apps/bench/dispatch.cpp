@@ -5,6 +5,7 @@
 #include "apps/bench/dispatch_report.hpp"
 #include "apps/bench/raw_exchange.hpp"
 #include "apps/bench/statistics.hpp"
+#include "apps/bench/sum_orders.hpp"
 #include "apps/command.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
@@ -48,6 +49,29 @@ RoutingSource replayed(const plan::Grid& grid, const RoutingTraceFile& trace) {
   };
 }
 
+/// Both orders after each repetition, taking turns in coming first.
+class TimedSums {
+ public:
+  explicit TimedSums(const DispatchJob& job) : orders_(job) {
+    for (std::size_t s = 0; s < static_cast<std::size_t>(job.num_steps()); ++s) agree_ &= orders_.agree(s);
+  }
+  void run(std::size_t step) {
+    const auto tree = [&] { times_.tree_us.push_back(orders_.time_us(SumOrder::kTree, step)); };
+    const auto arrival = [&] { times_.arrival_us.push_back(orders_.time_us(SumOrder::kArrival, step)); };
+    const bool tree_first = times_.tree_us.size() % 2 == 0;
+    if (tree_first) tree();
+    arrival();
+    if (!tree_first) tree();
+  }
+  bool agree() const { return agree_; }
+  const SumTimes& times() const { return times_; }
+
+ private:
+  SumOrders orders_;
+  SumTimes times_;
+  bool agree_ = true;
+};
+
 /// All algorithms on the same rows: right when the rows are, the bytes are, and the hashes agree.
 bool measure(const comm::Communicator& world, const DispatchCommand& command, DispatchJob& job, const Record& facts,
              Table& table) {
@@ -62,17 +86,21 @@ bool measure(const comm::Communicator& world, const DispatchCommand& command, Di
     } baselines[] = {{{world, RawExchange::kAlltoallv, traffic}, raw.alltoallv_us},
                      {{world, RawExchange::kPadded, traffic}, raw.padded_us},
                      {{world, RawExchange::kPairwise, traffic}, raw.pairwise_us}};
+    std::optional<TimedSums> sums;
+    if (command.sum_orders && algorithm == plan::DispatchAlgorithm::kFlat) sums.emplace(job);
     const DispatchResult result = job.measure(algorithm, command.repetitions, [&](std::size_t step) {
       for (auto& [exchange, us] : baselines)
         if (exchange.travels()) us.push_back(exchange.time_us(step));
+      if (sums) sums->run(step);
     });
     if (first_hash.empty()) first_hash = result.hash;
-    const bool right = result.num_wrong == 0 && result.bytes_right && result.hash == first_hash;
+    const bool right =
+        result.num_wrong == 0 && result.bytes_right && result.hash == first_hash && (!sums || sums->agree());
     all_right &= right;
     if (world.rank() != 0) continue;
     Record record = facts;
     record["dispatch"] = name(algorithm);
-    record.update(dispatch_record(job, result, raw));
+    record.update(dispatch_record(job, result, raw, sums ? sums->times() : SumTimes{}));
     record["right"] = right;
     table.add(std::move(record));
   }
@@ -111,7 +139,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   const int num_threads = threads_per_rank(node, command.num_threads);
   log_warnings(world, set_threads(node, num_threads).warnings);
 
-  Table table(command.format, this_machine(world, kernels.isa), dispatch_columns());
+  Table table(command.format, this_machine(world, kernels.isa), dispatch_columns(command.sum_orders));
   bool right = true;
   for (const DispatchPreset& preset : presets) {
     const plan::Grid grid(preset.config, layout_of(command, preset.config, world.size()));

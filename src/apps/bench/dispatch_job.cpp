@@ -112,6 +112,10 @@ std::int64_t DispatchJob::num_rows() const {
   return sum;
 }
 
+moe::Routing DispatchJob::own_routing(std::size_t step) const {
+  return part_of(steps_[step].routing, steps_[step].shared.rows(me_), active_);
+}
+
 /// Each rank computes its share, all get all.
 void DispatchJob::expect(Step& step, StandIn kind) {
   const Range share = step.shared.rows(me_);

@@ -78,6 +78,11 @@ class DispatchJob {
   /// Of all steps.
   const std::vector<std::int64_t>& terms() const { return terms_; }
   const plan::Domains& nodes() const { return nodes_; }
+  /// Of this rank's share of a step's rows.
+  moe::Routing own_routing(std::size_t step) const;
+  const comm::Communicator& world() const { return world_; }
+  const plan::Grid& grid() const { return grid_; }
+  const ops::Kernels& kernels() const { return kernels_; }
 
  private:
   struct Step {

@@ -47,6 +47,8 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
       ("load", po::value(&command.loads)->default_value("uniform"), plan::kLoadOptions)
       ("zipf-alpha", ranged(&command.alpha, "zipf-alpha", 0.0f, 10.0f)->default_value(command.alpha), "of --load zipf")
       ("hot", ranged(&command.num_hot, "hot", 1, 1 << 20)->default_value(command.num_hot), "subsets of --load incast")
+      ("sum-orders", po::bool_switch(&command.sum_orders),
+       "with flat: also combine by itself, with sums by the fixed trees and in order of arrival")
       ("seed", seed(&command.seed, "0"), "of the load")
       ("steps", ranged(&command.num_steps, "steps", std::int64_t{0}, std::int64_t{1} << 16)->default_value(command.num_steps),
        "different steps of the load that are taken in turn; 0: 4, with --replay all")

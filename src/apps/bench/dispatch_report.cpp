@@ -42,6 +42,19 @@ double max_over_mean(const std::vector<std::int64_t>& list) {
   return sum == 0 ? 1 : most * static_cast<double>(list.size()) / sum;
 }
 
+/// What the fixed order of the sums adds to dispatch and combine as they would be without it.
+void add_sum_times(const SumTimes& sums, const std::vector<double>& totals_us, Record& record) {
+  if (sums.tree_us.empty()) return;
+  std::vector<double> percent;
+  for (std::size_t i = 0; i < sums.tree_us.size(); ++i) {
+    const double more_us = sums.tree_us[i] - sums.arrival_us[i];
+    percent.push_back(100 * more_us / std::max(totals_us[i] - more_us, 1e-3));
+  }
+  record["sums_tree_us"] = statistics(sums.tree_us).median;
+  record["sums_arrival_us"] = statistics(sums.arrival_us).median;
+  record["exactness_percent"] = statistics(percent).median;
+}
+
 void add_times(const PartTimes& times, Record& record) {
   for (std::size_t i = 0; i < kNumParts; ++i) {
     const auto part = static_cast<Part>(i);
@@ -56,35 +69,41 @@ void add_times(const PartTimes& times, Record& record) {
 
 }  // namespace
 
-std::vector<Column> dispatch_columns() {
-  return {{"preset", "preset"},
-          {"load", "load"},
-          {"rows_a_rank", "rows/rank"},
-          {"layout", "layout"},
-          {"dispatch", "dispatch"},
-          {"time_us", "time us", 1},
-          {"dispatch_us", "disp. us", 1},
-          {"combine_us", "comb. us", 1},
-          {"transport_us", "transport us", 1},
-          {"permute_p50_us", "permute us", 1},
-          {"plan_p50_us", "plan us", 1},
-          {"unpermute_p50_us", "unpermute us", 1},
-          {"alltoallv_us", "Alltoallv us", 1},
-          {"pairwise_us", "pairwise us", 1},
-          {"share_of_alltoallv", "% of Alltoallv", 1},
-          {"times_floor", "x pairwise", 2},
-          {"algbw_gbps", "algbw GB/s logical", 2},
-          {"busbw_gbps", "busbw GB/s logical", 2},
-          {"physical_gbps", "wire GB/s physical", 2},
-          {"node_copies", "copies/row to nodes", 3},
-          {"overlap_percent", "overlap %", 0},
-          {"imbalance", "max/mean", 2},
-          {"num_wrong", "#wrong"},
-          {"hash8", "hash"},
-          {"right", "result"}};
+std::vector<Column> dispatch_columns(bool sum_orders) {
+  std::vector<Column> columns = {{"preset", "preset"},
+                                 {"load", "load"},
+                                 {"rows_a_rank", "rows/rank"},
+                                 {"layout", "layout"},
+                                 {"dispatch", "dispatch"},
+                                 {"time_us", "time us", 1},
+                                 {"dispatch_us", "disp. us", 1},
+                                 {"combine_us", "comb. us", 1},
+                                 {"transport_us", "transport us", 1},
+                                 {"permute_p50_us", "permute us", 1},
+                                 {"plan_p50_us", "plan us", 1},
+                                 {"unpermute_p50_us", "unpermute us", 1},
+                                 {"alltoallv_us", "Alltoallv us", 1},
+                                 {"pairwise_us", "pairwise us", 1},
+                                 {"share_of_alltoallv", "% of Alltoallv", 1},
+                                 {"times_floor", "x pairwise", 2},
+                                 {"algbw_gbps", "algbw GB/s logical", 2},
+                                 {"busbw_gbps", "busbw GB/s logical", 2},
+                                 {"physical_gbps", "wire GB/s physical", 2},
+                                 {"node_copies", "copies/row to nodes", 3},
+                                 {"overlap_percent", "overlap %", 0},
+                                 {"imbalance", "max/mean", 2},
+                                 {"num_wrong", "#wrong"},
+                                 {"hash8", "hash"},
+                                 {"right", "result"}};
+  if (sum_orders)
+    columns.insert(columns.end() - 1, {{"sums_tree_us", "sums by tree us", 1},
+                                       {"sums_arrival_us", "by arrival us", 1},
+                                       {"exactness_percent", "cost of exactness %", 1}});
+  return columns;
 }
 
-Record dispatch_record(const DispatchJob& job, const DispatchResult& result, const RawTimes& raw) {
+Record dispatch_record(const DispatchJob& job, const DispatchResult& result, const RawTimes& raw,
+                       const SumTimes& sums) {
   const PartTimes& times = result.times;
   const double time_us = statistics(times.slowest(Part::kTotal)).median;
   const double transport_us = statistics(times.slowest(Part::kTransport)).median;
@@ -136,6 +155,7 @@ Record dispatch_record(const DispatchJob& job, const DispatchResult& result, con
                    {"hash", result.hash},
                    {"hash8", result.hash.substr(0, 8)}};
   add_times(times, record);
+  add_sum_times(sums, times.slowest(Part::kTotal), record);
   record["idle_us_by_rank"] = times.medians(Part::kWait);
   record["terms_by_rank"] = job.terms();
   record["wire_bytes_by_pair"] = matrix(result.counted.dispatch);
