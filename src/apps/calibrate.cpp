@@ -48,6 +48,7 @@ int run_calibrate(const std::vector<std::string>& arguments) {
       ("isa", po::value(&isa)->default_value("auto"), ops::kIsaOptions)
       ("quick", po::bool_switch(&calibration.short_run), "a few calls on little memory: for trying out, not for predictions");
   // clang-format on
+  options.add(wait_options("300"));
   if (parse("calibrate", arguments, options).contains("help")) return kSuccess;
   const comm::Communicator world = comm::Communicator::world();
   comm::on_root(world, [&] { check_writable(out, "out", {}); });

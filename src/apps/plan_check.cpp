@@ -166,7 +166,7 @@ po::options_description check_options(CheckOptions& options, bool& check) {
       ("quick", po::bool_switch(&options.quick), "calibrates with a few calls: for trying out");
   // clang-format on
   description.add(model_options(options.model)).add(run_options(options.prefill_chunk));
-  description.add(bench::output_options(options.format));
+  description.add(wait_options()).add(bench::output_options(options.format));
   return description;
 }
 
@@ -197,7 +197,8 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   const auto check_context = [&](const ModelConfig& config) {
     for (const Case& test : tests)
       if (const auto context = test.test.num_prompt + test.test.num_generated; context > config.sequence_len)
-        fail("{}: {} tokens, the model's context is {}", test.test.name(), context, config.sequence_len);
+        fail("{}: {} tokens, the model's context is {}; give --prompt {} or less, and --steps that fit",
+             test.test.name(), context, config.sequence_len, config.sequence_len);
   };
   const OpenedModel first = open_model(world, options.model, check_context);
   const plan::Machine machine = machine_for(world, options, first);

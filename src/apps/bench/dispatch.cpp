@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 
 #include "apps/bench/bench.hpp"
@@ -139,17 +140,23 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   const int num_threads = threads_per_rank(node, command.num_threads);
   log_warnings(world, set_threads(node, num_threads).warnings);
 
-  Table table(command.format, this_machine(world, kernels.isa), dispatch_columns(command.sum_orders));
+  Table table(command.format, this_machine(world, kernels.isa), dispatch_columns(command.sum_orders, command.gemm));
   bool right = true;
   for (const DispatchPreset& preset : presets) {
     const plan::Grid grid(preset.config, layout_of(command, preset.config, world.size()));
+    if (const int subsets = grid.layout().ep;
+        command.num_hot > subsets && !trace && std::ranges::find(loads, plan::LoadKind::kIncast) != loads.end())
+      fail("--hot is {}, expected at most the {} subset{} of experts of {}; give fewer, or --ep", command.num_hot,
+           subsets, subsets == 1 ? "" : "s", grid.layout().text());
     plan::DispatchRequest request;
     request.node_ranks = command.node_ranks;
     const plan::DispatchPolicy policy(grid, request, moe::nodes_of(world), kernels.numerics, num_threads);
+    std::optional<GemmLayer> gemm;
+    if (command.gemm) gemm.emplace(world, grid, kernels);
     const auto run = [&](std::string_view load, std::int64_t rows_a_rank, const RoutingSource& source,
                          std::int64_t num_steps) {
       spdlog::info("{}, {}, {} rows a rank", preset.name, load, rows_a_rank);
-      DispatchJob job(world, grid, kernels, policy.nodes(), source, num_steps);
+      DispatchJob job(world, grid, kernels, policy.nodes(), source, num_steps, gemm ? &*gemm : nullptr);
       const Record facts = {{"preset", preset.name},
                             {"load", load},
                             {"rows_a_rank", rows_a_rank},

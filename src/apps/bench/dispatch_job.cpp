@@ -12,8 +12,8 @@
 namespace moesaic::apps::bench {
 namespace {
 
-constexpr std::string_view kNames[] = {"total", "transport", "dispatch", "combine",   "permute",
-                                       "plan",  "send",      "wait",     "unpermute", "experts"};
+constexpr std::string_view kNames[] = {"total", "transport", "dispatch",  "combine", "permute", "plan",
+                                       "send",  "wait",      "unpermute", "experts", "route"};
 
 using Times = std::array<double, kNumParts>;  // microseconds
 
@@ -26,7 +26,8 @@ Times parts_since(const ZoneTimes& then) {
   const double dispatch = us(Zone::kDispatch), combine = us(Zone::kCombine), permute = us(Zone::kPermute);
   const double send = us(Zone::kSend), wait = us(Zone::kWait), unpermute = us(Zone::kUnpermute);
   const double plan = dispatch + combine - permute - send - wait - unpermute;
-  return {dispatch + combine, send + wait, dispatch, combine, permute, plan, send, wait, unpermute, us(Zone::kExperts)};
+  return {dispatch + combine, send + wait,        dispatch,         combine, permute, plan, send, wait,
+          unpermute,          us(Zone::kExperts), us(Zone::kRouter)};
 }
 
 void add(const plan::PairTraffic& from, plan::PairTraffic& into) {
@@ -80,7 +81,7 @@ struct DispatchJob::Own {
 };
 
 DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
-                         std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps)
+                         std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, GemmLayer* gemm)
     : world_(world),
       grid_(grid),
       kernels_(kernels),
@@ -89,6 +90,7 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
       nodes_(node_of_),
       active_(static_cast<std::size_t>(grid.config().num_selected_experts)),
       experts_(grid, kernels),
+      gemm_(gemm),
       logical_(nothing(world.size())),
       terms_(static_cast<std::size_t>(world.size())) {
   const plan::DispatchSetting alone(grid_, plan::Domains::alone(world.size()), moe::piece_sizes(grid_, kernels_));
@@ -97,6 +99,7 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
     Step step{with_ascending(std::move(routed.routing), active_),
               plan::RowMap(grid_, routed.num_group_rows, plan::Ownership::kShared),
               plan::RowMap(grid_, routed.num_group_rows, plan::Ownership::kReplicated),
+              {},
               {}};
     for (const StandIn kind : {StandIn::kTree, StandIn::kCopy}) expect(step, kind);
     add(logical_traffic(alone, step.shared, experts_.row_bytes(), step.routing.ascending_experts), logical_);
@@ -176,9 +179,10 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   std::int64_t num_wrong = 0, num_checked = 0;
   const std::int64_t first_timed = num_steps() + repetitions.warmup;
   for (std::int64_t i = 0; i < first_timed + repetitions.timed; ++i) {
+    const bool real = gemm_ && i >= num_steps();
     const StandIn kind = i < num_steps() ? StandIn::kTree : StandIn::kCopy;
     const std::size_t s = static_cast<std::size_t>(i) % steps_.size();
-    const Step& step = steps_[s];
+    Step& step = steps_[s];
     const auto& [rows, unused, routing] = own[s];
     m.reserve(static_cast<std::size_t>(rows.size() * width) * sizeof(float) + 1);
     if (!(in_n == rows)) {
@@ -189,11 +193,13 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
       in_n = rows;
     }
     if (i < num_steps()) std::memset(m.data(), 0xff, m.size_bytes());  // no result is there yet
-    world_.barrier();
     const comm::Traffic before = comm::traffic();
     const ZoneTimes then = zone_times();
+    if (real) timed(Zone::kRouter, [&] { gemm_->route(rows.size()); });
+    world_.barrier();
     moe::pass_through(
-        *dispatcher, n.data(), map_of(step), routing, batch_, [&] { experts_.run(me_, batch_, kind); }, m.as<float>());
+        *dispatcher, n.data(), map_of(step), routing, batch_,
+        [&] { real ? gemm_->run_experts(batch_) : experts_.run(me_, batch_, kind); }, m.as<float>());
     if (i >= first_timed) times.push_back(parts_since(then));
 
     if (i < num_steps())
@@ -208,9 +214,7 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
     parallel_for(rows.size(), [&](std::int64_t row) {
       hashes[static_cast<std::size_t>(row)] = hash_floats(m.as<float>() + row * width, width);
     });
-    const auto& expected = step.expected[static_cast<std::size_t>(kind)];
-    for (std::int64_t row = 0; row < rows.size(); ++row)
-      num_wrong += hashes[static_cast<std::size_t>(row)] != expected[static_cast<std::size_t>(rows.begin + row)];
+    num_wrong += count_wrong(step, rows, hashes, real ? std::nullopt : std::optional(kind));
     num_checked += rows.size();
     const Range share = step.shared.rows(me_);
     if (i < num_steps())
@@ -228,6 +232,25 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   gather_counted(sent, result);
   result.times = gather_times(times);
   return result;
+}
+
+/// hashes: of own rows. kind: nothing for real experts, which have no sequential twin here: what they make of a row
+/// must be what they made of it before, through whichever algorithm.
+std::int64_t DispatchJob::count_wrong(Step& step, Range rows, std::span<const Hash128> hashes,
+                                      std::optional<StandIn> kind) const {
+  std::int64_t wrong = 0;
+  if (!kind) {
+    const Range share = step.shared.rows(me_);
+    const auto found =
+        hashes.subspan(static_cast<std::size_t>(share.begin - rows.begin), static_cast<std::size_t>(share.size()));
+    if (step.gemm_rows.empty()) step.gemm_rows.assign(found.begin(), found.end());
+    for (std::size_t i = 0; i < found.size(); ++i) wrong += found[i] != step.gemm_rows[i];
+    return wrong;
+  }
+  const auto& expected = step.expected[static_cast<std::size_t>(*kind)];
+  for (std::size_t i = 0; i < hashes.size(); ++i)
+    wrong += hashes[i] != expected[static_cast<std::size_t>(rows.begin) + i];
+  return wrong;
 }
 
 /// XXH3-128 over the rows' hashes, ascending rows, step after step. found: of own rows, step after step.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/bench/gemm_layer.hpp"
 #include "apps/bench/routed_steps.hpp"
 #include "apps/bench/stand_in_experts.hpp"
 #include "base/hash.hpp"
@@ -27,6 +28,7 @@ enum class Part : std::uint8_t {
   kWait,
   kUnpermute,
   kExperts,
+  kRoute,  ///< before dispatch; only with real experts
   kCount
 };
 inline constexpr std::size_t kNumParts = static_cast<std::size_t>(Part::kCount);
@@ -56,9 +58,10 @@ struct DispatchResult {
 /// The same rows, routed through any algorithm. All ranks together.
 class DispatchJob {
  public:
-  /// steps: as many of the source's as are taken in turn.
+  /// steps: as many of the source's as are taken in turn. gemm: router and experts of the repetitions, in place of
+  /// stand-ins; their rows must be the same for all algorithms.
   DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
-              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps);
+              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, GemmLayer* gemm = nullptr);
 
   struct Repetitions {
     std::int64_t warmup = 5, timed = 20;
@@ -89,9 +92,11 @@ class DispatchJob {
     moe::Routing routing;                          // of all rows
     plan::RowMap shared, replicated;               // the same rows by either ownership
     std::array<std::vector<Hash128>, 2> expected;  // by StandIn, of all rows
+    std::vector<Hash128> gemm_rows;                // of own share: the first repetition's with real experts
   };
   struct Own;  // of a step and an ownership
   void expect(Step& step, StandIn kind);
+  std::int64_t count_wrong(Step& step, Range rows, std::span<const Hash128> hashes, std::optional<StandIn> kind) const;
   std::string hash_of_steps(const std::vector<Hash128>& found) const;
   plan::DispatchTraffic traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const;
   void gather_counted(const std::vector<std::uint64_t>& own_bytes, DispatchResult& result) const;
@@ -105,6 +110,7 @@ class DispatchJob {
   const plan::Domains nodes_;
   const std::size_t active_;
   const StandInExperts experts_;
+  GemmLayer* const gemm_;
   std::vector<Step> steps_;
   plan::DispatchTraffic logical_;
   std::vector<std::int64_t> terms_;

@@ -49,6 +49,10 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
       ("hot", ranged(&command.num_hot, "hot", 1, 1 << 20)->default_value(command.num_hot), "subsets of --load incast")
       ("sum-orders", po::bool_switch(&command.sum_orders),
        "with flat: also combine by itself, with sums by the fixed trees and in order of arrival")
+      ("gemm", po::bool_switch(&command.gemm),
+       "in the repetitions, real experts and a router with random weights of the preset's geometry in place of stand-ins")
+      ("gemm-ffn", ranged(&command.gemm_ffn, "gemm-ffn", std::int64_t{0}, std::int64_t{1} << 20)->default_value(command.gemm_ffn),
+       "with --gemm: hidden size of an expert, a multiple of 8; 0: the preset's")
       ("seed", seed(&command.seed, "0"), "of the load")
       ("steps", ranged(&command.num_steps, "steps", std::int64_t{0}, std::int64_t{1} << 16)->default_value(command.num_steps),
        "different steps of the load that are taken in turn; 0: 4, with --replay all")
@@ -64,6 +68,10 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
 }
 
 std::vector<DispatchPreset> presets_of(const DispatchCommand& command) {
+  if (command.gemm_ffn > 0 && !command.gemm)
+    fail("--gemm-ffn {} is for real experts: give --gemm too", command.gemm_ffn);
+  if (command.gemm_ffn % kNumLeaves != 0)
+    fail("--gemm-ffn is {}, expected a multiple of {}", command.gemm_ffn, kNumLeaves);
   std::vector<DispatchPreset> presets;
   for (const std::string& word : words_of(command.presets)) {
     const auto dash = word.rfind('-');
@@ -74,6 +82,7 @@ std::vector<DispatchPreset> presets_of(const DispatchCommand& command) {
         preset.rows_a_rank < 0 || preset.rows_a_rank > kMostRows)
       fail("--preset is '{}', expected grok1-R or deepseek-v3-R with R rows a rank, 0 to {}", word, kMostRows);
     preset.config.num_layers = 1;
+    if (command.gemm_ffn > 0) preset.config.ffn_size = command.gemm_ffn;
     presets.push_back(preset);
   }
   return presets;

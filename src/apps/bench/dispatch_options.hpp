@@ -16,7 +16,8 @@ struct DispatchCommand {
   std::int64_t begin = 0, end = 0, factor = 2;  ///< rows a rank; 0: the preset's
   float alpha = 1;
   int num_hot = 2, num_threads = 0, node_ranks = 0;
-  bool sum_orders = false;
+  bool sum_orders = false, gemm = false;
+  std::int64_t gemm_ffn = 0;   ///< 0: the preset's
   std::int64_t num_steps = 0;  ///< 0: chosen
   std::uint64_t seed = 0;
   plan::LayoutRequest layout;

@@ -59,6 +59,7 @@ void add_times(const PartTimes& times, Record& record) {
   for (std::size_t i = 0; i < kNumParts; ++i) {
     const auto part = static_cast<Part>(i);
     const Statistics all = statistics(times.all(part));
+    if (part == Part::kRoute && all.most == 0) continue;  // stand-ins have no router
     const std::string key(name(part));
     record[key + "_min_us"] = all.least;
     record[key + "_p50_us"] = all.median;
@@ -69,7 +70,7 @@ void add_times(const PartTimes& times, Record& record) {
 
 }  // namespace
 
-std::vector<Column> dispatch_columns(bool sum_orders) {
+std::vector<Column> dispatch_columns(bool sum_orders, bool gemm) {
   std::vector<Column> columns = {{"preset", "preset"},
                                  {"load", "load"},
                                  {"rows_a_rank", "rows/rank"},
@@ -95,6 +96,7 @@ std::vector<Column> dispatch_columns(bool sum_orders) {
                                  {"num_wrong", "#wrong"},
                                  {"hash8", "hash"},
                                  {"right", "result"}};
+  if (gemm) columns.insert(columns.end() - 1, {{"route_p50_us", "route us", 1}, {"experts_p50_us", "GEMM us", 1}});
   if (sum_orders)
     columns.insert(columns.end() - 1, {{"sums_tree_us", "sums by tree us", 1},
                                        {"sums_arrival_us", "by arrival us", 1},

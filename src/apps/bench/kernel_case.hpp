@@ -39,6 +39,9 @@ std::vector<KernelCase> matrix_cases(const ops::Kernels& kernels, const KernelWo
 /// Attention of the last rows of a sequence, all heads.
 std::vector<KernelCase> attention_cases(const ops::Kernels& kernels, const KernelWorkload& workload);
 
+/// Packs random weights, the same in all leaves, into `into` (shape.total_bytes()).
+void pack_random(const ops::MatrixShape& shape, std::uint64_t seed, std::byte* into);
+
 /// n pseudo-random numbers, uniform in [-1, 1).
 std::vector<float> random_floats(std::size_t n, std::uint64_t seed);
 

@@ -146,7 +146,7 @@ int run_load(const std::vector<std::string>& arguments) {
   more.add_options()("repetitions,r",
                      ranged(&repetitions, "repetitions", std::int64_t{1}, std::int64_t{1} << 20)->default_value(3),
                      "of each test, after one that is left out");
-  options.add(more).add(model_options(model)).add(output_options(format));
+  options.add(more).add(model_options(model)).add(wait_options("300")).add(output_options(format));
   const auto map = parse("bench load", arguments, options);
   if (map.contains("help")) return kSuccess;
 

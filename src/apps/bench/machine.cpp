@@ -80,7 +80,7 @@ int run_machine(const std::vector<std::string>& arguments) {
   add("memory",
       ranged(&machine.memory_mib, "memory", std::int64_t{1}, std::int64_t{1} << 20)->default_value(machine.memory_mib),
       "MiB that each rank reads; far more than the caches hold");
-  options.add(output_options(machine.format));
+  options.add(wait_options("300")).add(output_options(machine.format));
   if (parse("bench machine", arguments, options).contains("help")) return kSuccess;
 
   const comm::Communicator world = comm::Communicator::world();

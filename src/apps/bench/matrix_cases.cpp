@@ -17,6 +17,32 @@ constexpr std::int64_t kDistinctRows = 48;
 /// A bit of every byte, so that none is -128, which models hardly have and which is multiplied more slowly.
 constexpr std::uint64_t kNoLowest = 0x0101010101010101;
 
+/// source: random bytes, one a weight.
+void pack_bytes(const ops::MatrixShape& shape, const std::byte* source, std::byte* into) {
+  ops::begin_packing(shape, into);
+  ops::clear_padding(shape, into);
+  const float deviation = shape.type == DType::kInt4x2 ? 4.6f : 74.0f;  // of uniform halves, of uniform bytes
+  const float scale = 1.0f / (deviation * std::sqrt(static_cast<float>(shape.leaf_size)));
+  std::vector<Bf16> halves;
+  if (shape.type == DType::kBf16) {
+    for (std::int64_t i = 0; i < shape.leaf_size * shape.num_columns; ++i)
+      halves.push_back(to_bf16(scale * static_cast<float>(static_cast<std::int8_t>(source[i]))));
+    source = reinterpret_cast<const std::byte*>(halves.data());
+  }
+  for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
+    ops::pack(shape, {leaf, 0, shape.leaf_size, 0, shape.num_columns}, source, into);
+  const auto scale_of = [&](std::int64_t c) { return scale * (0.8f + 0.01f * static_cast<float>(c % 41)); };
+  auto* scales = reinterpret_cast<float*>(into + shape.panels_bytes());
+  for (std::int64_t c = 0; shape.has_scales() && c < shape.num_leaves * shape.padded_columns(); ++c)
+    scales[c] = scale_of(c);
+  if (shape.type != DType::kInt4x2) return;
+  const std::int64_t groups = int4_groups(shape.leaf_size);
+  for (std::int64_t i = 0; i < groups * shape.num_columns; ++i) halves.push_back(to_bf16(scale_of(i)));
+  for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
+    ops::pack_scales(shape, {leaf, 0, groups, 0, shape.num_columns}, reinterpret_cast<const std::byte*>(halves.data()),
+                     into);
+}
+
 /// Random matrices of one shape that fill a given amount of memory.
 class MatrixSet {
  public:
@@ -29,8 +55,8 @@ class MatrixSet {
     std::vector<std::uint64_t> words(elems / 8 + static_cast<std::size_t>(num_matrices_) + 1);
     for (std::size_t i = 0; i < words.size(); ++i) words[i] = random_word(i) | kNoLowest;
     parallel_for(num_matrices_, [&](std::int64_t m) {
-      fill(memory_.data() + static_cast<std::size_t>(m) * stride_,
-           reinterpret_cast<const std::byte*>(words.data() + m));
+      pack_bytes(shape_, reinterpret_cast<const std::byte*>(words.data() + m),
+                 memory_.data() + static_cast<std::size_t>(m) * stride_);
     });
   }
 
@@ -40,28 +66,6 @@ class MatrixSet {
   const ops::MatrixShape& shape() const { return shape_; }
 
  private:
-  void fill(std::byte* into, const std::byte* source) const {
-    ops::begin_packing(shape_, into);
-    ops::clear_padding(shape_, into);
-    const float deviation = shape_.type == DType::kInt4x2 ? 4.6f : 74.0f;  // of uniform halves, of uniform bytes
-    const float scale = 1.0f / (deviation * std::sqrt(static_cast<float>(shape_.leaf_size)));
-    std::vector<Bf16> halves;
-    if (shape_.type == DType::kBf16) {
-      for (std::int64_t i = 0; i < shape_.leaf_size * shape_.num_columns; ++i)
-        halves.push_back(to_bf16(scale * static_cast<float>(static_cast<std::int8_t>(source[i]))));
-      source = reinterpret_cast<const std::byte*>(halves.data());
-    }
-    ops::pack(shape_, {0, 0, shape_.leaf_size, 0, shape_.num_columns}, source, into);
-    const auto scale_of = [&](std::int64_t c) { return scale * (0.8f + 0.01f * static_cast<float>(c % 41)); };
-    auto* scales = reinterpret_cast<float*>(into + shape_.panels_bytes());
-    for (std::int64_t c = 0; shape_.has_scales() && c < shape_.padded_columns(); ++c) scales[c] = scale_of(c);
-    if (shape_.type != DType::kInt4x2) return;
-    const std::int64_t groups = int4_groups(shape_.leaf_size);
-    for (std::int64_t i = 0; i < groups * shape_.num_columns; ++i) halves.push_back(to_bf16(scale_of(i)));
-    ops::pack_scales(shape_, {0, 0, groups, 0, shape_.num_columns}, reinterpret_cast<const std::byte*>(halves.data()),
-                     into);
-  }
-
   ops::MatrixShape shape_;
   std::size_t stride_;
   std::int64_t num_matrices_;
@@ -154,6 +158,12 @@ std::vector<KernelCase> matrix_cases(const ops::Kernels& kernels, const KernelWo
   add_cases(kernels, workload, false, up, cases);
   add_cases(kernels, workload, false, down, cases);
   return cases;
+}
+
+void pack_random(const ops::MatrixShape& shape, std::uint64_t seed, std::byte* into) {
+  std::vector<std::uint64_t> words(static_cast<std::size_t>(shape.leaf_size * shape.num_columns) / 8 + 1);
+  for (std::size_t i = 0; i < words.size(); ++i) words[i] = random_word(i ^ (seed << 40)) | kNoLowest;
+  pack_bytes(shape, reinterpret_cast<const std::byte*>(words.data()), into);
 }
 
 std::vector<float> random_floats(std::size_t n, std::uint64_t seed) {
