@@ -24,7 +24,10 @@ po::options_description layout_options(plan::LayoutRequest& request);
 /// --dispatch, --node-ranks, --machine.
 po::options_description dispatch_options(plan::DispatchRequest& request);
 
-/// --model, --numerics, --isa, --threads, --bind, --verify, the layout and dispatch. With thread_list, --threads may be
+/// --replicas, --placement.
+po::options_description placement_options(plan::PlacementRequest& request);
+
+/// --model, --numerics, --isa, --threads, --bind, --verify, the layout, copies of experts and dispatch. With thread_list, --threads may be
 /// a list and goes there, as it is.
 po::options_description model_options(ModelOptions& options, std::string* thread_list = nullptr);
 

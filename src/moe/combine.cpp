@@ -54,7 +54,8 @@ void write_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kern
 }
 
 void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels, const plan::OwnerPlan& plan,
-                    const Routing& routing, std::span<std::byte* const> streams, float* m) {
+                    const Routing& routing, std::span<const std::int32_t> slots,
+                    std::span<std::byte* const> streams, float* m) {
   const std::int64_t width = setting.grid.config().emb_size, active = setting.active();
   const std::int64_t num_rows = std::ssize(routing.ascending_experts) / active;
   parallel_for(num_rows, [&](std::int64_t row) {
@@ -66,7 +67,7 @@ void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& ke
       const auto choice = static_cast<std::size_t>(row * active + a);
       const auto* pieces = plan.pieces.data() + plan.first_piece[choice];
       const auto piece = [&](int k) { return streams[static_cast<std::size_t>(pieces[k].domain)] + pieces[k].offset; };
-      const plan::SubsetTree& tree = setting.tree_of(routing.ascending_experts[choice]);
+      const plan::SubsetTree& tree = setting.tree_of(slots[choice]);
       const std::byte* output = piece(0);
       if (!tree.complete()) {
         add_up(kernels, tree.merges, width, [&](int k) { return reinterpret_cast<float*>(piece(k)); });
