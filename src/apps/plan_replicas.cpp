@@ -109,7 +109,8 @@ class Replay {
 RoutingTraceFile read_trace(const std::string& file, const ModelConfig& config) {
   RoutingTraceFile trace = RoutingTraceFile::read(file);
   const auto expect = [&](const char* what, std::int64_t found, std::int64_t expected) {
-    if (found != expected) fail("--from-trace {}: {} {}, the model has {}; record it with this model", file, found, what, expected);
+    if (found != expected)
+      fail("--from-trace {}: {} {}, the model has {}; record it with this model", file, found, what, expected);
   };
   expect("experts", trace.num_experts, config.num_experts);
   expect("layers", trace.num_layers, config.num_layers);
@@ -163,15 +164,17 @@ void print_text(const Comparison& c) {
     line(fmt::format("{}", layer), fmt::format("{}", c.copies[layer]), c.home[layer], c.placed[layer], steps);
   line("all", "", c.all_home, c.all_placed, steps);
   fmt::print(
-      "\nmax/mean: terms of the busiest rank over the mean, in the mean of steps; us, KB: of the busiest rank in a step "
+      "\nmax/mean: terms of the busiest rank over the mean, in the mean of steps; us, KB: of the busiest rank in a "
+      "step "
       "(experts; dispatch and combine, flat)\n");
   fmt::print("gain: experts of the busiest rank {:.3g} times as long, its bytes {:.3g} times as many\n",
              c.all_placed.busiest_us / c.all_home.busiest_us,
              c.all_home.most_bytes > 0 ? c.all_placed.most_bytes / c.all_home.most_bytes : 1.0);
   fmt::print("cost: {:.1f} MiB more on a rank at most ({:+.1f} %), {:.2f} s longer to load at 1 GB/s a rank\n",
              c.copy_bytes / kMiB, 100 * c.copy_bytes / (c.rank_bytes - c.copy_bytes), c.copy_bytes / 1e9);
-  fmt::print("break-even: pays where the busiest rank's experts take more than {:.3f} times the mean without it; here {:.3f}",
-             c.break_even(), c.here());
+  fmt::print(
+      "break-even: pays where the busiest rank's experts take more than {:.3f} times the mean without it; here {:.3f}",
+      c.break_even(), c.here());
   if (c.saved_us() > 0)
     fmt::print(": pays, loading is made up for after {:.0f} steps\n", std::ceil(c.break_even_steps()));
   else
@@ -187,12 +190,9 @@ ordered_json to_json(const Work& work, double steps) {
 
 void print_json(const Comparison& c, const plan::Placement& placement) {
   const auto steps = static_cast<double>(c.num_steps);
-  ordered_json json = {{"num_steps", c.num_steps},
-                       {"home", to_json(c.all_home, steps)},
-                       {"placed", to_json(c.all_placed, steps)},
-                       {"copy_bytes", c.copy_bytes},
-                       {"break_even", c.break_even()},
-                       {"pays", c.saved_us() > 0}};
+  ordered_json json = {
+      {"num_steps", c.num_steps},   {"home", to_json(c.all_home, steps)}, {"placed", to_json(c.all_placed, steps)},
+      {"copy_bytes", c.copy_bytes}, {"break_even", c.break_even()},       {"pays", c.saved_us() > 0}};
   for (std::size_t layer = 0; layer < c.copies.size(); ++layer)
     json["layer"].push_back({{"copies", c.copies[layer]},
                              {"home", to_json(c.home[layer], steps)},
@@ -235,7 +235,8 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   Comparison c;
   for (int stage = 0; stage < layout.pp; ++stage)
     for (auto layer = home.layers(stage).begin; layer < home.layers(stage).end; ++layer) {
-      layers.push_back(balance_copies(home, nodes[static_cast<std::size_t>(stage)], options.replicas, loads_of(trace, layer)));
+      layers.push_back(
+          balance_copies(home, nodes[static_cast<std::size_t>(stage)], options.replicas, loads_of(trace, layer)));
       c.copies.push_back(plan::Placement(config.num_experts, {layers.back()}).num_copies());
     }
   const plan::Grid placed(config, layout, plan::Placement(config.num_experts, std::move(layers)));
@@ -253,7 +254,8 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
     const auto bytes = [&](const plan::Grid& grid) {
       return static_cast<double>(footprint(grid, plan::WorldRank{rank}, arithmetic, {}).weight_bytes);
     };
-    if (bytes(placed) - bytes(home) < c.copy_bytes || (c.rank_bytes > 0 && bytes(placed) - bytes(home) == c.copy_bytes)) continue;
+    if (bytes(placed) - bytes(home) < c.copy_bytes || (c.rank_bytes > 0 && bytes(placed) - bytes(home) == c.copy_bytes))
+      continue;
     c.copy_bytes = bytes(placed) - bytes(home);
     c.rank_bytes = bytes(placed);
   }

@@ -15,8 +15,8 @@ struct ReplicaOptions {
 };
 po::options_description replica_options(ReplicaOptions& options);
 
-/// Plans which experts each subset holds from what routers chose, prints what that saves and costs, and writes the file.
-/// machine: as --machine, for the time that experts take.
+/// Plans which experts each subset holds from what routers chose, prints what that saves and costs, and writes the
+/// file. machine: as --machine, for the time that experts take.
 int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic, const plan::Layout& layout,
                    const ReplicaOptions& options, const std::string& machine, int num_threads, bool as_json);
 

@@ -26,7 +26,7 @@ plan::Grid placed_grid(const comm::Communicator& world, const ModelConfig& confi
   const plan::Domains alone = plan::Domains::alone(layout.ranks_per_stage());
   std::string text;
   comm::on_root(world, [&] {
-    if (!request.file.empty()) text = read_text(request.file);
+    if (!request.file.empty() && request.replicas == 0) text = read_text(request.file);
     place_experts(request, text, config, layout, alone);
   });
   world.broadcast(text, 0);

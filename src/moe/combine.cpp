@@ -54,8 +54,8 @@ void write_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kern
 }
 
 void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels, const plan::OwnerPlan& plan,
-                    const Routing& routing, std::span<const std::int32_t> slots,
-                    std::span<std::byte* const> streams, float* m) {
+                    const Routing& routing, std::span<const std::int32_t> slots, std::span<std::byte* const> streams,
+                    float* m) {
   const std::int64_t width = setting.grid.config().emb_size, active = setting.active();
   const std::int64_t num_rows = std::ssize(routing.ascending_experts) / active;
   parallel_for(num_rows, [&](std::int64_t row) {

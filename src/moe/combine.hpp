@@ -18,7 +18,7 @@ void write_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kern
 /// Act, applies the gate, and adds the terms up in the fixed tree over the expert index. streams: by domain, the pieces
 /// that it sent; partial ones are overwritten. slots: of `plan`. m: fp32 (own rows, D).
 void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels, const plan::OwnerPlan& plan,
-                    const Routing& routing, std::span<const std::int32_t> slots,
-                    std::span<std::byte* const> streams, float* m);
+                    const Routing& routing, std::span<const std::int32_t> slots, std::span<std::byte* const> streams,
+                    float* m);
 
 }  // namespace moesaic::moe

@@ -50,7 +50,8 @@ DispatchPolicy::DispatchPolicy(const Grid& grid, const DispatchRequest& request,
   const ComputeCosts& compute = machine.with_threads(num_threads);
   for (const std::int64_t rows : row_counts()) {
     const BatchShape batch = batch_shape(grid.layout(), rows, rows);
-    const DispatchAlgorithm best = cheapest_dispatch(grid, batch, numerics, machine, compute, placement, request.shared_memory);
+    const DispatchAlgorithm best =
+        cheapest_dispatch(grid, batch, numerics, machine, compute, placement, request.shared_memory);
     if (!choices_.empty() && choices_.back().algorithm == best) continue;
     choices_.push_back({rows, best, layer_overhead_us(grid, best, batch, numerics, machine, compute, placement)});
   }

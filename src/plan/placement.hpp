@@ -10,8 +10,8 @@
 namespace moesaic::plan {
 
 /// Which experts each subset of a stage holds, layer by layer; a hot one may be held by several. What travels and what
-/// is computed is counted in **slots**: places for an expert, numbered through subset after subset. A subset has as many
-/// in each layer, those that a layer leaves empty at its end. Without copies expert e is in slot e.
+/// is computed is counted in **slots**: places for an expert, numbered through subset after subset. A subset has as
+/// many in each layer, those that a layer leaves empty at its end. Without copies expert e is in slot e.
 class Placement {
  public:
   /// Of each subset: the experts that it holds, ascending.
@@ -19,8 +19,8 @@ class Placement {
 
   /// Each expert once, where it is at home: even parts of ascending experts.
   Placement(std::int64_t num_experts, int ep);
-  /// layers: of each decoder layer, or one that is for all. Error unless each layer holds each expert, and no subset one
-  /// of them twice; `what` names the placement in it.
+  /// layers: of each decoder layer, or one that is for all. Error unless each layer holds each expert, and no subset
+  /// one of them twice; `what` names the placement in it.
   Placement(std::int64_t num_experts, std::vector<Subsets> layers, const std::string& what = "placement");
 
   std::int64_t num_experts() const { return num_experts_; }

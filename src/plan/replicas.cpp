@@ -190,7 +190,8 @@ Placement::Subsets balance_copies(const Grid& grid, const Domains& nodes, std::i
                                   std::span<const double> loads) {
   Placement::Subsets home = home_subsets(grid.config().num_experts, grid.layout().ep);
   Placement::Subsets packed = Packer(grid, nodes, loads, num_copies).result();
-  const bool better = largest(subset_loads(grid, nodes, packed, loads)) < largest(subset_loads(grid, nodes, home, loads));
+  const bool better =
+      largest(subset_loads(grid, nodes, packed, loads)) < largest(subset_loads(grid, nodes, home, loads));
   return better ? packed : home;
 }
 

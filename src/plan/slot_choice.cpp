@@ -17,7 +17,8 @@ std::vector<std::vector<char>> subsets_near(const Grid& grid, const Domains& nod
 SlotChoice::SlotChoice(const Grid& grid, const Domains& nodes, std::optional<StageRank> owner)
     : grid_(grid), near_(static_cast<std::size_t>(grid.layout().ep)) {
   if (!owner) return;
-  for (const StageRank rank : nodes.members(nodes.domain(*owner))) near_[static_cast<std::size_t>(grid.subset(rank))] = 1;
+  for (const StageRank rank : nodes.members(nodes.domain(*owner)))
+    near_[static_cast<std::size_t>(grid.subset(rank))] = 1;
 }
 
 void SlotChoice::choose(std::int64_t layer, std::int64_t first_row, std::span<const std::int32_t> experts,
@@ -33,7 +34,8 @@ void SlotChoice::choose(std::int64_t layer, std::int64_t first_row, std::span<co
       slots.push_back(held[0]);
       continue;
     }
-    const auto row = static_cast<std::size_t>(first_row) + i / static_cast<std::size_t>(grid_.config().num_selected_experts);
+    const auto row =
+        static_cast<std::size_t>(first_row) + i / static_cast<std::size_t>(grid_.config().num_selected_experts);
     const auto num_near = static_cast<std::size_t>(std::count_if(held.begin(), held.end(), is_near));
     std::size_t turn = row % (num_near > 0 ? num_near : held.size());
     for (const std::int32_t slot : held)
@@ -54,10 +56,10 @@ std::vector<std::int32_t> slots_of_rows(const Grid& grid, const Domains& nodes, 
     const StageRank rank{r};
     const Range part = rows.share(rank);
     const SlotChoice choice(grid, nodes, shared ? std::optional(rank) : std::nullopt);
-    choice.choose(layer, part.begin,
-                  experts.subspan(static_cast<std::size_t>(part.begin * active),
-                                  static_cast<std::size_t>(part.size() * active)),
-                  own);
+    choice.choose(
+        layer, part.begin,
+        experts.subspan(static_cast<std::size_t>(part.begin * active), static_cast<std::size_t>(part.size() * active)),
+        own);
     all.insert(all.end(), own.begin(), own.end());
   }
   return all;

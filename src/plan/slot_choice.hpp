@@ -9,9 +9,9 @@
 
 namespace moesaic::plan {
 
-/// Which of an expert's holders a row goes to: one with a slice on the owner's node, when there are any, else any; among
-/// those in turn, by the row's number in the batch. It follows from what all ranks know, whatever the algorithm, so the
-/// bytes can be counted beforehand; the result does not depend on it.
+/// Which of an expert's holders a row goes to: one with a slice on the owner's node, when there are any, else any;
+/// among those in turn, by the row's number in the batch. It follows from what all ranks know, whatever the algorithm,
+/// so the bytes can be counted beforehand; the result does not depend on it.
 class SlotChoice {
  public:
   /// nodes: of the stage's ranks. owner: nobody where all ranks own all rows.

@@ -34,8 +34,8 @@ std::string run_golden(const comm::Communicator& world, const Golden& golden, co
   const ops::Kernels& kernels = ops::kernels(setting.isa, setting.numerics);
   const io::StoreReader reader(golden.store, golden.index, io::Verify::kFull);
   const ModelConfig& config = golden.index.config();
-  const plan::Grid grid = setting.placement ? plan::Grid(config, setting.layout, *setting.placement)
-                                            : plan::Grid(config, setting.layout);
+  const plan::Grid grid =
+      setting.placement ? plan::Grid(config, setting.layout, *setting.placement) : plan::Grid(config, setting.layout);
   Stage stage(world, grid, kernels, load_weights(reader, grid, plan::WorldRank{world.rank()}, setting.numerics),
               setting.dispatch);
   // Sinks are rank 0's, but capturing is everybody's: an int tells whether it was asked for.

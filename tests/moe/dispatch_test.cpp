@@ -66,7 +66,7 @@ struct Case {
     for (int rank = 0; rank < ranks; ++rank)
       node_of.push_back(arrangement == 0   ? rank * nodes / ranks
                         : arrangement == 1 ? rank % nodes
-                                         : static_cast<int>(random() % static_cast<unsigned>(nodes)));
+                                           : static_cast<int>(random() % static_cast<unsigned>(nodes)));
     numerics = any_of(random, std::array{Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8});
     isa = any_of(random, ops::kAllIsas);
     if (!ops::supported(isa)) isa = ops::Isa::kPortable;
@@ -182,9 +182,9 @@ class Job {
     const auto domains =
         algorithm == DispatchAlgorithm::kHier ? plan::Domains(node_of_) : plan::Domains::alone(world_.size());
     const plan::DispatchSetting setting(grid_, domains, piece_sizes(grid_, kernels_));
-    const plan::DispatchTraffic expected =
-        dispatch_traffic(setting, algorithm, layer.rows, row_message(grid_, kernels_),
-                         plan::slots_of_rows(grid_, plan::Domains(node_of_), layer.rows, layer.number, layer.all_experts));
+    const plan::DispatchTraffic expected = dispatch_traffic(
+        setting, algorithm, layer.rows, row_message(grid_, kernels_),
+        plan::slots_of_rows(grid_, plan::Domains(node_of_), layer.rows, layer.number, layer.all_experts));
     const auto grown = [](const auto& now, const auto& then, int peer) {
       const auto i = static_cast<std::size_t>(peer);
       return (i < now.size() ? now[i] : 0) - (i < then.size() ? then[i] : 0);

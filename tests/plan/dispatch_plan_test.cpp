@@ -99,8 +99,8 @@ class Play {
       for (std::size_t e = 0; e < local.size(); ++e)
         for (auto t = plan.psum_slot_rows[e]; t < plan.psum_slot_rows[e + 1]; ++t) {
           const auto [block, row] = plan.sources[static_cast<std::size_t>(t)];
-          labels.push_back({rows[static_cast<std::size_t>(block)][static_cast<std::size_t>(row)],
-                            local[e], setting_.grid.slice(member)});
+          labels.push_back({rows[static_cast<std::size_t>(block)][static_cast<std::size_t>(row)], local[e],
+                            setting_.grid.slice(member)});
         }
     }
     std::vector<PieceJob> jobs;

@@ -225,9 +225,9 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   }
 
   if (repetitions.timed > 0)
-    result.overlap_percent =
-        overlap_percent(world_, *dispatcher, {n.data(), map_of(steps_[0]), own[0].routing, steps_[0].layer, m.as<float>()},
-                        static_cast<int>(repetitions.timed));
+    result.overlap_percent = overlap_percent(
+        world_, *dispatcher, {n.data(), map_of(steps_[0]), own[0].routing, steps_[0].layer, m.as<float>()},
+        static_cast<int>(repetitions.timed));
   result.num_wrong = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_wrong)));
   result.num_checked = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_checked)));
   result.hash = hash_of_steps(found);

@@ -56,7 +56,8 @@ double WorkCounter::weight_bytes(const ModelWeights& weights, const Batch& batch
     const auto& held = placement.experts(layer, subset);
     for (std::size_t e = 0; e < held.size(); ++e) {
       // Of an expert with copies, one must be read at least: the first.
-      const bool first = placement.slots_of(layer, held[e])[0] == placement.slots(subset).begin + static_cast<std::int64_t>(e);
+      const bool first =
+          placement.slots_of(layer, held[e])[0] == placement.slots(subset).begin + static_cast<std::int64_t>(e);
       if (first && chosen[layer * c.num_experts + held[e]])
         bytes += bytes_of(w.experts[e].gate) + bytes_of(w.experts[e].up) + bytes_of(w.experts[e].down);
     }
