@@ -53,6 +53,16 @@ std::int64_t written_bytes(io::FileWindow& output) {
       output_path, journal_path, at_bytes);
 }
 
+/// Does what may fail while the job runs, and then says how it goes on.
+template <class Work>
+void resumably(Work&& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    fail("{}. What has finished is kept: once this is put right, the same command continues", error.what());
+  }
+}
+
 }  // namespace
 
 ResultFiles::ResultFiles(const std::string& output_path, const Identity& identity)
@@ -134,12 +144,15 @@ void ResultFiles::take_completed() {
 void ResultFiles::put(const Finished& finished) {
   MOESAIC_CHECK(!complete() && finished.index >= 0 && !this->finished(finished.index), "request {}", finished.index);
   MOESAIC_CHECK(finished.record.ends_with('\n'), "request {}", finished.index);
-  waiting_.emplace(finished.index, journal_.append(finished));
+  resumably([&] { waiting_.emplace(finished.index, journal_.append(finished)); });
   num_errors_ += finished.is_error;
 }
 
 void ResultFiles::sync() {
-  if (complete()) return;
+  if (!complete()) resumably([&] { sync_both(); });
+}
+
+void ResultFiles::sync_both() {
   journal_.sync();
   if (!output_->is_at_its_path())
     fail(

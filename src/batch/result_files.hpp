@@ -46,6 +46,7 @@ class ResultFiles {
   std::int64_t match_output(io::FileWindow& output, std::int64_t written_bytes);
   bool next_waits() const { return !waiting_.empty() && waiting_.begin()->first == num_in_output_; }
   void take_completed();
+  void sync_both();
   void append_to_output(const Finished& finished);
   void account(const Finished& finished);
 
