@@ -18,8 +18,10 @@ limit_time() {  # sets max_time to the options for the time that the job still h
 
 status=0
 run_until_stopped() {  # COMMAND...: passes on USR1 and TERM as USR1, 'stop cleanly'; leaves its exit code in status
-  "$@" &
-  local pid=$!
+  local messages pid
+  messages=$(mktemp)
+  "$@" 2> >(trap '' TERM USR1; exec tee "$messages" >&2) &
+  pid=$!
   # shellcheck disable=SC2064
   trap "kill -USR1 $pid 2>/dev/null || true" USR1 TERM
   while kill -0 "$pid" 2>/dev/null; do
@@ -27,6 +29,9 @@ run_until_stopped() {  # COMMAND...: passes on USR1 and TERM as USR1, 'stop clea
   done
   wait "$pid" || status=$?
   trap '' USR1 TERM
+  sleep 0.5  # for the last messages
+  if [ "$status" = 85 ] && grep -q 'no progress' "$messages"; then status=86; fi
+  rm -f "$messages"
 }
 
 # A second job for what is left, where the site has switched requeueing off. $@: arguments of the script.
@@ -41,7 +46,7 @@ resubmit() {
 }
 
 # Ends the script. 85: stopped cleanly with work left, so the job goes back into the queue. 86: so too, but nothing was
-# finished since it began; to go on would be for ever. $@: arguments of the script.
+# finished since it began, and it would not be the next time. $@: arguments of the script.
 end_or_requeue() {
   case $status in
     85)

@@ -27,4 +27,15 @@ std::string summary(const Findings& findings);
 /// Text that some of `num_ranks` ranks have said: "rank 3: ...", "ranks 0-3: ...", and without names when all did.
 std::string said_by(const std::vector<int>& ranks, std::size_t num_ranks, const std::string& text);
 
+/// The texts with a separator between them.
+template <class Texts>
+std::string joined(const Texts& texts, const char* separator) {
+  std::string all;
+  for (const std::string& text : texts) {
+    if (&text != &*texts.begin()) all += separator;
+    all += text;
+  }
+  return all;
+}
+
 }  // namespace moesaic::apps::doctor

@@ -1,7 +1,6 @@
 #include "apps/doctor/judge.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <functional>
@@ -29,7 +28,7 @@ RanksBy grouped(const Facts& facts, const std::function<std::string(const RankFa
 std::string in_words(const RanksBy& groups, std::size_t num_ranks) {
   std::vector<std::string> parts;
   for (const auto& [text, ranks] : groups) parts.push_back(said_by(ranks, num_ranks, text));
-  return fmt::format("{}", fmt::join(parts, "; "));
+  return joined(parts, "; ");
 }
 
 /// Ranks by the lowest rank of their node.
@@ -75,10 +74,11 @@ void judge_ranks(const Facts& facts, Findings& findings) {
   }
   constexpr std::size_t kMostNamed = 16;
   if (words.size() > kMostNamed) words.resize(kMostNamed), words.push_back("...");
-  Finding finding{Status::kOk, "ranks",
-                  fmt::format("{} ranks on {} node{}: {}", facts.size(), nodes.size(), nodes.size() == 1 ? "" : "s",
-                              fmt::join(words, ", ")),
-                  ""};
+  Finding finding{
+      Status::kOk, "ranks",
+      fmt::format("{} on {} node{}: {}", facts.size() == 1 ? "1 rank" : fmt::format("{} ranks", facts.size()),
+                  nodes.size(), nodes.size() == 1 ? "" : "s", joined(words, ", ")),
+      ""};
   const int slurm_nodes = facts.front().slurm_nodes;
   if (slurm_nodes > static_cast<int>(nodes.size())) {
     finding.status = Status::kWarning;
@@ -187,7 +187,7 @@ void judge_memory(const Facts& facts, Findings& findings) {
   }
   if (status != Status::kOk)
     remedy = "the control group of the job limits it, or others use it: sbatch --mem=0 --exclusive takes whole nodes";
-  findings.push_back({status, "memory", fmt::format("{}", fmt::join(words, ", ")), remedy});
+  findings.push_back({status, "memory", joined(words, ", "), remedy});
 }
 
 void judge_shared_memory(const Facts& facts, Findings& findings) {
@@ -231,8 +231,7 @@ void judge_limits(const Facts& facts, Findings& findings) {
         return f.open_files != RankFacts::kUnlimited && f.open_files < 256 + static_cast<std::int64_t>(facts.size());
       }))
     remedies.push_back("a connection is an open file: ulimit -n 4096");
-  if (!remedies.empty())
-    finding.status = Status::kWarning, finding.remedy = fmt::format("{}", fmt::join(remedies, "; "));
+  if (!remedies.empty()) finding.status = Status::kWarning, finding.remedy = joined(remedies, "; ");
   findings.push_back(finding);
 }
 

@@ -18,8 +18,8 @@ struct PeerCost {
 };
 
 /// hosts: by rank. A pair stands out that is several times worse than the median of its kind (inside a node, between
-/// nodes); a node whose pairs all do is named as such.
-Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts);
+/// nodes); a node whose pairs all do is named as such. crowded: ranks share processors, so that figures say little.
+Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts, bool crowded);
 
 /// How far a node's clock is from rank 0's.
 struct ClockOffset {

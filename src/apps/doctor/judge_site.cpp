@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -54,7 +53,7 @@ std::set<std::string> slow_hosts(const std::vector<PeerCost>& slow, const std::v
 
 }  // namespace
 
-Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts) {
+Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts, bool crowded) {
   if (peers.empty()) return {};
   const Typical inside(peers, true), across(peers, false);
   const auto has = [&](bool same_node) {
@@ -63,12 +62,15 @@ Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::
   std::vector<std::string> words;
   if (has(true)) words.push_back(inside.text("inside a node"));
   if (has(false)) words.push_back(across.text("between nodes"));
-  Finding finding{Status::kOk, "peers", fmt::format("{} (medians of {} pairs)", fmt::join(words, "; "), peers.size()),
-                  ""};
+  Finding finding{Status::kOk, "peers", fmt::format("{} (medians of {} pairs)", joined(words, "; "), peers.size()), ""};
   std::vector<PeerCost> slow;
   for (const PeerCost& peer : peers)
     if ((peer.same_node ? inside : across).has_outlier(peer)) slow.push_back(peer);
   if (slow.empty()) return {finding};
+  if (crowded) {
+    finding.text += fmt::format("; {} of them stand out, but ranks share processors", slow.size());
+    return {finding};
+  }
 
   const auto name = [&](int rank) { return fmt::format("{} ({})", rank, hosts[static_cast<std::size_t>(rank)]); };
   const PeerCost& worst = *std::max_element(slow.begin(), slow.end(), [](const auto& a, const auto& b) {
@@ -80,7 +82,7 @@ Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::
   finding.remedy =
       "again to see whether it stays; then leave the node out (sbatch --exclude) and tell the site's staff";
   if (const auto names = slow_hosts(slow, peers, hosts); !names.empty() && names.size() * 2 < hosts.size())
-    finding.text += fmt::format("; every link of {} does", fmt::join(names, ", "));
+    finding.text += fmt::format("; every link of {} does", joined(names, ", "));
   return {finding};
 }
 
@@ -135,8 +137,7 @@ Findings judge_folder(const std::string& folder, const std::vector<FolderFacts>&
     remedies.push_back("a batch job's journal waits for an fsync now and then: another folder will be faster");
   if (slowest > 2) remedies.push_back("files appear late on other nodes: wait between jobs that hand files on");
   if (first.file_system == "tmpfs") remedies.push_back("this folder is in memory and gone after the job");
-  if (!remedies.empty())
-    finding.status = Status::kWarning, finding.remedy = fmt::format("{}", fmt::join(remedies, "; "));
+  if (!remedies.empty()) finding.status = Status::kWarning, finding.remedy = joined(remedies, "; ");
   return {finding};
 }
 
