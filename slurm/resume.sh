@@ -1,6 +1,10 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # For jobs that stop cleanly with work left and go on later: batch.sbatch and array.sbatch source it after job.sh.
 
+# One job of an array has the number of the whole array.
+job_id=$SLURM_JOB_ID
+[ -z "${SLURM_ARRAY_TASK_ID:-}" ] || job_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+
 seconds_of() {  # [DAYS-][[HOURS:]MINUTES:]SECONDS, as squeue prints what is left; fails on anything else (UNLIMITED)
   [[ $1 =~ ^(([0-9]+)-)?(([0-9]+):)?(([0-9]+):)?([0-9]+)$ ]] || return 1
   local days=${BASH_REMATCH[2]:-0} first=${BASH_REMATCH[4]:-} second=${BASH_REMATCH[6]:-} seconds=${BASH_REMATCH[7]}
@@ -11,7 +15,7 @@ seconds_of() {  # [DAYS-][[HOURS:]MINUTES:]SECONDS, as squeue prints what is lef
 max_time=()
 limit_time() {  # sets max_time to the options for the time that the job still has; none where it has no limit
   local left
-  left=$(seconds_of "$(squeue -h -j "$SLURM_JOB_ID" -o %L 2>/dev/null)") || return 0
+  left=$(seconds_of "$(squeue -h -j "$job_id" -o %L 2>/dev/null)") || return 0
   left=$((left > 120 ? left - 60 : left / 2))  # to end the step, and to requeue
   max_time=(--max-time "$(printf '%02d:%02d:%02d' $((left / 3600)) $((left / 60 % 60)) $((left % 60)))")
 }
@@ -37,10 +41,10 @@ run_until_stopped() {  # COMMAND...: passes on USR1 and TERM as USR1, 'stop clea
 # A second job for what is left, where the site has switched requeueing off. $@: arguments of the script.
 resubmit() {
   local script limit array=()
-  script=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=\([^ ]*\).*/\1/p' | head -n 1)
-  limit=$(squeue -h -j "$SLURM_JOB_ID" -o %l)
+  script=$(scontrol show job "$job_id" | sed -n 's/^ *Command=\([^ ]*\).*/\1/p')
+  limit=$(squeue -h -j "$job_id" -o %l)
   [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || array=(--array="$SLURM_ARRAY_TASK_ID")
-  sbatch --dependency="afterany:$SLURM_JOB_ID" --job-name="$SLURM_JOB_NAME" --partition="$SLURM_JOB_PARTITION" \
+  sbatch --dependency="afterany:$job_id" --job-name="$SLURM_JOB_NAME" --partition="$SLURM_JOB_PARTITION" \
     --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node="$ranks_per_node" --cpus-per-task="$SLURM_CPUS_PER_TASK" \
     --time="$limit" "${array[@]}" "$script" "$@"
 }
@@ -51,12 +55,12 @@ end_or_requeue() {
   case $status in
     85)
       # A job that scancel or preemption has ended is no longer RUNNING: the one shall not come back, the other does anyway.
-      if [ "$(squeue -h -j "$SLURM_JOB_ID" -o %T)" != RUNNING ]; then
+      if [ "$(squeue -h -j "$job_id" -o %T)" != RUNNING ]; then
         echo "== stopped with work left, $(date '+%Y-%m-%d %H:%M:%S'); submit it again to go on"
         exit 85
       fi
       echo "== stopped with work left, $(date '+%Y-%m-%d %H:%M:%S'): back into the queue"
-      if scontrol requeue "$SLURM_JOB_ID"; then
+      if scontrol requeue "$job_id"; then
         sleep 60  # Slurm ends this script
       else
         echo "   requeueing is refused: another job goes on"
