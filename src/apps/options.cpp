@@ -106,6 +106,17 @@ po::options_description dispatch_options(plan::DispatchRequest& request) {
   return options;
 }
 
+po::options_description placement_options(plan::PlacementRequest& request) {
+  po::options_description options("copies of experts that share their work; the result is the same");
+  // clang-format off
+  options.add_options()
+      ("replicas", ranged(&request.replicas, "replicas", std::int64_t{0}, std::int64_t{1} << 20)->default_value(0),
+       "copies of experts in each layer, shared out in turn: at most (ep-1) for each expert")
+      ("placement", po::value(&request.file), "which experts each subset holds in each layer, a file of moesaic plan --from-trace");
+  // clang-format on
+  return options;
+}
+
 po::options_description model_options(ModelOptions& options, std::string* thread_list) {
   static const std::string isa_help = fmt::format("instruction path: {}", ops::kIsaOptions);
   po::options_description description("model");
@@ -139,7 +150,9 @@ po::options_description model_options(ModelOptions& options, std::string* thread
          return bind.has_value();
        }), "each thread to a core: auto (inside an affinity mask; else when the ranks fill the node), none or cores (always)");
   // clang-format on
-  description.add(layout_options(options.layout)).add(dispatch_options(options.dispatch));
+  description.add(layout_options(options.layout))
+      .add(placement_options(options.placement))
+      .add(dispatch_options(options.dispatch));
   return description;
 }
 

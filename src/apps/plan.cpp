@@ -5,6 +5,7 @@
 #include "apps/command.hpp"
 #include "apps/options.hpp"
 #include "apps/plan_costs.hpp"
+#include "apps/plan_replicas.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps {
@@ -57,7 +58,7 @@ Part part_of(const plan::Grid& grid, int rank, const Job& job) {
   return {grid.stage(world),
           grid.layers(grid.stage(world)),
           grid.kv_heads(grid.shard(local)),
-          grid.experts(grid.subset(local)),
+          grid.home_experts(grid.subset(local)),
           grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))],
           plan::footprint(grid, world, job.arithmetic, job.workload)};
 }
@@ -161,21 +162,26 @@ int run_plan(const std::vector<std::string>& arguments) {
       ("json", po::bool_switch(&as_json), "for programs");
   // clang-format on
   CostOptions costs;
-  options.add(layout_options(layout)).add(cost_options(costs));
+  ReplicaOptions replicas;
+  options.add(layout_options(layout)).add(replica_options(replicas)).add(cost_options(costs));
   const auto map = parse("plan", arguments, options);
   if (map.contains("help")) return kSuccess;
   const auto numerics = numerics_from(numerics_word);
   if (!numerics_word.empty() && !numerics) fail("--numerics is '{}', expected {}", numerics_word, kNumericsOptions);
 
-  if (costs.machine.empty())
-    for (const char* option : {"phase", "batch", "nodes", "threads", "layouts", "output"})
-      if (map.contains(option) && !map[option].defaulted())
-        fail("--{} is for predicted times: give --machine too, a file of moesaic calibrate or a preset", option);
+  const auto given = [&](const char* option) { return map.contains(option) && !map[option].defaulted(); };
+  const bool places = !replicas.trace.empty();
+  for (const char* option : {"phase", "batch", "nodes", "threads", "layouts", "output"})
+    if (costs.machine.empty() && given(option) && !(places && std::string_view(option) == "threads"))
+      fail("--{} is for predicted times: give --machine too, a file of moesaic calibrate or a preset", option);
+  for (const char* option : {"replicas", "placement", "node-ranks"})
+    if (!places && given(option))
+      fail("--{} is for placing experts: give --from-trace too, a file of generate or logits --trace-routing", option);
 
   Job job = job_of(store, preset, weights, numerics);
   job.workload = workload;
   if (workload.context == 0) job.workload.context = job.config.sequence_len;
-  if (!costs.machine.empty()) return print_costs(job.config, job.arithmetic, layout, job.workload, costs);
+  if (!costs.machine.empty() && !places) return print_costs(job.config, job.arithmetic, layout, job.workload, costs);
   const plan::PlanResult result = plan::choose_layout(job.config, layout, job.arithmetic);
   if (!result.choice) {
     if (!as_json) fail("{}", result.refusal.message());
@@ -187,6 +193,9 @@ int run_plan(const std::vector<std::string>& arguments) {
             .dump());
     return kRefused;
   }
+  if (places)
+    return print_replicas(job.config, job.arithmetic, result.choice->layout, replicas,
+                          costs.machine.empty() ? "ordinary" : costs.machine, costs.num_threads, as_json);
   const plan::Grid grid(job.config, result.choice->layout);
   (as_json ? print_json : print_text)(grid, *result.choice, job);
   return kSuccess;

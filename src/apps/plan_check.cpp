@@ -191,6 +191,8 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   CheckOptions options;
   bool check = false;
   if (parse("plan --check", arguments, check_options(options, check)).contains("help")) return kSuccess;
+  if (options.model.placement.asked())
+    fail("--check: predictions are without copies of experts; leave out --replicas and --placement");
   const comm::Communicator world = comm::Communicator::world();
   options.model.layout.ranks = world.size();
   const auto tests = cases_of(options, 0);

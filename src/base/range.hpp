@@ -22,4 +22,10 @@ constexpr Range even_part(std::int64_t n, std::int64_t parts, std::int64_t index
   return {begin, begin + quotient + (index < rest ? 1 : 0)};
 }
 
+/// The part that even_part() puts item `item` of [0, n) into.
+constexpr std::int64_t even_part_of(std::int64_t n, std::int64_t parts, std::int64_t item) {
+  const std::int64_t quotient = n / parts, rest = n % parts, in_larger = rest * (quotient + 1);
+  return item < in_larger ? item / (quotient + 1) : rest + (item - in_larger) / quotient;
+}
+
 }  // namespace moesaic

@@ -7,8 +7,10 @@ bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
 /// Bytes of the character that `text` begins with; 0: it is not valid (Unicode 15, table 3-7).
 std::size_t character_size(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
-  const int first = byte(0), second = byte(1);
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : static_cast<unsigned char>(0);
+  };
+  const unsigned char first = byte(0), second = byte(1);
   if (first < 0x80) return 1;
   if (first >= 0xC2 && first <= 0xDF) return continues(byte(1)) ? 2 : 0;
   if (first >= 0xE0 && first <= 0xEF) {

@@ -153,7 +153,7 @@ void Generation::append(std::int32_t sequence, Live& live, std::int32_t token) {
   scheduler_.append(sequence, token);
   if (token == config_.eos_token && !live.request.ignore_eos) return finish(sequence, FinishReason::kStop);
 
-  const std::string text = live.stream.push(token);
+  const std::string text = live.stream.push(token, std::ssize(live.result.tokens) >= live.request.min_tokens);
   if (!text.empty() && events_.text) events_.text(live.request.ticket, text);
   if (live.stream.stopped()) return finish(sequence, FinishReason::kStop);
   if (std::ssize(live.result.tokens) >= live.request.max_tokens) return finish(sequence, FinishReason::kLength);

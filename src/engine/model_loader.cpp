@@ -104,7 +104,8 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
     kernels = &ops::kernels(ops::isa_from_option(options.isa), numerics_of(reader->index(), options));
   });
   const plan::Choice choice = from_words(layout_text);
-  const plan::Grid grid(reader->index().config(), choice.layout);
+  const plan::Grid grid =
+      placed_grid(world, reader->index().config(), choice.layout, options.placement, options.dispatch.node_ranks);
   OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, options.dispatch};
   if (!machine_text.empty()) opened.dispatch.machine_text = machine_text;
   log_warnings(world, team.warnings);
@@ -146,8 +147,9 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
   if (node.rank() == 0 && needed > available)
     error = fmt::format(
         "{}: the node has {:.0f} MiB of memory left, its {} ranks would need {:.0f} MiB (weights, KV cache, "
-        "buffers); use more nodes, fewer or shorter sequences, or a smaller model",
-        device::host_name(), available / kMiB, node.size(), needed / kMiB);
+        "buffers); use more nodes, fewer or shorter sequences, {}or a smaller model",
+        device::host_name(), available / kMiB, node.size(), needed / kMiB,
+        opened.grid.placement().num_copies() > 0 ? "fewer copies of experts, " : "");
   comm::agree(world, error);
 }
 
@@ -157,7 +159,8 @@ namespace {
 bool has_shared_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload) {
   const ModelConfig& c = opened.grid.config();
   const plan::StageRank me = opened.grid.in_stage(plan::WorldRank{world.rank()});
-  const std::int64_t terms = std::min(c.num_selected_experts, opened.grid.experts(opened.grid.subset(me)).size());
+  const std::int64_t terms =
+      std::min(c.num_selected_experts, opened.grid.placement().slots(opened.grid.subset(me)).size());
   constexpr std::int64_t kRows = 2;  // own and others', each at most an fp32 row
   const double needed = static_cast<double>(workload.batch_rows * (kRows + terms) * c.emb_size) * sizeof(float);
   const comm::Communicator node = world.split_node();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "comm/mpi.hpp"
+#include "engine/placed_grid.hpp"
 #include "engine/threads.hpp"
 #include "io/store_reader.hpp"
 #include "model/stage.hpp"
@@ -24,6 +25,7 @@ struct ModelOptions {
   device::Bind bind = device::Bind::kAuto;
   io::Verify verify = io::Verify::kFull;
   plan::DispatchRequest dispatch;
+  plan::PlacementRequest placement;
 };
 
 /// A store that all ranks have agreed to run, before anything is loaded.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "base/error.hpp"
@@ -23,6 +24,8 @@ std::string reason(int code) {
       return "disk quota exceeded; free some or write elsewhere";
     case EFBIG:
       return "file size limit exceeded; raise it (ulimit -f) or write elsewhere";
+    case EROFS:
+      return fmt::format("{}; write elsewhere", std::strerror(code));
     default:
       return std::strerror(code);
   }
@@ -46,6 +49,8 @@ File::File(std::string path, int flags) : path_(std::move(path)) {
 File File::open_for_reading(const std::string& path) { return {path, O_RDONLY | O_NONBLOCK}; }
 File File::open_for_writing(const std::string& path) { return {path, O_RDWR}; }
 File File::create_new(const std::string& path) { return {path, O_RDWR | O_CREAT | O_EXCL}; }
+
+File File::open_or_create(const std::string& path) { return {path, O_RDWR | O_CREAT}; }
 
 File::File(File&& other) noexcept : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
 
@@ -92,6 +97,35 @@ void File::write_at(std::int64_t offset_bytes, std::span<const std::byte> bytes)
 
 void File::sync() const {
   if (::fsync(descriptor_) != 0) fail("{}: fsync: {}", path_, reason(errno));
+}
+
+void File::resize(std::int64_t size_bytes) const {
+  if (::ftruncate(descriptor_, size_bytes) != 0)
+    fail("{}: ftruncate to {} bytes: {}", path_, size_bytes, reason(errno));
+}
+
+bool File::is_at_its_path() const {
+  struct stat opened {
+  }, named{};
+  return ::fstat(descriptor_, &opened) == 0 && ::stat(path_.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
+File::Lock File::try_lock() const {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  // A lock of the open file: a process's own one would end with any other opening of this file in it.
+  if (::fcntl(descriptor_, F_OFD_SETLK, &whole) == 0) return Lock::kOurs;
+  return errno == EAGAIN || errno == EACCES ? Lock::kHeldByAnother : Lock::kUnsupported;
+}
+
+void sync_folder_of(const std::string& path) {
+  const auto folder_path = std::filesystem::absolute(path).parent_path();
+  const int folder = ::open(folder_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;
+  (void)::fsync(folder);  // not every file system can do it
+  ::close(folder);
 }
 
 std::string read_text_file(const std::string& path, std::int64_t largest_bytes) {

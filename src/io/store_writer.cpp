@@ -1,6 +1,5 @@
 #include "io/store_writer.hpp"
 
-#include <fcntl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -167,12 +166,7 @@ void StoreDraft::publish() {
   if (std::rename(temporary_path_.c_str(), path_.c_str()) != 0)
     fail("{}: cannot be renamed to {}: {}", temporary_path_, path_, std::strerror(errno));
   published_ = true;
-  // The new name is safe once the folder is; not every file system can do it, and the store is complete either way.
-  if (const int folder = ::open(fs::absolute(path_).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-      folder >= 0) {
-    (void)::fsync(folder);
-    ::close(folder);
-  }
+  sync_folder_of(path_);  // the new name is safe then
 }
 
 PieceWriter::PieceWriter(const std::string& temporary_path, const StoreIndex& index)

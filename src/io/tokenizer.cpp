@@ -101,12 +101,36 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
-  std::vector<int> known(ids.begin(), ids.end());
-  for (int& id : known)
-    if (id < 0 || id >= processor_->GetPieceSize()) id = processor_->unk_id();
+  std::vector<int> pieces(ids.begin(), ids.end());
+  for (int& id : pieces) id = known(id);
   std::string text;
-  const auto status = processor_->Decode(known, &text);
+  const auto status = processor_->Decode(pieces, &text);
   if (!status.ok()) fail("the tokenizer cannot decode {} ids: {}", ids.size(), status.ToString());
+  return text;
+}
+
+int Tokenizer::known(std::int32_t id) const {
+  return id < 0 || id >= processor_->GetPieceSize() ? processor_->unk_id() : id;
+}
+
+bool Tokenizer::is_byte(std::int32_t id) const { return processor_->IsByte(known(id)); }
+
+std::string Tokenizer::piece(std::int32_t id) const {
+  const int piece = known(id);
+  if (processor_->IsControl(piece)) return "";
+  if (processor_->IsUnknown(piece)) return decode({&id, 1});
+  const std::string& name = processor_->IdToPiece(piece);
+  if (processor_->IsByte(piece)) {  // "<0x0A>"
+    constexpr int kHex = 16, kDigits_begin = 3;
+    return {static_cast<char>(std::stoi(name.substr(kDigits_begin, 2), nullptr, kHex))};
+  }
+  constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581
+  std::string text;
+  for (std::size_t i = 0; i < name.size();) {
+    const bool space = std::string_view(name).substr(i).starts_with(kSpace);
+    text += space ? ' ' : name[i];
+    i += space ? kSpace.size() : 1;
+  }
   return text;
 }
 

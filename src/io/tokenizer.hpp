@@ -34,9 +34,15 @@ class Tokenizer {
   /// UTF-8. Ids from num_pieces() on (a model may have more logits than its tokenizer has pieces) decode as the unknown
   /// piece does.
   std::string decode(std::span<const std::int32_t> ids) const;
+  /// What an id stands for inside a text, spaces at its beginning included: one byte of a byte piece, nothing for
+  /// control pieces.
+  std::string piece(std::int32_t id) const;
+  /// Whether an id is one byte, which may be part of a character.
+  bool is_byte(std::int32_t id) const;
 
  private:
   Tokenizer();
+  int known(std::int32_t id) const;
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
 };
 

@@ -47,7 +47,7 @@ void DecoderLayer::forward(const LayerWeights& w, std::int64_t layer, const Batc
   timed(Zone::kRouter, [&] { router_.route(n, rows.num_own(), w.router, routing_); });
   see_routing(model_layer, rows);
   moe::pass_through(
-      dispatcher_for(rows.dispatch), input_.data(), rows.map, routing_, expert_batch_,
+      dispatcher_for(rows.dispatch), input_.data(), rows.map, routing_, model_layer, expert_batch_,
       [&] { experts_.run(w.experts, expert_batch_); }, block);
   see(Operation::kMoe, block);
   norm(block, w.norm_moe_out);

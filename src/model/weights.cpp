@@ -126,8 +126,7 @@ class Loader {
     w.router = vector(tensor(io::kRouter));
     w.qkv = qkv();
     w.attn_out = attn_out();
-    const Range experts = grid_.experts(grid_.subset(me_));
-    for (std::int64_t e = experts.begin; e < experts.end; ++e)
+    for (const std::int32_t e : grid_.placement().experts(layer_, grid_.subset(me_)))
       w.experts.push_back({up_projection({io::kMoeGate, io::kMoeGateScales}, e),
                            up_projection({io::kMoeUp, io::kMoeUpScales}, e), down_projection(e)});
     return w;

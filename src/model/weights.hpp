@@ -19,7 +19,7 @@ struct LayerWeights {
   const float* router = nullptr;            ///< (D, E)
   ops::PackedMatrix qkv;                    ///< (D, q heads | k heads | v heads of the shard, K each)
   ops::PackedMatrix attn_out;               ///< (leaves of the shard, D)
-  std::vector<moe::ExpertWeights> experts;  ///< of the rank's subset, its slice of each
+  std::vector<moe::ExpertWeights> experts;  ///< that its subset holds, its slice of each
 };
 
 /// Everything one rank owns, in one block of memory.

@@ -101,7 +101,8 @@ void write_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kern
 }
 
 void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels, const plan::OwnerPlan& plan,
-                    const Routing& routing, std::span<const std::byte* const> streams, float* m) {
+                    const Routing& routing, std::span<const std::int32_t> slots,
+                    std::span<const std::byte* const> streams, float* m) {
   const std::int64_t width = setting.grid.config().emb_size, active = setting.active();
   const std::int64_t num_rows = std::ssize(routing.ascending_experts) / active;
   parallel_for(num_rows, [&](std::int64_t row) {
@@ -118,7 +119,7 @@ void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& ke
         const auto& [domain, offset] = plan.pieces[begin + static_cast<std::size_t>(k)];
         return streams[static_cast<std::size_t>(domain)] + offset;
       };
-      const plan::SubsetTree& tree = setting.tree_of(routing.ascending_experts[first + a]);
+      const plan::SubsetTree& tree = setting.tree_of(slots[first + a]);
       scratch.outputs[a] = piece(0);
       if (tree.complete()) continue;
       std::byte* const rounded = scratch.rounded.data() + a * setting.pieces.complete;

@@ -16,8 +16,9 @@ void write_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kern
 
 /// The owner's half of combine. For each own row: finishes the leaf tree of each of its experts, rounds the output to
 /// Act, applies the gate, and adds the terms up in the fixed tree over the expert index. streams: by domain, the pieces
-/// that it sent. m: fp32 (own rows, D).
+/// that it sent. slots: of `plan`. m: fp32 (own rows, D).
 void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kernels, const plan::OwnerPlan& plan,
-                    const Routing& routing, std::span<const std::byte* const> streams, float* m);
+                    const Routing& routing, std::span<const std::int32_t> slots,
+                    std::span<const std::byte* const> streams, float* m);
 
 }  // namespace moesaic::moe

@@ -10,6 +10,7 @@
 #include "comm/shared_memory.hpp"
 #include "moe/combine.hpp"
 #include "moe/segment.hpp"
+#include "plan/slot_choice.hpp"
 
 namespace moesaic::moe {
 namespace {
@@ -41,6 +42,8 @@ class RoutedDispatcher final : public Dispatcher {
         message_(row_message(grid, kernels)),
         rows_mail_(make_mailbox(algorithm, stage, kRowsTag)),
         pieces_mail_(make_mailbox(algorithm, stage, kPiecesTag)),
+        slot_choice_(setting_.grid, plan::Domains(node_of),
+                     algorithm == DispatchAlgorithm::kDense ? std::nullopt : std::optional(me_)),
         segments_(members().size()),
         memory_of_(members().size()),
         outputs_of_(members().size()),
@@ -48,10 +51,12 @@ class RoutedDispatcher final : public Dispatcher {
     if (algorithm == DispatchAlgorithm::kHier) shared_.emplace(stage.split(domain_));
   }
 
-  void start_dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing) override {
+  void start_dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing,
+                      std::int64_t layer) override {
     routing_ = &routing;
     rows_ = &rows;
-    plan::plan_owner(setting_, me_, routing.ascending_experts, owner_);
+    choose_slots(layer);
+    plan::plan_owner(setting_, me_, slots_, owner_);
     lay_out_memory();
     for (const Segment::Slot& slot : own_segment().slots)
       rows_mail_->expect(index(slot.source), own_memory() + slot.offset, slot.size);
@@ -61,7 +66,7 @@ class RoutedDispatcher final : public Dispatcher {
     if (shared_)
       write_message(n, std::nullopt, own_memory());
     else if (!own_rows().empty())
-      blocks_.push_back({{me_, routing.ascending_experts}, n, true});
+      blocks_.push_back({{me_, slots_}, n, true});
     if (rows_travel()) send_rows(n);
     rows_delivered_ = false;
   }
@@ -75,7 +80,7 @@ class RoutedDispatcher final : public Dispatcher {
     row_blocks_.clear();
     for (const Block& block : blocks) row_blocks_.push_back(block.plan);
     plan::plan_batch(setting_, me_, row_blocks_, batch_plan_);
-    batch.psum_expert_rows = batch_plan_.psum_expert_rows;
+    batch.psum_slot_rows = batch_plan_.psum_slot_rows;
     if (!shared_) {
       outputs_.reserve(static_cast<std::size_t>(batch.num_terms()) * setting_.term_bytes());
       outputs_of_[0] = outputs_.data();
@@ -100,7 +105,7 @@ class RoutedDispatcher final : public Dispatcher {
     std::size_t first_place = 0;
     for (std::size_t b = first_of_batch_; b < num_given_out_; ++b) {
       const Block& block = blocks_[b];
-      const std::size_t num_places = block.plan.experts.size();
+      const std::size_t num_places = block.plan.slots.size();
       if (block.mine) send_pieces(block.plan, std::span(batch_plan_.places).subspan(first_place, num_places));
       first_place += num_places;
     }
@@ -114,7 +119,7 @@ class RoutedDispatcher final : public Dispatcher {
     });
     timed(Zone::kUnpermute, [&] {
       arrived_[static_cast<std::size_t>(domain_)] = streams_[static_cast<std::size_t>(index(me_))].data();
-      combine_pieces(setting_, kernels_, owner_, *routing_, arrived_, m);
+      combine_pieces(setting_, kernels_, owner_, *routing_, slots_, arrived_, m);
     });
   }
 
@@ -132,6 +137,13 @@ class RoutedDispatcher final : public Dispatcher {
   bool rows_travel() const { return algorithm_ != DispatchAlgorithm::kDense; }
   const Segment& own_segment() const { return segments_[own_place()]; }
   std::byte* own_memory() const { return memory_of_[own_place()]; }
+
+  void choose_slots(std::int64_t layer) {
+    slots_ = routing_->ascending_experts;
+    if (setting_.grid.placement().at_home()) return;
+    slot_choice_.choose(layer, own_rows().begin, routing_->ascending_experts, chosen_slots_);
+    slots_ = chosen_slots_;
+  }
 
   void lay_out_memory() {
     if (laid_out_ == *rows_) return;
@@ -173,12 +185,12 @@ class RoutedDispatcher final : public Dispatcher {
   void write_message(const std::byte* n, std::optional<std::span<const std::int32_t>> rows, std::byte* to) const {
     const auto num_rows = static_cast<std::int32_t>(rows ? std::ssize(*rows) : own_rows().size());
     const auto ids_bytes = static_cast<std::size_t>(setting_.active()) * sizeof(std::int32_t);
-    const auto* ids = reinterpret_cast<const std::byte*>(routing_->ascending_experts.data());
+    const auto* ids = reinterpret_cast<const std::byte*>(slots_.data());
     std::memcpy(to, &num_rows, sizeof num_rows);
     parallel_for(num_rows, kGrain_rows, [&](std::int64_t i) {
       const auto at = static_cast<std::size_t>(i);
       const auto row = rows ? static_cast<std::size_t>((*rows)[at]) : at;
-      std::memcpy(to + message_.experts_offset_bytes() + at * ids_bytes, ids + row * ids_bytes, ids_bytes);
+      std::memcpy(to + message_.slots_offset_bytes() + at * ids_bytes, ids + row * ids_bytes, ids_bytes);
       std::memcpy(to + message_.rows_offset_bytes(num_rows) + at * message_.row_bytes, n + row * message_.row_bytes,
                   message_.row_bytes);
     });
@@ -187,7 +199,7 @@ class RoutedDispatcher final : public Dispatcher {
   Block read_message(StageRank owner, const std::byte* message, bool mine) const {
     std::int32_t num_rows = 0;
     std::memcpy(&num_rows, message, sizeof num_rows);
-    const auto* ids = reinterpret_cast<const std::int32_t*>(message + message_.experts_offset_bytes());
+    const auto* ids = reinterpret_cast<const std::int32_t*>(message + message_.slots_offset_bytes());
     return {{owner, {ids, static_cast<std::size_t>(num_rows * setting_.active())}},
             message + message_.rows_offset_bytes(num_rows),
             mine};
@@ -223,7 +235,7 @@ class RoutedDispatcher final : public Dispatcher {
 
   /// Waits until the rows that are here and not given out are worth a batch, or until all have come.
   void collect_enough() {
-    const auto worth = kBatchTerms * setting_.grid.experts(setting_.grid.subset(me_)).size();
+    const auto worth = kBatchTerms * setting_.slots(me_).size();
     std::int64_t terms = 0;
     for (std::size_t b = num_given_out_; b < blocks_.size(); ++b)
       terms += plan::num_terms(setting_, me_, blocks_[b].plan);
@@ -286,11 +298,14 @@ class RoutedDispatcher final : public Dispatcher {
   const ops::Kernels& kernels_;
   const plan::RowMessage message_;
   const std::unique_ptr<comm::Mailbox> rows_mail_, pieces_mail_;
+  const plan::SlotChoice slot_choice_;
   std::optional<comm::SharedMemory> shared_;  // kHier's
 
   // Of the layer that is under way.
   const plan::RowMap* rows_ = nullptr;
   const Routing* routing_ = nullptr;
+  std::span<const std::int32_t> slots_;  // (own rows, A)
+  std::vector<std::int32_t> chosen_slots_;
   plan::OwnerPlan owner_;
   plan::BatchPlan batch_plan_;
   std::vector<Block> blocks_;

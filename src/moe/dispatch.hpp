@@ -21,8 +21,9 @@ class Dispatcher {
   virtual ~Dispatcher() = default;
 
   /// n: Input (own rows, D), routing: theirs; both must stay as they are until finish_combine(). rows: who owns what;
-  /// for kDense all own all.
-  virtual void start_dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing) = 0;
+  /// for kDense all own all. layer: of the model; experts are where its placement has them.
+  virtual void start_dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing,
+                              std::int64_t layer) = 0;
 
   /// Fills `batch` with rows that are here; waits for some. False when all have been given out.
   virtual bool next_batch(ExpertBatch& batch) = 0;
@@ -41,8 +42,8 @@ class Dispatcher {
 /// One layer: rows to their experts, run_experts() on each batch of them, and back. The rest as in Dispatcher.
 template <class RunExperts>
 void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap& rows, const Routing& routing,
-                  ExpertBatch& batch, RunExperts&& run_experts, float* m) {
-  timed(Zone::kDispatch, [&] { dispatcher.start_dispatch(n, rows, routing); });
+                  std::int64_t layer, ExpertBatch& batch, RunExperts&& run_experts, float* m) {
+  timed(Zone::kDispatch, [&] { dispatcher.start_dispatch(n, rows, routing, layer); });
   const auto next_batch = [&] {
     const TraceZone zone(Zone::kDispatch);
     return dispatcher.next_batch(batch);
@@ -57,7 +58,7 @@ void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap
   timed(Zone::kCombine, [&] { dispatcher.finish_combine(m); });
 }
 
-/// Collective over the stage. node_of: for kHier, by rank of the stage, equal for ranks that share memory.
+/// Collective over the stage. node_of: by rank of the stage, equal for ranks of one node; for kHier these share memory.
 std::unique_ptr<Dispatcher> make_dispatcher(plan::DispatchAlgorithm algorithm, const plan::Grid& grid,
                                             std::span<const int> node_of, const comm::Communicator& stage,
                                             const ops::Kernels& kernels);

@@ -8,18 +8,19 @@
 
 namespace moesaic::moe {
 
-/// Rows that a rank's experts work on together, grouped by local expert, and what they make of them. A dispatcher fills
+/// Rows that a rank's experts work on together, grouped by own slot, and what they make of them. A dispatcher fills
 /// it, the experts write the outputs.
 struct ExpertBatch {
-  std::vector<std::int32_t> psum_expert_rows;  ///< of local experts, num_local + 1
-  AlignedBuffer rows;                          ///< Input (terms, D)
+  std::vector<std::int32_t> psum_slot_rows;  ///< of own slots, their number + 1
+  AlignedBuffer rows;                        ///< Input (terms, D)
   std::byte* outputs = nullptr;  ///< (terms, D): each expert's complete output (Act) when it is not sliced, else this
                                  ///< slice's subtree of the leaf sums (fp32)
 
-  std::int64_t num_terms() const { return psum_expert_rows.empty() ? 0 : psum_expert_rows.back(); }
-  Range expert_terms(std::int64_t local_expert) const {
-    const auto e = static_cast<std::size_t>(local_expert);
-    return {psum_expert_rows[e], psum_expert_rows[e + 1]};
+  std::int64_t num_terms() const { return psum_slot_rows.empty() ? 0 : psum_slot_rows.back(); }
+  /// Of the i-th expert that the rank holds.
+  Range expert_terms(std::int64_t i) const {
+    const auto e = static_cast<std::size_t>(i);
+    return {psum_slot_rows[e], psum_slot_rows[e + 1]};
   }
 };
 

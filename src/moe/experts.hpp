@@ -20,7 +20,7 @@ class Experts {
  public:
   Experts(const plan::Grid& grid, const ops::Kernels& kernels) : grid_(grid), kernels_(kernels) {}
 
-  /// weights: one entry a local expert. Writes batch.outputs.
+  /// weights: of the experts that the rank holds in this layer, one a slot. Writes batch.outputs.
   void run(std::span<const ExpertWeights> weights, ExpertBatch& batch);
 
  private:

@@ -10,7 +10,7 @@ std::size_t aligned(std::size_t size) { return (size + kAlign_bytes - 1) / kAlig
 
 /// The most terms that a rank's experts may have: all rows of the stage choose as many of them as they can.
 std::size_t most_terms(const plan::DispatchSetting& setting, const plan::RowMap& rows, plan::StageRank rank) {
-  const std::int64_t local = setting.grid.experts(setting.grid.subset(rank)).size();
+  const std::int64_t local = setting.slots(rank).size();
   return static_cast<std::size_t>(rows.num_rows() * std::min(local, setting.active()));
 }
 

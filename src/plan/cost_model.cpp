@@ -35,6 +35,17 @@ std::string_view name(Part part) {
   return kNames[static_cast<std::size_t>(part)];
 }
 
+double expert_us(const Grid& grid, std::int64_t terms, Numerics numerics, const ComputeCosts& compute) {
+  if (terms == 0) return 0;
+  const KernelCosts& kernels = compute.of(numerics);
+  const double rows = static_cast<double>(terms), width = static_cast<double>(grid.config().emb_size);
+  const double slice = static_cast<double>(grid.config().ffn_size / kNumLeaves) * widest(grid.expert_leaves());
+  return (2 * width * slice * kernels.gated_ps.at(rows) + width * slice * kernels.matrix_ps.at(rows) +
+          rows * width * compute.value_ps) *
+             kPs_us +
+         3 * compute.call_us;
+}
+
 double CostModel::BatchTimes::total() const { return std::accumulate(ms.begin(), ms.end(), 0.0); }
 
 /// Terms of each expert in samples of uniform routing.
@@ -61,18 +72,10 @@ const CostModel::Counts& CostModel::routing(std::int64_t rows) {
 
 /// The mean over samples of the busiest rank's time: all wait for it.
 double CostModel::experts_us(const Grid& grid, std::int64_t rows, const ComputeCosts& compute) {
-  const KernelCosts& kernels = compute.of(arithmetic_.numerics);
-  const double width = static_cast<double>(config_.emb_size);
-  const double slice = static_cast<double>(config_.ffn_size / kNumLeaves) * widest(grid.expert_leaves());
   std::vector<double> known_us(static_cast<std::size_t>(rows + 1), -1);
-  const auto expert_us = [&](std::int32_t terms) {
+  const auto known = [&](std::int32_t terms) {
     double& us = known_us[static_cast<std::size_t>(terms)];
-    if (us < 0)
-      us = terms == 0 ? 0
-                      : (2 * width * slice * kernels.gated_ps.at(terms) + width * slice * kernels.matrix_ps.at(terms) +
-                         terms * width * compute.value_ps) *
-                                kPs_us +
-                            3 * compute.call_us;
+    if (us < 0) us = expert_us(grid, terms, arithmetic_.numerics, compute);
     return us;
   };
   double sum_us = 0;
@@ -81,9 +84,9 @@ double CostModel::experts_us(const Grid& grid, std::int64_t rows, const ComputeC
     double busiest_us = 0;
     for (int subset = 0; subset < grid.layout().ep; ++subset) {
       double subset_us = 0;
-      const Range experts = grid.experts(subset);
+      const Range experts = grid.home_experts(subset);
       for (std::int64_t e = experts.begin; e < experts.end; ++e)
-        subset_us += expert_us(counts[static_cast<std::size_t>(e)]);
+        subset_us += known(counts[static_cast<std::size_t>(e)]);
       busiest_us = std::max(busiest_us, subset_us);
     }
     sum_us += busiest_us;

@@ -53,6 +53,9 @@ struct Prediction {
   double part_ms(Part part) const { return ms[static_cast<std::size_t>(part)]; }
 };
 
+/// What an expert's `terms` rows take a rank that holds its widest slice, microseconds.
+double expert_us(const Grid& grid, std::int64_t terms, Numerics numerics, const ComputeCosts& compute);
+
 class CostModel {
  public:
   CostModel(const ModelConfig& config, const Arithmetic& arithmetic, const Machine& machine)

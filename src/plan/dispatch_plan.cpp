@@ -12,12 +12,12 @@ constexpr std::size_t kAlign_bytes = 64;
 
 constexpr std::string_view kNames[] = {"flat", "hier", "agrs", "dense", "alltoallv"};
 
-/// Calls visit(row, a, expert) for all rows of a block, ascending.
+/// Calls visit(row, a, slot) for all rows of a block, ascending.
 template <class Visit>
-void for_each_choice(const DispatchSetting& setting, std::span<const std::int32_t> experts, Visit&& visit) {
+void for_each_choice(const DispatchSetting& setting, std::span<const std::int32_t> slots, Visit&& visit) {
   const auto active = static_cast<std::size_t>(setting.active());
-  MOESAIC_CHECK(experts.size() % active == 0, "{} ids, {} a row", experts.size(), active);
-  for (std::size_t i = 0; i < experts.size(); ++i) visit(static_cast<std::int32_t>(i / active), i % active, experts[i]);
+  MOESAIC_CHECK(slots.size() % active == 0, "{} ids, {} a row", slots.size(), active);
+  for (std::size_t i = 0; i < slots.size(); ++i) visit(static_cast<std::int32_t>(i / active), i % active, slots[i]);
 }
 
 bool holds(const SubsetTree& tree, int domain) {
@@ -37,7 +37,7 @@ std::optional<DispatchAlgorithm> dispatch_from(std::string_view word) {
 }
 
 std::size_t RowMessage::rows_offset_bytes(std::int64_t num_rows) const {
-  const std::size_t end = experts_offset_bytes() + static_cast<std::size_t>(num_rows * active) * sizeof(std::int32_t);
+  const std::size_t end = slots_offset_bytes() + static_cast<std::size_t>(num_rows * active) * sizeof(std::int32_t);
   return (end + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes;
 }
 
@@ -48,15 +48,15 @@ std::size_t RowMessage::size_bytes(std::int64_t num_rows) const {
 DispatchSetting::DispatchSetting(const Grid& of, Domains with, const PieceSizes& sizes)
     : grid(of), domains(std::move(with)), trees(subset_trees(grid, domains)), pieces(sizes) {}
 
-void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const std::int32_t> experts, OwnerPlan& plan) {
+void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const std::int32_t> slots, OwnerPlan& plan) {
   const int num_domains = setting.domains.size(), own = setting.domains.domain(me);
   plan.send_rows.clear();
   plan.psum_send_rows.assign(1, 0);
   for (int domain = 0; domain < num_domains; ++domain) {
     std::int32_t last = -1;
     if (domain != own)
-      for_each_choice(setting, experts, [&](std::int32_t row, std::size_t, std::int32_t expert) {
-        if (row == last || !holds(setting.tree_of(expert), domain)) return;
+      for_each_choice(setting, slots, [&](std::int32_t row, std::size_t, std::int32_t slot) {
+        if (row == last || !holds(setting.tree_of(slot), domain)) return;
         plan.send_rows.push_back(row);
         last = row;
       });
@@ -65,9 +65,9 @@ void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const st
   plan.stream_bytes.assign(static_cast<std::size_t>(num_domains), 0);
   plan.pieces.clear();
   plan.first_piece.clear();
-  for_each_choice(setting, experts, [&](std::int32_t, std::size_t, std::int32_t expert) {
+  for_each_choice(setting, slots, [&](std::int32_t, std::size_t, std::int32_t slot) {
     plan.first_piece.push_back(static_cast<std::int32_t>(plan.pieces.size()));
-    const SubsetTree& tree = setting.tree_of(expert);
+    const SubsetTree& tree = setting.tree_of(slot);
     for (const Fragment& fragment : tree.fragments) {
       std::size_t& end = plan.stream_bytes[static_cast<std::size_t>(fragment.domain)];
       plan.pieces.push_back({fragment.domain, end});
@@ -78,33 +78,33 @@ void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const st
 }
 
 void plan_batch(const DispatchSetting& setting, StageRank me, std::span<const RowBlock> blocks, BatchPlan& plan) {
-  const Grid& grid = setting.grid;
-  const int domain = setting.domains.domain(me), subset = grid.subset(me);
-  const auto num_experts = static_cast<std::size_t>(grid.config().num_experts);
-  plan.next.assign(num_experts, 0);
+  const Placement& placement = setting.grid.placement();
+  const int domain = setting.domains.domain(me);
+  plan.next.assign(static_cast<std::size_t>(placement.num_slots()), 0);
   for (const RowBlock& block : blocks)
-    for (const std::int32_t expert : block.experts) ++plan.next[static_cast<std::size_t>(expert)];
+    for (const std::int32_t slot : block.slots) ++plan.next[static_cast<std::size_t>(slot)];
 
-  // Counts become the first place of each expert in its subset's batch.
-  const Range local = grid.experts(subset);
-  plan.psum_expert_rows.assign(static_cast<std::size_t>(local.size()) + 1, 0);
-  std::int32_t place = 0;
-  for (std::size_t e = 0; e < num_experts; ++e) {
-    const auto expert = static_cast<std::int64_t>(e);
-    if (expert == grid.experts(grid.subset_of_expert(expert)).begin) place = 0;
-    const std::int32_t count = std::exchange(plan.next[e], place);
-    place += count;
-    if (local.contains(expert)) plan.psum_expert_rows[static_cast<std::size_t>(expert - local.begin) + 1] = place;
+  // Counts become the first place of each slot in its subset's batch.
+  const Range local = setting.slots(me);
+  plan.psum_slot_rows.assign(1, 0);
+  for (int subset = 0; subset < placement.num_subsets(); ++subset) {
+    const Range slots = placement.slots(subset);
+    std::int32_t place = 0;
+    for (auto slot = slots.begin; slot < slots.end; ++slot) {
+      const std::int32_t count = std::exchange(plan.next[static_cast<std::size_t>(slot)], place);
+      place += count;
+      if (local.contains(slot)) plan.psum_slot_rows.push_back(place);
+    }
   }
 
-  plan.sources.resize(static_cast<std::size_t>(plan.psum_expert_rows.back()));
+  plan.sources.resize(static_cast<std::size_t>(plan.psum_slot_rows.back()));
   plan.places.clear();
   for (std::size_t b = 0; b < blocks.size(); ++b)
-    for_each_choice(setting, blocks[b].experts, [&](std::int32_t row, std::size_t, std::int32_t expert) {
-      const bool here = holds(setting.tree_of(expert), domain);
-      const std::int32_t at = plan.next[static_cast<std::size_t>(expert)]++;
+    for_each_choice(setting, blocks[b].slots, [&](std::int32_t row, std::size_t, std::int32_t slot) {
+      const bool here = holds(setting.tree_of(slot), domain);
+      const std::int32_t at = plan.next[static_cast<std::size_t>(slot)]++;
       plan.places.push_back(here ? at : -1);
-      if (local.contains(expert)) plan.sources[static_cast<std::size_t>(at)] = {static_cast<std::int32_t>(b), row};
+      if (local.contains(slot)) plan.sources[static_cast<std::size_t>(at)] = {static_cast<std::int32_t>(b), row};
     });
 }
 
@@ -113,8 +113,8 @@ std::size_t plan_pieces(const DispatchSetting& setting, int domain, const RowBlo
   const auto active = static_cast<std::size_t>(setting.active());
   std::size_t end = 0;
   jobs.clear();
-  for_each_choice(setting, block.experts, [&](std::int32_t row, std::size_t a, std::int32_t expert) {
-    const SubsetTree& tree = setting.tree_of(expert);
+  for_each_choice(setting, block.slots, [&](std::int32_t row, std::size_t a, std::int32_t slot) {
+    const SubsetTree& tree = setting.tree_of(slot);
     for (const Fragment& fragment : tree.fragments) {
       if (fragment.domain != domain) continue;
       jobs.push_back({end, places[static_cast<std::size_t>(row) * active + a], &fragment, tree.complete()});
@@ -125,9 +125,8 @@ std::size_t plan_pieces(const DispatchSetting& setting, int domain, const RowBlo
 }
 
 std::int64_t num_terms(const DispatchSetting& setting, StageRank rank, const RowBlock& block) {
-  const Range local = setting.grid.experts(setting.grid.subset(rank));
-  return std::count_if(block.experts.begin(), block.experts.end(),
-                       [&](std::int32_t expert) { return local.contains(expert); });
+  const Range local = setting.slots(rank);
+  return std::count_if(block.slots.begin(), block.slots.end(), [&](std::int32_t slot) { return local.contains(slot); });
 }
 
 }  // namespace moesaic::plan

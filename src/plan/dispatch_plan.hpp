@@ -9,7 +9,8 @@
 #include "plan/domains.hpp"
 #include "plan/row_map.hpp"
 
-/// Where each row goes in one MoE layer, and what comes back: pure arithmetic, seen from one rank.
+/// Where each row goes in one MoE layer, and what comes back: pure arithmetic, seen from one rank. A row's experts are
+/// given by the slots (plan/placement.hpp) that its owner has chosen for them.
 ///
 /// Dispatch: an owner sends a row to every domain that holds a slice of one of its experts, once. Combine: the domain
 /// completes what it can of each expert of the row and sends back one piece a (row, expert, fragment), in the order of
@@ -30,12 +31,12 @@ inline constexpr DispatchAlgorithm kAllDispatchAlgorithms[] = {DispatchAlgorithm
 std::string_view name(DispatchAlgorithm algorithm);
 std::optional<DispatchAlgorithm> dispatch_from(std::string_view name);
 
-/// A message of rows: their number, the experts of each (num_rows, A), and the rows.
+/// A message of rows: their number, the slots of each (num_rows, A), and the rows.
 struct RowMessage {
   std::size_t row_bytes = 0;
   std::int64_t active = 0;  ///< experts of a row
 
-  std::size_t experts_offset_bytes() const { return sizeof(std::int32_t); }
+  std::size_t slots_offset_bytes() const { return sizeof(std::int32_t); }
   std::size_t rows_offset_bytes(std::int64_t num_rows) const;
   std::size_t size_bytes(std::int64_t num_rows) const;
 };
@@ -52,9 +53,11 @@ struct PieceSizes {
 struct DispatchSetting {
   DispatchSetting(const Grid& grid, Domains domains, const PieceSizes& pieces);
 
-  const SubsetTree& tree_of(std::int32_t expert) const {
-    return trees[static_cast<std::size_t>(grid.subset_of_expert(expert))];
+  const SubsetTree& tree_of(std::int32_t slot) const {
+    return trees[static_cast<std::size_t>(grid.placement().subset_of_slot(slot))];
   }
+  /// Slots of a rank.
+  Range slots(StageRank rank) const { return grid.placement().slots(grid.subset(rank)); }
   std::int64_t active() const { return grid.config().num_selected_experts; }
   /// Of a term in an expert batch's outputs.
   std::size_t term_bytes() const { return grid.layout().etp == 1 ? pieces.complete : pieces.partial; }
@@ -85,13 +88,13 @@ struct OwnerPlan {
   }
 };
 
-/// Replaces `plan`, whose memory is used again. experts: (own rows, A), ascending in a row.
-void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const std::int32_t> experts, OwnerPlan& plan);
+/// Replaces `plan`, whose memory is used again. slots: (own rows, A), by ascending expert in a row.
+void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const std::int32_t> slots, OwnerPlan& plan);
 
 /// Rows of one owner that are in a domain.
 struct RowBlock {
   StageRank owner;
-  std::span<const std::int32_t> experts;  ///< (rows, A), ascending in a row
+  std::span<const std::int32_t> slots;  ///< (rows, A), by ascending expert in a row
 };
 
 /// The rows that a rank's experts work on, out of blocks that its domain has; all members derive the places of all.
@@ -99,11 +102,11 @@ struct BatchPlan {
   struct Source {
     std::int32_t block, row;
   };
-  std::vector<std::int32_t> psum_expert_rows;  ///< of own experts, num_local + 1
-  std::vector<Source> sources;                 ///< of each term of the own batch, expert after expert
+  std::vector<std::int32_t> psum_slot_rows;  ///< of own slots, their number + 1
+  std::vector<Source> sources;               ///< of each term of the own batch, slot after slot
   std::vector<std::int32_t> places;  ///< (rows of all blocks, A): the term in the batch of the expert's holders; -1
                                      ///< when none of them is in this domain
-  std::vector<std::int32_t> next;    ///< only used while the plan is made
+  std::vector<std::int32_t> next;    ///< by slot; only used while the plan is made
 };
 
 void plan_batch(const DispatchSetting& setting, StageRank me, std::span<const RowBlock> blocks, BatchPlan& plan);

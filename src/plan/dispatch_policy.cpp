@@ -31,11 +31,15 @@ int most_ranks_of_a_node(const std::vector<int>& nodes) {
 
 }  // namespace
 
+std::vector<int> nodes_as_asked(std::vector<int> nodes, int node_ranks) {
+  if (node_ranks > 0)
+    for (std::size_t rank = 0; rank < nodes.size(); ++rank) nodes[rank] = static_cast<int>(rank) / node_ranks;
+  return nodes;
+}
+
 DispatchPolicy::DispatchPolicy(const Grid& grid, const DispatchRequest& request, std::vector<int> nodes,
                                Numerics numerics, int num_threads)
-    : asked_(request.algorithm), nodes_(std::move(nodes)) {
-  if (request.node_ranks > 0)
-    for (std::size_t rank = 0; rank < nodes_.size(); ++rank) nodes_[rank] = static_cast<int>(rank) / request.node_ranks;
+    : asked_(request.algorithm), nodes_(nodes_as_asked(std::move(nodes), request.node_ranks)) {
   const Machine machine = !request.machine_text.empty() ? machine_from_text(request.machine_text, request.machine)
                           : !request.machine.empty()    ? read_machine(request.machine)
                                                         : machine_preset("ordinary");
@@ -46,7 +50,8 @@ DispatchPolicy::DispatchPolicy(const Grid& grid, const DispatchRequest& request,
   const ComputeCosts& compute = machine.with_threads(num_threads);
   for (const std::int64_t rows : row_counts()) {
     const BatchShape batch = batch_shape(grid.layout(), rows, rows);
-    const DispatchAlgorithm best = cheapest_dispatch(grid, batch, numerics, machine, compute, placement, request.shared_memory);
+    const DispatchAlgorithm best =
+        cheapest_dispatch(grid, batch, numerics, machine, compute, placement, request.shared_memory);
     if (!choices_.empty() && choices_.back().algorithm == best) continue;
     choices_.push_back({rows, best, layer_overhead_us(grid, best, batch, numerics, machine, compute, placement)});
   }

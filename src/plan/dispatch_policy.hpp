@@ -18,6 +18,9 @@ struct DispatchRequest {
   bool shared_memory = true;  ///< whether nodes have the room in it that kHier wants
 };
 
+/// nodes: by rank; unless node_ranks is 0, that many neighbours count as a node instead.
+std::vector<int> nodes_as_asked(std::vector<int> nodes, int node_ranks);
+
 /// Which algorithm a batch is run with: the same on all ranks of a job, since it follows from what all know.
 class DispatchPolicy {
  public:

@@ -10,12 +10,12 @@ struct Share {
 };
 
 /// By domain.
-std::vector<Share> shares_of(const DispatchSetting& setting, Range rows, std::span<const std::int32_t> experts) {
+std::vector<Share> shares_of(const DispatchSetting& setting, Range rows, std::span<const std::int32_t> slots) {
   std::vector<Share> shares(static_cast<std::size_t>(setting.domains.size()));
   std::vector<std::int64_t> last(shares.size(), -1);  // row that a domain got
   for (std::int64_t row = rows.begin; row < rows.end; ++row)
     for (std::int64_t a = 0; a < setting.active(); ++a) {
-      const SubsetTree& tree = setting.tree_of(experts[static_cast<std::size_t>(row * setting.active() + a)]);
+      const SubsetTree& tree = setting.tree_of(slots[static_cast<std::size_t>(row * setting.active() + a)]);
       for (const Fragment& fragment : tree.fragments) {
         const auto domain = static_cast<std::size_t>(fragment.domain);
         if (last[domain] != row) ++shares[domain].rows;
@@ -37,7 +37,7 @@ void PairTraffic::add(StageRank source, StageRank destination, std::int64_t num_
 }
 
 DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorithm algorithm, const RowMap& rows,
-                                 const RowMessage& message, std::span<const std::int32_t> experts) {
+                                 const RowMessage& message, std::span<const std::int32_t> slots) {
   const Domains& domains = setting.domains;
   const int ranks = domains.num_ranks();
   DispatchTraffic traffic{PairTraffic(ranks), PairTraffic(ranks)};
@@ -45,7 +45,7 @@ DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorit
     const StageRank owner{r};
     const Range own = rows.rows(owner);
     if (own.empty()) continue;
-    const std::vector<Share> shares = shares_of(setting, own, experts);
+    const std::vector<Share> shares = shares_of(setting, own, slots);
     for (int domain = 0; domain < domains.size(); ++domain) {
       if (domain == domains.domain(owner)) continue;
       const StageRank relay = domains.relay(domain, owner);
@@ -59,12 +59,12 @@ DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorit
 }
 
 DispatchTraffic logical_traffic(const DispatchSetting& setting, const RowMap& rows, std::size_t row_bytes,
-                                std::span<const std::int32_t> experts) {
+                                std::span<const std::int32_t> slots) {
   const int ranks = setting.domains.num_ranks();
   DispatchTraffic traffic{PairTraffic(ranks), PairTraffic(ranks)};
   for (int r = 0; r < ranks; ++r) {
     const StageRank owner{r};
-    const std::vector<Share> shares = shares_of(setting, rows.share(owner), experts);
+    const std::vector<Share> shares = shares_of(setting, rows.share(owner), slots);
     for (int d = 0; d < ranks; ++d) {
       const Share& share = shares[static_cast<std::size_t>(d)];
       const StageRank holder = setting.domains.members(d)[0];
@@ -76,11 +76,11 @@ DispatchTraffic logical_traffic(const DispatchSetting& setting, const RowMap& ro
   return traffic;
 }
 
-std::vector<std::int64_t> terms_of_ranks(const Grid& grid, std::span<const std::int32_t> experts) {
+std::vector<std::int64_t> terms_of_ranks(const Grid& grid, std::span<const std::int32_t> slots) {
   std::vector<std::int64_t> terms(static_cast<std::size_t>(grid.ranks_per_stage()));
-  for (const std::int32_t expert : experts)
+  for (const std::int32_t slot : slots)
     for (int slice = 0; slice < grid.layout().etp; ++slice)
-      ++terms[static_cast<std::size_t>(index(grid.holder(grid.subset_of_expert(expert), slice)))];
+      ++terms[static_cast<std::size_t>(index(grid.holder(grid.placement().subset_of_slot(slot), slice)))];
   return terms;
 }
 

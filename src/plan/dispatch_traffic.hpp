@@ -32,17 +32,17 @@ struct DispatchTraffic {
 };
 
 /// The messages of one layer, counted from the rule (docs/communication-bench.md), not from the plans that ranks make:
-/// what the wire must carry. setting: with the algorithm's domains (nodes for kHier, else ranks). experts: (all rows,
-/// A), in any order in a row.
+/// what the wire must carry. setting: with the algorithm's domains (nodes for kHier, else ranks). slots: (all rows, A),
+/// in any order in a row.
 DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorithm algorithm, const RowMap& rows,
-                                 const RowMessage& message, std::span<const std::int32_t> experts);
+                                 const RowMessage& message, std::span<const std::int32_t> slots);
 
 /// Bytes that the same layer moves by the meaning of it, whatever the algorithm: each row to each rank that holds a
 /// slice of one of its experts, its own rank included, and back what that rank makes of it. setting: each rank alone.
 DispatchTraffic logical_traffic(const DispatchSetting& setting, const RowMap& rows, std::size_t row_bytes,
-                                std::span<const std::int32_t> experts);
+                                std::span<const std::int32_t> slots);
 
 /// Terms (rows times experts) that each rank's experts work on.
-std::vector<std::int64_t> terms_of_ranks(const Grid& grid, std::span<const std::int32_t> experts);
+std::vector<std::int64_t> terms_of_ranks(const Grid& grid, std::span<const std::int32_t> slots);
 
 }  // namespace moesaic::plan

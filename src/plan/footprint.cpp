@@ -15,7 +15,7 @@ std::int64_t input_bytes(Numerics numerics, std::int64_t width, std::int64_t lea
   return static_cast<std::int64_t>(GemmInput{numerics, width, leaves}.row_bytes());
 }
 
-std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, WeightFormat format) {
+std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, std::int64_t layer, WeightFormat format) {
   const ModelConfig& c = grid.config();
   const std::int64_t attn_leaves = grid.attention_leaves()[static_cast<std::size_t>(grid.shard(rank))].size();
   const std::int64_t expert_leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(rank))].size();
@@ -26,7 +26,7 @@ std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, WeightFormat f
   const std::int64_t expert = 2 * matrix_bytes(format, 1, c.emb_size, leaf * expert_leaves) +
                               matrix_bytes(format, expert_leaves, leaf, c.emb_size);
   const std::int64_t small = (4 * c.emb_size + c.emb_size * c.num_experts) * static_cast<std::int64_t>(sizeof(float));
-  return qkv + out + grid.experts(grid.subset(rank)).size() * expert + small;
+  return qkv + out + std::ssize(grid.placement().experts(layer, grid.subset(rank))) * expert + small;
 }
 
 /// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same
@@ -39,7 +39,7 @@ double layer_traffic(const Grid& grid, StageRank from, StageRank to, Numerics nu
   double bytes = 0;
   if (grid.group(from) == grid.group(to))
     bytes += owned * (row_bytes + width * static_cast<double>(sizeof(float)));  // gather, reduce-scatter
-  const auto num_experts = [&](StageRank rank) { return grid.experts(grid.subset(rank)).size(); };
+  const auto num_experts = [&](StageRank rank) { return grid.home_experts(grid.subset(rank)).size(); };
   const double reached = 1 - none_chosen(c.num_experts, num_experts(to), c.num_selected_experts);
   bytes += owned * reached * row_bytes;  // dispatch
   const double terms =
@@ -73,12 +73,14 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   const ModelConfig& c = grid.config();
   const StageRank local = grid.in_stage(rank);
   const int stage = grid.stage(rank);
-  const std::int64_t num_layers = grid.layers(stage).size();
+  const Range layers = grid.layers(stage);
+  const std::int64_t num_layers = layers.size();
   const std::int64_t act = activation_bytes(numerics);
   constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
   Footprint f;
 
-  f.weight_bytes = num_layers * layer_weight_bytes(grid, local, format);
+  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer)
+    f.weight_bytes += layer_weight_bytes(grid, local, layer, format);
   const bool first = stage == 0, last = stage == grid.num_stages() - 1;
   if (first || last) f.weight_bytes += grid.vocabulary(local).size() * c.emb_size * act;
   if (last) f.weight_bytes += c.emb_size * kFloat;

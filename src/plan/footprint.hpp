@@ -39,7 +39,8 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
 /// Bytes of a whole model's weights in the memory of one rank.
 std::int64_t model_weight_bytes(const ModelConfig& config, const Arithmetic& arithmetic);
 
-/// Expected traffic between two ranks, for one token under uniform routing, averaged over who owns its row.
+/// Expected traffic between two ranks, for one token under uniform routing, averaged over who owns its row; without
+/// copies of experts.
 struct Link {
   WorldRank from, to;
   double bytes_per_token = 0;

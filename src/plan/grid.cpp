@@ -28,13 +28,20 @@ std::string broken_rule(const ModelConfig& config, const Layout& layout) {
 }
 
 Grid::Grid(const ModelConfig& config, const Layout& layout)
+    : Grid(config, layout, Placement(config.num_experts, layout.ep)) {}
+
+Grid::Grid(const ModelConfig& config, const Layout& layout, Placement placement)
     : config_(config),
       layout_(layout),
+      placement_(std::move(placement)),
       attention_leaves_(cut_leaves(layout.tp, attention_units(config))),
       expert_leaves_(cut_leaves(layout.etp, static_cast<int>(kNumLeaves))) {
   MOESAIC_CHECK(broken_rule(config, layout).empty(), "{}", broken_rule(config, layout));
-  for (int subset = 0; subset < layout.ep; ++subset)
-    subset_of_expert_.insert(subset_of_expert_.end(), static_cast<std::size_t>(experts(subset).size()), subset);
+  const std::int64_t layers = placement_.num_layers();
+  MOESAIC_CHECK(placement_.num_experts() == config.num_experts && placement_.num_subsets() == layout.ep &&
+                    (layers == 1 || layers == config.num_layers),
+                "placement of {} experts, {} subsets, {} layers", placement_.num_experts(), placement_.num_subsets(),
+                layers);
 }
 
 Range Grid::kv_heads(int shard) const {

@@ -6,6 +6,7 @@
 
 #include "base/range.hpp"
 #include "config/model_config.hpp"
+#include "plan/placement.hpp"
 
 /// Who owns what. Pure arithmetic over ranks; nothing here knows MPI.
 namespace moesaic::plan {
@@ -40,7 +41,9 @@ std::string broken_rule(const ModelConfig& config, const Layout& layout);
 /// The grid of a valid layout.
 class Grid {
  public:
+  /// Every expert where it is at home.
   Grid(const ModelConfig& config, const Layout& layout);
+  Grid(const ModelConfig& config, const Layout& layout, Placement placement);
 
   const Layout& layout() const { return layout_; }
   int ranks_per_stage() const { return layout_.ranks_per_stage(); }
@@ -64,8 +67,12 @@ class Grid {
   int subset(StageRank rank) const { return index(rank) / layout_.etp; }
   int slice(StageRank rank) const { return index(rank) % layout_.etp; }
   StageRank holder(int subset, int slice) const { return StageRank{subset * layout_.etp + slice}; }
-  Range experts(int subset) const { return even_part(config_.num_experts, layout_.ep, subset); }
-  int subset_of_expert(std::int64_t expert) const { return subset_of_expert_[static_cast<std::size_t>(expert)]; }
+  const Placement& placement() const { return placement_; }
+  /// Where experts are without a placement.
+  Range home_experts(int subset) const { return even_part(config_.num_experts, layout_.ep, subset); }
+  int home_subset(std::int64_t expert) const {
+    return static_cast<int>(even_part_of(config_.num_experts, layout_.ep, expert));
+  }
   const std::vector<Range>& expert_leaves() const { return expert_leaves_; }  ///< of each slice
 
   /// Rows of the embedding table (and columns of the head) of a rank: whole pieces of the store.
@@ -76,8 +83,8 @@ class Grid {
  private:
   ModelConfig config_;
   Layout layout_;
+  Placement placement_;
   std::vector<Range> attention_leaves_, expert_leaves_;
-  std::vector<int> subset_of_expert_;
 };
 
 /// The embedding table is shared out, and hashed in the store, in pieces of this many rows.

@@ -97,12 +97,12 @@ void SyntheticLoad::choose(const Grid& grid, std::int64_t step, std::int64_t row
   const std::int64_t num_experts = grid.config().num_experts;
   Words words(seed, step, row);
   const std::int64_t hot = Words(seed, kOfTheSeed, 1).below(num_experts);
-  const int hot_subset = grid.subset_of_expert(hot), num_subsets = grid.layout().ep;
+  const int hot_subset = grid.home_subset(hot), num_subsets = grid.layout().ep;
   const std::vector<double> alike(static_cast<std::size_t>(num_experts), 1);
   std::vector<double> weights = alike;
   const auto allow = [&](const std::function<bool(int)>& subset_allowed) {
     for (std::int64_t e = 0; e < num_experts; ++e)
-      weights[static_cast<std::size_t>(e)] = subset_allowed(grid.subset_of_expert(e)) ? 1 : 0;
+      weights[static_cast<std::size_t>(e)] = subset_allowed(grid.home_subset(e)) ? 1 : 0;
   };
   const auto distance = [&](int subset) { return (subset - hot_subset + num_subsets) % num_subsets; };
   std::size_t done = 0;

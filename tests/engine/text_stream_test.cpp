@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <random>
 
 #include "support/test_data.hpp"
 
@@ -73,6 +74,46 @@ TEST(TextStream, TextHeldForAStopStringIsNotLost) {
   EXPECT_EQ(all.find("home"), std::string::npos);
   all += stream.finish();
   EXPECT_EQ(all, "Max went home");
+}
+
+/// Any tokens, also bytes that make no character: together the decode of all, in pieces that do not end inside one.
+TEST(TextStream, RandomTokensAreTheDecodeOfAll) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 400; ++round) {
+    std::vector<std::int32_t> tokens;
+    for (int i = 1 + static_cast<int>(random() % 40); i > 0; --i)
+      tokens.push_back(static_cast<std::int32_t>(random() % (random() % 2 ? 300 : demo_tokenizer().num_pieces())));
+    const std::string all = demo_tokenizer().decode(tokens), stop = all.substr(all.size() / 2, 1 + random() % 3);
+    for (const bool stops : {false, true}) {
+      if (stops && (stop.empty() || !is_complete_utf8(stop) || stop.find("\xEF\xBF\xBD") != std::string::npos))
+        continue;
+      TextStream stream(&demo_tokenizer(), stops ? std::vector{stop} : std::vector<std::string>{});
+      std::string text;
+      for (const std::int32_t token : tokens) text += stream.push(token);
+      text += stream.finish();
+      EXPECT_EQ(text, stream.text());
+      EXPECT_EQ(text, stops ? all.substr(0, all.find(stop)) : all);
+    }
+  }
+}
+
+TEST(TextStream, AContinuationKeepsItsSpaces) {
+  const auto tokens = demo_tokenizer().encode("the cat said no");
+  for (std::size_t cut = 1; cut < tokens.size(); ++cut) {
+    const std::string prompt = demo_tokenizer().decode(std::span(tokens).first(cut));
+    TextStream stream(&demo_tokenizer(), {}, true);
+    for (const std::int32_t token : std::span(tokens).subspan(cut)) stream.push(token);
+    stream.finish();
+    EXPECT_EQ(prompt + stream.text(), "the cat said no");
+  }
+}
+
+TEST(TextStream, AStopStringThatMayNotStopIsText) {
+  const auto tokens = demo_tokenizer().encode("the cat said the cat said");
+  TextStream stream(&demo_tokenizer(), {"said"});
+  for (std::size_t i = 0; i < tokens.size(); ++i) stream.push(tokens[i], i + 2 >= tokens.size());
+  EXPECT_TRUE(stream.stopped());
+  EXPECT_EQ(stream.text(), "the cat said the cat ");
 }
 
 }  // namespace

@@ -13,8 +13,11 @@ namespace moesaic::test {
 /// A folder of its own for a test, removed at the end.
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "moesaic-test-XXXXXX").string();
+  TemporaryFolder() : TemporaryFolder(std::filesystem::temp_directory_path()) {}
+  /// In the folder `parent`, if there is one; else where the others are.
+  explicit TemporaryFolder(std::filesystem::path parent) {
+    if (!std::filesystem::is_directory(parent)) parent = std::filesystem::temp_directory_path();
+    std::string name = (parent / "moesaic-test-XXXXXX").string();
     if (!mkdtemp(name.data())) throw std::runtime_error("mkdtemp failed: " + name);
     path_ = name;
   }

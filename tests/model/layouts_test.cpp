@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "run_support.hpp"
+#include "support/random_placement.hpp"
 #include "support/test_data.hpp"
 
 namespace moesaic::test {
@@ -83,6 +86,29 @@ TEST_P(Layouts, DispatchAlgorithmsChangeNothing) {
         ++turn;
         EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
       }
+}
+
+TEST_P(Layouts, CopiesOfExpertsChangeNothing) {
+  const auto& [golden_name, numerics] = GetParam();
+  const auto golden = open_golden(golden_name, numerics);
+  if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  if (world.size() == 1 || world.size() > 8 || golden_name != "tiny") GTEST_SKIP() << "covered by other runs";
+  const ModelConfig& config = golden->index.config();
+  std::vector<plan::Layout> some;  // pipelined ones, sliced ones, uneven ones
+  for (const plan::Layout& layout : plan::all_layouts(config, world.size()))
+    if (layout.ep > 1) some.push_back(layout);
+  std::mt19937 random(static_cast<unsigned>(world.size()));
+  std::shuffle(some.begin(), some.end(), random);
+  const std::string expected = committed_hash(golden_name, numerics);
+  std::size_t turn = 0;
+  for (const plan::DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms) {
+    RunSetting setting{some[turn++ % some.size()], numerics, paths().back(), kChunks[turn % 2 * 3]};
+    setting.dispatch.algorithm = algorithm;
+    setting.dispatch.node_ranks = static_cast<int>(turn % 4);
+    setting.placement = random_placement(random, config, setting.layout.ep);
+    EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
+  }
 }
 
 TEST_P(Layouts, ChunksThreadsAndPathsChangeNothing) {

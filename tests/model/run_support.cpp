@@ -21,9 +21,10 @@ std::optional<Golden> open_golden(const std::string& name, WeightFormat format) 
 }
 
 std::string RunSetting::text() const {
-  return fmt::format("{} {} {} chunk {} threads {} dispatch {} node-ranks {}", layout.text(), name(numerics), name(isa),
-                     prefill_chunk, num_threads, dispatch.algorithm ? plan::name(*dispatch.algorithm) : "auto",
-                     dispatch.node_ranks);
+  return fmt::format("{} {} {} chunk {} threads {} dispatch {} node-ranks {} copies {}", layout.text(), name(numerics),
+                     name(isa), prefill_chunk, num_threads,
+                     dispatch.algorithm ? plan::name(*dispatch.algorithm) : "auto", dispatch.node_ranks,
+                     placement ? placement->num_copies() : 0);
 }
 
 std::string run_golden(const comm::Communicator& world, const Golden& golden, const RunSetting& setting,
@@ -32,7 +33,9 @@ std::string run_golden(const comm::Communicator& world, const Golden& golden, co
   set_threads(world.split_node(), setting.num_threads);
   const ops::Kernels& kernels = ops::kernels(setting.isa, setting.numerics);
   const io::StoreReader reader(golden.store, golden.index, io::Verify::kFull);
-  const plan::Grid grid(golden.index.config(), setting.layout);
+  const ModelConfig& config = golden.index.config();
+  const plan::Grid grid =
+      setting.placement ? plan::Grid(config, setting.layout, *setting.placement) : plan::Grid(config, setting.layout);
   Stage stage(world, grid, kernels, load_weights(reader, grid, plan::WorldRank{world.rank()}, setting.numerics),
               setting.dispatch);
   // Sinks are rank 0's, but capturing is everybody's: an int tells whether it was asked for.

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <random>
 
 #include "apps/bench/stand_in_experts.hpp"
@@ -20,13 +21,17 @@
 #include "comm/mailbox.hpp"
 #include "plan/dispatch_traffic.hpp"
 #include "plan/planner.hpp"
+#include "plan/slot_choice.hpp"
 #include "plan/synthetic_load.hpp"
+#include "support/random_placement.hpp"
 
 namespace moesaic::moe {
 namespace {
 
 using apps::bench::StandInExperts;
 using plan::DispatchAlgorithm;
+
+constexpr std::int64_t kLayers = 3;  ///< that follow each other
 
 template <class List>
 const auto& any_of(std::mt19937& random, const List& list) {
@@ -41,6 +46,7 @@ struct Case {
   Numerics numerics = Numerics::kF32;
   ops::Isa isa = ops::Isa::kPortable;
   int num_threads = 1;
+  std::optional<plan::Placement> placement;  // of the layers, each with other copies
 
   Case(std::mt19937& random, int ranks) {
     constexpr std::int64_t kExperts[] = {1, 2, 3, 5, 7, 8, 8, 16, 20}, kWidths[] = {8, 24, 64, 72, 256};
@@ -56,27 +62,34 @@ struct Case {
       if (!layouts.empty()) layout = any_of(random, layouts);
     } while (layout.ranks() != ranks || layout.pp != 1);
     const int nodes = 1 + static_cast<int>(random() % static_cast<unsigned>(ranks)),
-              placement = static_cast<int>(random() % 3);
+              arrangement = static_cast<int>(random() % 3);
     for (int rank = 0; rank < ranks; ++rank)
-      node_of.push_back(placement == 0   ? rank * nodes / ranks
-                        : placement == 1 ? rank % nodes
-                                         : static_cast<int>(random() % static_cast<unsigned>(nodes)));
+      node_of.push_back(arrangement == 0   ? rank * nodes / ranks
+                        : arrangement == 1 ? rank % nodes
+                                           : static_cast<int>(random() % static_cast<unsigned>(nodes)));
     numerics = any_of(random, std::array{Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8});
     isa = any_of(random, ops::kAllIsas);
     if (!ops::supported(isa)) isa = ops::Isa::kPortable;
     if (ranks <= 4) num_threads = 1 + static_cast<int>(random() % 3);
+    if (random() % 2 == 0) return;
+    config.num_layers = kLayers;
+    placement = test::random_placement(random, config, layout.ep);
   }
+
+  plan::Grid grid() const { return placement ? plan::Grid(config, layout, *placement) : plan::Grid(config, layout); }
 
   std::string text() const {
     std::string nodes;
     for (const int node : node_of) nodes += fmt::format(" {}", node);
-    return fmt::format("{}, D={} E={} A={}, {}, {}, nodes{}", layout.text(), config.emb_size, config.num_experts,
-                       config.num_selected_experts, name(numerics), ops::name(isa), nodes);
+    return fmt::format("{}, D={} E={} A={}, {} copies, {}, {}, nodes{}", layout.text(), config.emb_size,
+                       config.num_experts, config.num_selected_experts, placement ? placement->num_copies() : 0,
+                       name(numerics), ops::name(isa), nodes);
   }
 };
 
 /// One layer's rows, seen from one rank.
 struct Layer {
+  std::int64_t number;
   plan::RowMap rows;
   AlignedBuffer n;                        // Input (own rows, D)
   Routing routing;                        // of own rows
@@ -84,7 +97,7 @@ struct Layer {
 
   Layer(const plan::SyntheticLoad& load, std::int64_t step, std::int64_t rows_a_rank, const plan::Grid& grid,
         plan::StageRank me, plan::Ownership ownership, const StandInExperts& experts)
-      : rows(grid, load.group_rows(grid, rows_a_rank, step), ownership) {
+      : number(step), rows(grid, load.group_rows(grid, rows_a_rank, step), ownership) {
     const auto active = static_cast<std::size_t>(grid.config().num_selected_experts);
     const Range own = rows.rows(me);
     n.reserve(static_cast<std::size_t>(own.size()) * experts.row_bytes());
@@ -112,7 +125,7 @@ class Job {
  public:
   Job(const Case& setting, const comm::Communicator& world)
       : world_(world),
-        grid_(setting.config, setting.layout),
+        grid_(setting.grid()),
         kernels_(ops::kernels(setting.isa, setting.numerics)),
         me_{world.rank()},
         node_of_(setting.node_of),
@@ -138,9 +151,9 @@ class Job {
   std::vector<float> forward(DispatchAlgorithm algorithm, const Layer& layer) {
     std::vector<float> m(static_cast<std::size_t>(layer.rows.rows(me_).size()) * width(), NAN);
     Dispatcher& dispatcher = *dispatchers_[static_cast<std::size_t>(algorithm)];
-    dispatcher.start_dispatch(layer.n.data(), layer.rows, layer.routing);
+    dispatcher.start_dispatch(layer.n.data(), layer.rows, layer.routing, layer.number);
     while (dispatcher.next_batch(batch_)) {
-      experts_.run(me_, batch_);
+      experts_.run(me_, layer.number, batch_);
       dispatcher.start_combine();
     }
     dispatcher.finish_combine(m.data());
@@ -169,8 +182,9 @@ class Job {
     const auto domains =
         algorithm == DispatchAlgorithm::kHier ? plan::Domains(node_of_) : plan::Domains::alone(world_.size());
     const plan::DispatchSetting setting(grid_, domains, piece_sizes(grid_, kernels_));
-    const plan::DispatchTraffic expected =
-        dispatch_traffic(setting, algorithm, layer.rows, row_message(grid_, kernels_), layer.all_experts);
+    const plan::DispatchTraffic expected = dispatch_traffic(
+        setting, algorithm, layer.rows, row_message(grid_, kernels_),
+        plan::slots_of_rows(grid_, plan::Domains(node_of_), layer.rows, layer.number, layer.all_experts));
     const auto grown = [](const auto& now, const auto& then, int peer) {
       const auto i = static_cast<std::size_t>(peer);
       return (i < now.size() ? now[i] : 0) - (i < then.size() ? then[i] : 0);
@@ -206,7 +220,7 @@ std::uint32_t num_seeds(int ranks) {
 
 TEST(Dispatch, EveryAlgorithmGivesTheSequentialTwinsBits) {
   const auto world = comm::Communicator::world();
-  constexpr std::int64_t kRowsARank[] = {0, 1, 1, 2, 3, 8, 17, 40, 100}, kLayers = 3;
+  constexpr std::int64_t kRowsARank[] = {0, 1, 1, 2, 3, 8, 17, 40, 100};
   const char* only = std::getenv("MOESAIC_SEED");
   const std::uint32_t last = num_seeds(world.size());
   for (std::uint32_t seed = 0; seed < last; ++seed) {

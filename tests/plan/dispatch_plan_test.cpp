@@ -11,11 +11,14 @@
 
 #include "models.hpp"
 #include "plan/planner.hpp"
+#include "plan/slot_choice.hpp"
+#include "support/random_placement.hpp"
 
 namespace moesaic::plan {
 namespace {
 
 constexpr PieceSizes kSizes = {2, 4};
+constexpr std::int64_t kLayer = 1;  ///< of the placement
 
 std::vector<std::int32_t> random_routing(std::mt19937& random, const ModelConfig& config, std::int64_t num_rows) {
   std::vector<std::int32_t> all(static_cast<std::size_t>(config.num_experts)), routing;
@@ -43,13 +46,15 @@ using Sum = std::set<Label>;  // of a fragment
 /// a holder of that slice, and every fragment comes back to the place where the owner looks for it.
 class Play {
  public:
-  Play(const DispatchSetting& setting, const RowMap& map, const std::vector<std::int32_t>& experts)
+  Play(const DispatchSetting& setting, const Domains& nodes, const RowMap& map,
+       const std::vector<std::int32_t>& experts)
       : setting_(setting),
         map_(map),
         experts_(experts),
+        slots_(slots_of_rows(setting.grid, nodes, map, kLayer, experts)),
         owners_(static_cast<std::size_t>(setting.grid.ranks_per_stage())) {
     for (std::size_t r = 0; r < owners_.size(); ++r)
-      plan_owner(setting, rank(r), of_rows(map.rows(rank(r))), owners_[r]);
+      plan_owner(setting, rank(r), slots_of(map.rows(rank(r))), owners_[r]);
   }
 
   void run() {
@@ -59,9 +64,9 @@ class Play {
 
  private:
   static StageRank rank(std::size_t r) { return StageRank{static_cast<int>(r)}; }
-  std::vector<std::int32_t> of_rows(Range rows) const {
+  std::vector<std::int32_t> slots_of(Range rows) const {
     const auto active = setting_.active();
-    return {experts_.begin() + rows.begin * active, experts_.begin() + rows.end * active};
+    return {slots_.begin() + rows.begin * active, slots_.begin() + rows.end * active};
   }
 
   void run_domain(int domain) {
@@ -79,7 +84,7 @@ class Play {
       EXPECT_EQ(std::set(list.begin(), list.end()).size(), list.size()) << "a row goes to a domain once";
       auto& block_ids = ids.emplace_back();
       for (const auto row : list)
-        for (const auto expert : of_rows({row, row + 1})) block_ids.push_back(expert);
+        for (const auto slot : slots_of({row, row + 1})) block_ids.push_back(slot);
       owners.push_back(rank(r));
     }
     std::vector<RowBlock> blocks;
@@ -89,22 +94,21 @@ class Play {
     BatchPlan plan;
     for (const StageRank member : setting_.domains.members(domain)) {
       plan_batch(setting_, member, blocks, plan);
-      const Range local = setting_.grid.experts(setting_.grid.subset(member));
+      const auto& local = setting_.grid.placement().experts(kLayer, setting_.grid.subset(member));
       auto& labels = outputs[member];
-      for (std::int64_t e = 0; e < local.size(); ++e)
-        for (auto t = plan.psum_expert_rows[static_cast<std::size_t>(e)];
-             t < plan.psum_expert_rows[static_cast<std::size_t>(e) + 1]; ++t) {
+      for (std::size_t e = 0; e < local.size(); ++e)
+        for (auto t = plan.psum_slot_rows[e]; t < plan.psum_slot_rows[e + 1]; ++t) {
           const auto [block, row] = plan.sources[static_cast<std::size_t>(t)];
-          labels.push_back({rows[static_cast<std::size_t>(block)][static_cast<std::size_t>(row)],
-                            static_cast<std::int32_t>(local.begin + e), setting_.grid.slice(member)});
+          labels.push_back({rows[static_cast<std::size_t>(block)][static_cast<std::size_t>(row)], local[e],
+                            setting_.grid.slice(member)});
         }
     }
     std::vector<PieceJob> jobs;
     std::size_t first_place = 0;
     for (const RowBlock& block : blocks) {
       const std::size_t bytes =
-          plan_pieces(setting_, domain, block, std::span(plan.places).subspan(first_place, block.experts.size()), jobs);
-      first_place += block.experts.size();
+          plan_pieces(setting_, domain, block, std::span(plan.places).subspan(first_place, block.slots.size()), jobs);
+      first_place += block.slots.size();
       EXPECT_EQ(bytes,
                 owners_[static_cast<std::size_t>(index(block.owner))].stream_bytes[static_cast<std::size_t>(domain)]);
       for (const PieceJob& job : jobs) {
@@ -124,8 +128,9 @@ class Play {
     const auto active = setting_.active();
     for (std::int64_t row = own.begin; row < own.end; ++row)
       for (std::int64_t a = 0; a < active; ++a) {
-        const std::int32_t expert = experts_[static_cast<std::size_t>(row * active + a)];
-        const SubsetTree& tree = setting_.tree_of(expert);
+        const auto choice = static_cast<std::size_t>(row * active + a);
+        const std::int32_t expert = experts_[choice];
+        const SubsetTree& tree = setting_.tree_of(slots_[choice]);
         const auto* piece =
             plan.pieces.data() + plan.first_piece[static_cast<std::size_t>((row - own.begin) * active + a)];
         for (const Fragment& fragment : tree.fragments) {
@@ -142,6 +147,7 @@ class Play {
   const DispatchSetting& setting_;
   const RowMap& map_;
   const std::vector<std::int32_t>& experts_;
+  const std::vector<std::int32_t> slots_;
   std::vector<OwnerPlan> owners_;
   std::map<std::pair<int, int>, std::map<std::size_t, Sum>> streams_;  // (owner, domain) -> offset -> piece
   std::set<Label> computed_;
@@ -155,6 +161,12 @@ Domains domains_of(int ranks, int size, bool round_robin) {
   return Domains(ids);
 }
 
+/// Every second one with copies, other ones in each layer.
+Grid random_grid(std::mt19937& random, const ModelConfig& config, const Layout& layout) {
+  if (random() % 2 == 0) return {config, layout};
+  return {config, layout, test::random_placement(random, config, layout.ep)};
+}
+
 TEST(DispatchPlan, EveryTermIsComputedOnceAndComesBack) {
   std::mt19937 random(7);
   const ModelConfig models[] = {test::small_model(2, 8, 8, 2), test::small_model(2, 4, 16, 4),
@@ -163,7 +175,7 @@ TEST(DispatchPlan, EveryTermIsComputedOnceAndComesBack) {
     for (int ranks = 1; ranks <= 24; ++ranks)
       for (const Layout& layout : all_layouts(config, ranks)) {
         if (layout.pp != 1) continue;
-        const Grid grid(config, layout);
+        const Grid grid = random_grid(random, config, layout);
         std::vector<std::int64_t> counts(static_cast<std::size_t>(layout.dp));
         for (auto& count : counts) count = random() % 4 == 0 ? 0 : static_cast<std::int64_t>(random() % 9);
         const RowMap map(grid, counts);
@@ -173,7 +185,7 @@ TEST(DispatchPlan, EveryTermIsComputedOnceAndComesBack) {
         for (const Domains& domains :
              {Domains::alone(ranks), domains_of(ranks, size, false), domains_of(ranks, size, true)}) {
           const DispatchSetting setting(grid, domains, kSizes);
-          Play(setting, map, routing).run();
+          Play(setting, domains_of(ranks, size, false), map, routing).run();
         }
       }
 }
@@ -182,12 +194,12 @@ TEST(DispatchPlan, At1024Ranks) {
   std::mt19937 random(11);
   const ModelConfig config = test::small_model(2, 8, 128, 4);
   for (const Layout layout : {Layout{1, 128, 8, 128, 8}, Layout{1, 1024, 1, 128, 8}}) {
-    const Grid grid(config, layout);
+    const Grid grid = random_grid(random, config, layout);
     const RowMap map(grid, std::vector<std::int64_t>(static_cast<std::size_t>(layout.dp), 1));
     const auto routing = random_routing(random, config, map.num_rows());
     for (const int node_ranks : {1, 4, 64}) {
       const DispatchSetting setting(grid, domains_of(1024, node_ranks, false), kSizes);
-      Play(setting, map, routing).run();
+      Play(setting, domains_of(1024, 8, true), map, routing).run();
     }
   }
 }

@@ -27,11 +27,11 @@ void expect_owned_once(const ModelConfig& config, const Layout& layout) {
     const StageRank rank{i};
     EXPECT_EQ(grid.member(grid.group(rank), grid.shard(rank)), rank);
     EXPECT_EQ(grid.holder(grid.subset(rank), grid.slice(rank)), rank);
-    const Range experts = grid.experts(grid.subset(rank));
+    const Range experts = grid.home_experts(grid.subset(rank));
     const Range leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(rank))];
     EXPECT_GE(experts.size(), 1);
     for (auto e = experts.begin; e < experts.end; ++e) {
-      EXPECT_EQ(grid.subset_of_expert(e), grid.subset(rank));
+      EXPECT_EQ(grid.home_subset(e), grid.subset(rank));
       for (auto l = leaves.begin; l < leaves.end; ++l)
         ++experts_times_leaves[static_cast<std::size_t>(e * kNumLeaves + l)];
     }

@@ -10,6 +10,7 @@
 #include "apps/command.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
+#include "engine/placed_grid.hpp"
 #include "engine/routing_trace.hpp"
 #include "engine/threads.hpp"
 #include "plan/dispatch_policy.hpp"
@@ -40,6 +41,7 @@ RoutingSource replayed(const plan::Grid& grid, const RoutingTraceFile& trace) {
   return [&grid, &trace](std::int64_t step) {
     const std::int64_t layers = trace.num_layers, batch = step / layers % trace.num_batches();
     RoutedStep routed;
+    routed.layer = step % layers;
     auto [experts, gates] = trace.layer(batch, step % layers);
     const std::int64_t num_rows = trace.rows(batch).size();
     for (int group = 0; group < grid.layout().dp; ++group)
@@ -134,6 +136,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
     DispatchPreset& preset = presets.front();
     preset.config.num_experts = trace->num_experts;
     preset.config.num_selected_experts = trace->num_active;
+    preset.config.num_layers = trace->num_layers;
     presets.resize(1);
   }
   const comm::Communicator node = world.split_node();
@@ -143,11 +146,14 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   Table table(command.format, this_machine(world, kernels.isa), dispatch_columns(command.sum_orders, command.gemm));
   bool right = true;
   for (const DispatchPreset& preset : presets) {
-    const plan::Grid grid(preset.config, layout_of(command, preset.config, world.size()));
+    const plan::Grid grid = placed_grid(world, preset.config, layout_of(command, preset.config, world.size()),
+                                        command.placement, command.node_ranks);
     if (const int subsets = grid.layout().ep;
         command.num_hot > subsets && !trace && std::ranges::find(loads, plan::LoadKind::kIncast) != loads.end())
       fail("--hot is {}, expected at most the {} subset{} of experts of {}; give fewer, or --ep", command.num_hot,
            subsets, subsets == 1 ? "" : "s", grid.layout().text());
+    if (command.sum_orders && !grid.placement().at_home())
+      fail("--sum-orders compares sums where each expert is in one place; leave out --replicas and --placement");
     plan::DispatchRequest request;
     request.node_ranks = command.node_ranks;
     const plan::DispatchPolicy policy(grid, request, moe::nodes_of(world), kernels.numerics, num_threads);
@@ -163,6 +169,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
                             {"num_rows", static_cast<double>(job.num_rows()) / static_cast<double>(num_steps)},
                             {"row_bytes", moe::row_message(grid, kernels).row_bytes},
                             {"layout", grid.layout().text()},
+                            {"replicas", grid.placement().num_copies()},
                             {"numerics", name(*numerics)},
                             {"n_threads", num_threads},
                             {"num_nodes", job.nodes().size()},

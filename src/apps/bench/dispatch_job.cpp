@@ -8,6 +8,7 @@
 #include "base/hash.hpp"
 #include "base/parallel.hpp"
 #include "comm/mailbox.hpp"
+#include "plan/slot_choice.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -80,6 +81,11 @@ struct DispatchJob::Own {
   moe::Routing routing;
 };
 
+std::vector<std::int32_t> DispatchJob::Step::slots_of(const plan::Grid& grid, const plan::Domains& nodes,
+                                                      const plan::RowMap& rows) const {
+  return plan::slots_of_rows(grid, nodes, rows, layer, routing.ascending_experts);
+}
+
 DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
                          std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, GemmLayer* gemm)
     : world_(world),
@@ -97,13 +103,15 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
   for (std::int64_t s = 0; s < num_steps; ++s) {
     RoutedStep routed = source(s);
     Step step{with_ascending(std::move(routed.routing), active_),
+              routed.layer,
               plan::RowMap(grid_, routed.num_group_rows, plan::Ownership::kShared),
               plan::RowMap(grid_, routed.num_group_rows, plan::Ownership::kReplicated),
               {},
               {}};
     for (const StandIn kind : {StandIn::kTree, StandIn::kCopy}) expect(step, kind);
-    add(logical_traffic(alone, step.shared, experts_.row_bytes(), step.routing.ascending_experts), logical_);
-    const auto terms = terms_of_ranks(grid_, step.routing.ascending_experts);
+    const auto slots = step.slots_of(grid_, nodes_, step.shared);
+    add(logical_traffic(alone, step.shared, experts_.row_bytes(), slots), logical_);
+    const auto terms = terms_of_ranks(grid_, slots);
     for (std::size_t rank = 0; rank < terms.size(); ++rank) terms_[rank] += terms[rank];
     steps_.push_back(std::move(step));
   }
@@ -146,8 +154,9 @@ plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAl
   const bool hier = algorithm == plan::DispatchAlgorithm::kHier, dense = algorithm == plan::DispatchAlgorithm::kDense;
   const plan::DispatchSetting setting(grid_, hier ? nodes_ : plan::Domains::alone(world_.size()),
                                       moe::piece_sizes(grid_, kernels_));
-  return dispatch_traffic(setting, algorithm, dense ? step.replicated : step.shared, moe::row_message(grid_, kernels_),
-                          step.routing.ascending_experts);
+  const plan::RowMap& rows = dense ? step.replicated : step.shared;
+  return dispatch_traffic(setting, algorithm, rows, moe::row_message(grid_, kernels_),
+                          step.slots_of(grid_, nodes_, rows));
 }
 
 std::vector<plan::DispatchTraffic> DispatchJob::traffic(plan::DispatchAlgorithm algorithm) const {
@@ -198,8 +207,8 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
     if (real) timed(Zone::kRouter, [&] { gemm_->route(rows.size()); });
     world_.barrier();
     moe::pass_through(
-        *dispatcher, n.data(), map_of(step), routing, batch_,
-        [&] { real ? gemm_->run_experts(batch_) : experts_.run(me_, batch_, kind); }, m.as<float>());
+        *dispatcher, n.data(), map_of(step), routing, step.layer, batch_,
+        [&] { real ? gemm_->run_experts(batch_) : experts_.run(me_, step.layer, batch_, kind); }, m.as<float>());
     if (i >= first_timed) times.push_back(parts_since(then));
 
     if (i < num_steps())
@@ -223,9 +232,9 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   }
 
   if (repetitions.timed > 0)
-    result.overlap_percent =
-        overlap_percent(world_, *dispatcher, {n.data(), map_of(steps_[0]), own[0].routing, m.as<float>()},
-                        static_cast<int>(repetitions.timed));
+    result.overlap_percent = overlap_percent(
+        world_, *dispatcher, {n.data(), map_of(steps_[0]), own[0].routing, steps_[0].layer, m.as<float>()},
+        static_cast<int>(repetitions.timed));
   result.num_wrong = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_wrong)));
   result.num_checked = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_checked)));
   result.hash = hash_of_steps(found);

@@ -89,8 +89,11 @@ class DispatchJob {
 
  private:
   struct Step {
-    moe::Routing routing;                          // of all rows
-    plan::RowMap shared, replicated;               // the same rows by either ownership
+    moe::Routing routing;  // of all rows
+    std::int64_t layer;
+    plan::RowMap shared, replicated;  // the same rows by either ownership
+    std::vector<std::int32_t> slots_of(const plan::Grid& grid, const plan::Domains& nodes,
+                                       const plan::RowMap& rows) const;
     std::array<std::vector<Hash128>, 2> expected;  // by StandIn, of all rows
     std::vector<Hash128> gemm_rows;                // of own share: the first repetition's with real experts
   };

@@ -63,7 +63,10 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
       ("node-ranks", ranged(&command.node_ranks, "node-ranks", 0, 1 << 20)->default_value(0),
        "ranks that count as a node, in rank order; 0: those that share memory");
   // clang-format on
-  options.add(layout_options(command.layout)).add(wait_options("300")).add(output_options(command.format));
+  options.add(layout_options(command.layout))
+      .add(placement_options(command.placement))
+      .add(wait_options("300"))
+      .add(output_options(command.format));
   return options;
 }
 

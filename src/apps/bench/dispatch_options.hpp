@@ -21,6 +21,7 @@ struct DispatchCommand {
   std::int64_t num_steps = 0;  ///< 0: chosen
   std::uint64_t seed = 0;
   plan::LayoutRequest layout;
+  plan::PlacementRequest placement;
   DispatchJob::Repetitions repetitions;
   OutputFormat format = OutputFormat::kMarkdown;
 };

@@ -41,17 +41,20 @@ GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, co
   const DType type = packed_type(format_of(kernels.numerics).value_or(WeightFormat::kInt8), kernels.numerics);
   const ops::MatrixShape up{type, 1, width, leaves * leaf_size}, down{type, leaves, leaf_size, width};
   const std::size_t up_bytes = aligned(up.total_bytes()), expert_bytes = 2 * up_bytes + aligned(down.total_bytes());
-  const auto num_local = static_cast<std::size_t>(grid.experts(grid.subset(me)).size());
+  if (grid.placement().num_layers() > 1)
+    fail("--gemm has one layer's weights, --placement tells {} layers apart; leave one of them out, or give --replicas",
+         grid.placement().num_layers());
+  const std::vector<std::int32_t>& held = grid.placement().experts(0, grid.subset(me));
+  const std::size_t num_local = held.size();
   check_memory(world, num_local * expert_bytes);
   memory_ = AlignedBuffer(num_local * expert_bytes);
   for (std::size_t e = 0; e < num_local; ++e) {
     std::byte* const expert = memory_.data() + e * expert_bytes;
     weights_.push_back({{up, expert}, {up, expert + up_bytes}, {down, expert + 2 * up_bytes}});
   }
-  const auto first = static_cast<std::uint64_t>(grid.experts(grid.subset(me)).begin);
   parallel_for(std::ssize(weights_), [&](std::int64_t e) {
     const auto& [gate, linear, output] = weights_[static_cast<std::size_t>(e)];
-    std::uint64_t seed = 3 * (first + static_cast<std::uint64_t>(e));
+    std::uint64_t seed = 3 * static_cast<std::uint64_t>(held[static_cast<std::size_t>(e)]);
     for (const ops::PackedMatrix& matrix : {gate, linear, output})
       pack_random(matrix.shape, seed++, const_cast<std::byte*>(matrix.data));
   });

@@ -46,14 +46,21 @@ double WorkCounter::weight_bytes(const ModelWeights& weights, const Batch& batch
   const ModelConfig& c = grid_.config();
   const int stage = grid_.stage(rank_);
   const std::int64_t first_layer = grid_.layers(stage).begin;
-  const std::int64_t first_expert = grid_.experts(grid_.subset(grid_.in_stage(rank_))).begin;
+  const plan::Placement& placement = grid_.placement();
+  const int subset = grid_.subset(grid_.in_stage(rank_));
   double bytes = 0;
   for (std::size_t l = 0; l < weights.layers.size(); ++l) {
     const LayerWeights& w = weights.layers[l];
     if (batch.group_has_rows) bytes += bytes_of(w.qkv) + bytes_of(w.attn_out);
-    const std::uint8_t* of_layer = chosen + (first_layer + static_cast<std::int64_t>(l)) * c.num_experts + first_expert;
-    for (std::size_t e = 0; e < w.experts.size(); ++e)
-      if (of_layer[e]) bytes += bytes_of(w.experts[e].gate) + bytes_of(w.experts[e].up) + bytes_of(w.experts[e].down);
+    const std::int64_t layer = first_layer + static_cast<std::int64_t>(l);
+    const auto& held = placement.experts(layer, subset);
+    for (std::size_t e = 0; e < held.size(); ++e) {
+      // Of an expert with copies, one must be read at least: the first.
+      const bool first =
+          placement.slots_of(layer, held[e])[0] == placement.slots(subset).begin + static_cast<std::int64_t>(e);
+      if (first && chosen[layer * c.num_experts + held[e]])
+        bytes += bytes_of(w.experts[e].gate) + bytes_of(w.experts[e].up) + bytes_of(w.experts[e].down);
+    }
   }
   if (stage == grid_.num_stages() - 1 && batch.num_logit_rows > 0) bytes += bytes_of(weights.embedding);
   return bytes;

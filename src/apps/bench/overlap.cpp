@@ -45,7 +45,8 @@ double overlap_percent(const comm::Communicator& world, moe::Dispatcher& dispatc
   moe::ExpertBatch batch;
   const auto layer = [&](auto&& experts) {
     moe::pass_through(
-        dispatcher, input.n, input.rows, input.routing, batch, [&] { experts(batch.num_terms()); }, input.m);
+        dispatcher, input.n, input.rows, input.routing, input.layer, batch, [&] { experts(batch.num_terms()); },
+        input.m);
   };
   std::int64_t num_terms = 0;
   layer([&](std::int64_t terms) { num_terms += terms; });

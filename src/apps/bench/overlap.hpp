@@ -10,6 +10,7 @@ struct LayerInput {
   const std::byte* n;  ///< Input (own rows, D)
   const plan::RowMap& rows;
   const moe::Routing& routing;
+  std::int64_t layer;
   float* m;  ///< (own rows, D)
 };
 

@@ -13,6 +13,7 @@ namespace moesaic::apps::bench {
 struct RoutedStep {
   std::vector<std::int64_t> num_group_rows;  ///< (dp)
   moe::Routing routing;                      ///< of all rows
+  std::int64_t layer = 0;                    ///< whose placement holds
 };
 
 /// Any step, from 0; all ranks give the same.

@@ -75,20 +75,20 @@ void StandInExperts::add_up(std::uint64_t key, std::int64_t expert, Range leaves
   for (std::int64_t i = 0; i < width_; ++i) sum[i] += right[static_cast<std::size_t>(i)];
 }
 
-void StandInExperts::run(plan::StageRank me, moe::ExpertBatch& batch, StandIn kind) const {
-  const Range own = grid_.experts(grid_.subset(me));
+void StandInExperts::run(plan::StageRank me, std::int64_t layer, moe::ExpertBatch& batch, StandIn kind) const {
+  const auto& own = grid_.placement().experts(layer, grid_.subset(me));
   const bool complete = grid_.layout().etp == 1;
   const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me))];
   const auto width = static_cast<std::size_t>(width_);
   const std::size_t term_bytes = width * (complete ? size_bytes(activation_type(kernels_.numerics)) : sizeof(float));
-  for (std::int64_t e = 0; e < own.size(); ++e) {
-    const Range terms = batch.expert_terms(e);
+  for (std::size_t e = 0; e < own.size(); ++e) {
+    const Range terms = batch.expert_terms(static_cast<std::int64_t>(e));
     parallel_for(terms.size(), kGrain_terms, [&](std::int64_t i) {
       const auto term = static_cast<std::size_t>(terms.begin + i);
       const std::uint64_t row_key = key(batch.rows.data() + term * row_bytes_, kind);
       std::byte* const output = batch.outputs + term * term_bytes;
       if (kind == StandIn::kCopy) {
-        const std::size_t at = place(row_key, own.begin + e, 0);
+        const std::size_t at = place(row_key, own[e], 0);
         if (complete)
           std::memcpy(output, rounded_.data() + at * (term_bytes / width), term_bytes);
         else if (leaves.contains(0))
@@ -99,7 +99,7 @@ void StandInExperts::run(plan::StageRank me, moe::ExpertBatch& batch, StandIn ki
       }
       thread_local Sum sum;
       sum.resize(width);
-      add_up(row_key, own.begin + e, leaves, sum.data());
+      add_up(row_key, own[e], leaves, sum.data());
       if (complete)
         kernels_.to_activation(sum.data(), width_, output);
       else

@@ -20,8 +20,8 @@ class StandInExperts {
  public:
   StandInExperts(const plan::Grid& grid, const ops::Kernels& kernels);
 
-  /// As moe::Experts::run(): writes batch.outputs, the outputs of rank `me`'s experts on batch.rows.
-  void run(plan::StageRank me, moe::ExpertBatch& batch, StandIn kind = StandIn::kTree) const;
+  /// As moe::Experts::run(): writes batch.outputs, the outputs of rank `me`'s experts of a layer on batch.rows.
+  void run(plan::StageRank me, std::int64_t layer, moe::ExpertBatch& batch, StandIn kind = StandIn::kTree) const;
 
   /// The sequential twin of dispatch, experts and combine, for one row by itself: m (D). row: Input (D); the experts
   /// ascending, with their gates. Written from docs/numerics.md, shares no code with moe and plan.

@@ -96,7 +96,8 @@ void SumOrders::run(SumOrder order, Own& own) {
   mail_->finish();
   std::vector<const std::byte*> streams;
   for (const AlignedBuffer& stream : own.streams) streams.push_back(stream.data());
-  moe::combine_pieces(setting_, job_.kernels(), own.plan, own.routing, streams, own.m.as<float>());
+  moe::combine_pieces(setting_, job_.kernels(), own.plan, own.routing, own.routing.ascending_experts, streams,
+                      own.m.as<float>());
 }
 
 /// m(row) += gate * piece, for all pieces of a holder.

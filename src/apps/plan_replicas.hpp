@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+
+#include "apps/options.hpp"
+
+namespace moesaic::apps {
+
+/// --from-trace and what belongs to it.
+struct ReplicaOptions {
+  std::string trace;  ///< file of --trace-routing; empty: nothing is placed
+  std::int64_t replicas = 0;
+  std::string file;  ///< that is written; empty: none
+  int node_ranks = 0;
+};
+po::options_description replica_options(ReplicaOptions& options);
+
+/// Plans which experts each subset holds from what routers chose, prints what that saves and costs, and writes the
+/// file. machine: as --machine, for the time that experts take.
+int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic, const plan::Layout& layout,
+                   const ReplicaOptions& options, const std::string& machine, int num_threads, bool as_json);
+
+}  // namespace moesaic::apps

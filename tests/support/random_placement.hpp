@@ -1,0 +1,26 @@
+#pragma once
+
+#include <algorithm>
+#include <random>
+
+#include "config/model_config.hpp"
+#include "plan/placement.hpp"
+
+namespace moesaic::test {
+
+/// Each layer has each expert somewhere, and some of them in further subsets.
+inline plan::Placement random_placement(std::mt19937& random, const ModelConfig& config, int ep) {
+  const unsigned one_in = 1 + static_cast<unsigned>(random() % 4);  // 1: all subsets hold all
+  std::vector<plan::Placement::Subsets> layers(static_cast<std::size_t>(config.num_layers));
+  for (auto& held : layers) {
+    held.resize(static_cast<std::size_t>(ep));
+    for (std::int32_t e = 0; e < config.num_experts; ++e) {
+      const std::size_t home = random() % held.size();
+      for (std::size_t s = 0; s < held.size(); ++s)
+        if (s == home || random() % one_in == 0) held[s].push_back(e);
+    }
+  }
+  return {config.num_experts, std::move(layers)};
+}
+
+}  // namespace moesaic::test
