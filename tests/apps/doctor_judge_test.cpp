@@ -180,7 +180,7 @@ TEST(Doctor, ComplainsOfClocksThatAreSurelyWrong) {
 }
 
 TEST(Doctor, JudgesAFolderByAllNodes) {
-  const FolderFacts good{"n0", "", "lustre", 100 * kGiB, 0, "", 500};
+  const FolderFacts good{"n0", "", "lustre", 100 * kGiB, 0, "", "", 500};
   std::vector<FolderFacts> nodes{good, good};
   nodes[1].host = "n1";
   const WriteRates rates{400, 3};
@@ -197,6 +197,8 @@ TEST(Doctor, JudgesAFolderByAllNodes) {
   EXPECT_EQ(worst(refused), Status::kFailed);
   EXPECT_THAT(complaint(refused), HasSubstr("on n1: cannot be written"));
   EXPECT_EQ(worst(with([](FolderFacts& f) { f.seen_after_s = 4; }, rates)), Status::kWarning);
+  EXPECT_THAT(complaint(with([](FolderFacts& f) { f.lock_problem = "locks do not reach other nodes"; }, rates)),
+              HasSubstr("locks do not reach other nodes (on n1)"));
   EXPECT_EQ(worst(judge_folder("/scratch", nodes, {400, 900})), Status::kWarning);
   nodes[0].free_bytes = 1 << 20;
   EXPECT_THAT(complaint(judge_folder("/scratch", nodes, rates)), HasSubstr("little space"));

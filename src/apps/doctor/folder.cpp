@@ -4,22 +4,25 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
+#include "apps/bench/statistics.hpp"
 #include "apps/doctor/judge.hpp"
 #include "base/error.hpp"
 #include "device/machine.hpp"
+#include "io/file.hpp"
 
 namespace moesaic::apps::doctor {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FolderFacts, host, error, file_system, free_bytes, seen_after_s, problem, read_mbps)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FolderFacts, host, error, file_system, free_bytes, seen_after_s, problem,
+                                   lock_problem, read_mbps)
 
 namespace {
 
@@ -29,7 +32,6 @@ constexpr int kAppends = 8;
 constexpr std::size_t kWhole_bytes = kFile_bytes + kAppends * kAppended_bytes;
 
 double elapsed_s(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-std::string reason() { return std::strerror(errno); }
 
 /// By the numbers of statfs(2) and of the file systems themselves.
 std::string name_of_file_system(std::uint64_t type) {
@@ -44,83 +46,69 @@ std::string name_of_file_system(std::uint64_t type) {
 }
 
 /// The test file's content, so that a file of another run or a stale page shows.
-std::vector<char> content(std::uint64_t seed) {
-  std::vector<char> bytes(kWhole_bytes);
-  for (char& byte : bytes) {
+std::vector<std::byte> content(std::uint64_t seed) {
+  std::vector<std::byte> bytes(kWhole_bytes);
+  for (std::byte& byte : bytes) {
     seed = seed * 6364136223846793005u + 1442695040888963407u;
-    byte = static_cast<char>(seed >> 56);
+    byte = static_cast<std::byte>(seed >> 56);
   }
   return bytes;
 }
 
-/// An open file; closed with its owner.
-class Descriptor {
- public:
-  Descriptor(const std::string& file, int flags) : fd_(::open(file.c_str(), flags | O_CLOEXEC, 0600)) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  operator int() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-void write_synced(int fd, const char* bytes, std::size_t size) {
-  while (size > 0) {
-    const ssize_t written = ::write(fd, bytes, size);
-    if (written < 0) fail("writing: {}", reason());
-    bytes += written;
-    size -= static_cast<std::size_t>(written);
-  }
-  if (::fsync(fd) != 0) fail("fsync: {}", reason());
-}
-
-/// Error: why it does not work.
-WriteRates write_file(const std::string& file, const std::vector<char>& bytes) {
-  const Descriptor fd(file, O_WRONLY | O_CREAT | O_EXCL);
-  if (fd < 0) fail("creating a file: {}", reason());
-  WriteRates rates;
+/// Error: why it does not work. The file is left open, and locked where the file system can.
+io::File write_file(const std::string& path, const std::vector<std::byte>& bytes, WriteRates& rates,
+                    FolderFacts& facts) {
+  const std::span all(bytes);
+  io::File file = io::File::create_new(path);
+  if (file.try_lock() == io::File::Lock::kUnsupported) facts.lock_problem = "files cannot be locked";
   const auto start = Clock::now();
-  write_synced(fd, bytes.data(), kFile_bytes);
+  file.write_at(0, all.first(kFile_bytes));
+  file.sync();
   rates.mbps = static_cast<double>(kFile_bytes) / elapsed_s(start) * 1e-6;
   std::vector<double> appends_ms;
-  for (int i = 0; i < kAppends; ++i) {
+  for (std::size_t end = kFile_bytes; end < bytes.size(); end += kAppended_bytes) {
     const auto begin = Clock::now();
-    write_synced(fd, bytes.data() + kFile_bytes + static_cast<std::size_t>(i) * kAppended_bytes, kAppended_bytes);
+    file.write_at(static_cast<std::int64_t>(end), all.subspan(end, kAppended_bytes));
+    file.sync();
     appends_ms.push_back(1e3 * elapsed_s(begin));
   }
-  std::sort(appends_ms.begin(), appends_ms.end());
-  rates.fsync_ms = appends_ms[kAppends / 2];
-  return rates;
+  rates.fsync_ms = bench::statistics(appends_ms).median;
+  return file;
 }
 
-/// What is wrong with the file as this node sees it; empty: nothing. Waits for it, since network file systems show what
-/// others write only after some time.
-std::string read_file(const std::string& file, const std::vector<char>& expected, FolderFacts& facts) {
+/// Waits for a file to have its size, since network file systems show what others write only after some time. What
+/// hindered it; empty: nothing.
+std::string await_size(const std::string& path, std::size_t size) {
   constexpr double kPatience_s = 10;
   const auto start = Clock::now();
   std::error_code error;
-  while (std::filesystem::file_size(file, error) != expected.size() || error) {
+  while (std::filesystem::file_size(path, error) != size || error) {
     if (elapsed_s(start) > kPatience_s)
       return error ? error.message() : fmt::format("not whole after {} s", kPatience_s);
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+  return "";
+}
+
+/// How this node sees the file that rank 0 wrote and has locked, into facts. own: of rank 0.
+void read_file(const std::string& path, const std::vector<std::byte>& expected, bool own, FolderFacts& facts) {
+  const auto start = Clock::now();
+  facts.problem = await_size(path, expected.size());
+  if (!facts.problem.empty()) return;
   facts.seen_after_s = elapsed_s(start);
-  const Descriptor fd(file, O_RDONLY);
-  if (fd < 0) return reason();
-  (void)::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-  std::vector<char> found(expected.size());
-  const auto begin = Clock::now();
-  for (std::size_t done = 0; done < found.size();) {
-    const ssize_t size = ::read(fd, found.data() + done, found.size() - done);
-    if (size <= 0) return size < 0 ? reason() : "it ends early";
-    done += static_cast<std::size_t>(size);
+  try {
+    const io::File file = io::File::open_for_writing(path);
+    if (!own && file.try_lock() == io::File::Lock::kOurs) facts.lock_problem = "locks do not reach other nodes";
+    const io::File reader = io::File::open_for_reading(path);
+    (void)::posix_fadvise(reader.descriptor(), 0, 0, POSIX_FADV_DONTNEED);
+    std::vector<std::byte> found(expected.size());
+    const auto begin = Clock::now();
+    reader.read_at(0, found);
+    facts.read_mbps = static_cast<double>(found.size()) / elapsed_s(begin) * 1e-6;
+    if (found != expected) facts.problem = "its content is another";
+  } catch (const Error& error) {
+    facts.problem = error.what();
   }
-  facts.read_mbps = static_cast<double>(found.size()) / elapsed_s(begin) * 1e-6;
-  return found == expected ? "" : "its content is another";
 }
 
 FolderFacts look_at(const std::string& folder) {
@@ -128,11 +116,11 @@ FolderFacts look_at(const std::string& folder) {
   facts.host = device::host_name();
   struct statfs system {};
   if (::statfs(folder.c_str(), &system) != 0)
-    facts.error = reason();
+    facts.error = std::strerror(errno);
   else if (!std::filesystem::is_directory(folder))
     facts.error = "is not a folder";
   else if (::access(folder.c_str(), W_OK | X_OK) != 0)
-    facts.error = "cannot be written: " + reason();
+    facts.error = std::string("cannot be written: ") + std::strerror(errno);
   facts.file_system = name_of_file_system(static_cast<std::uint64_t>(system.f_type) & 0xFFFFFFFFu);
   facts.free_bytes = static_cast<std::int64_t>(system.f_bavail) * static_cast<std::int64_t>(system.f_bsize);
   return facts;
@@ -155,28 +143,28 @@ std::vector<FolderFacts> gather_of_nodes(const comm::Communicator& world, const 
 Findings check_folder(const comm::Communicator& world, const comm::Communicator& node, const std::string& folder) {
   FolderFacts own = look_at(folder);
   // Rank 0 writes it; its host, process and time are in its name and content.
-  std::string file, error = own.error;
-  WriteRates rates;
+  std::string path, error = own.error;
   std::uint64_t seed = 0;
+  WriteRates rates;
+  std::optional<io::File> file;
   if (world.rank() == 0) {
-    const auto now = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-    seed = now;
-    file = fmt::format("{}/.moesaic-doctor.{}.{}.{}", folder, own.host, ::getpid(), now);
-    if (error.empty()) try {
-        rates = write_file(file, content(seed));
-      } catch (const Error& caught) {
-        own.error = error = caught.what();
-      }
+    seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+    path = fmt::format("{}/.moesaic-doctor.{}.{}.{}", folder, own.host, ::getpid(), seed);
+    try {
+      if (error.empty()) file = write_file(path, content(seed), rates, own);
+    } catch (const Error& caught) {
+      own.error = error = caught.what();
+    }
   }
   world.broadcast(error, 0);
-  world.broadcast(file, 0);
+  world.broadcast(path, 0);
   std::string seed_text = std::to_string(seed);
   world.broadcast(seed_text, 0);
   if (error.empty() && own.error.empty() && node.rank() == 0)
-    own.problem = read_file(file, content(std::stoull(seed_text)), own);
+    read_file(path, content(std::stoull(seed_text)), world.rank() == 0, own);
   const std::vector<FolderFacts> nodes = gather_of_nodes(world, node, own);
   if (world.rank() != 0) return {};
-  ::unlink(file.c_str());
+  ::unlink(path.c_str());
   return judge_folder(folder, nodes, rates);
 }
 

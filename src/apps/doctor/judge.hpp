@@ -34,8 +34,9 @@ struct FolderFacts {
   std::string host, error;  ///< error: why the folder cannot be used; the rest means nothing then
   std::string file_system;  ///< "lustre"
   std::int64_t free_bytes = 0;
-  double seen_after_s = 0;  ///< until rank 0's file was there in full
-  std::string problem;      ///< why that file could not be read, or what was wrong with it
+  double seen_after_s = 0;   ///< until rank 0's file was there in full
+  std::string problem;       ///< why that file could not be read, or what was wrong with it
+  std::string lock_problem;  ///< why a job does not keep another from the same files
   double read_mbps = 0;
 };
 /// What rank 0 measured of it.

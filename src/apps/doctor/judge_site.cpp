@@ -136,6 +136,13 @@ Findings judge_folder(const std::string& folder, const std::vector<FolderFacts>&
   if (rates.fsync_ms > 200)
     remedies.push_back("a batch job's journal waits for an fsync now and then: another folder will be faster");
   if (slowest > 2) remedies.push_back("files appear late on other nodes: wait between jobs that hand files on");
+  for (const FolderFacts& node : nodes)
+    if (!node.lock_problem.empty()) {
+      finding.text += fmt::format("; {} (on {})", node.lock_problem, node.host);
+      remedies.push_back(
+          "nothing keeps two jobs from the same output there: see to it yourself (Lustre: mount -o flock)");
+      break;
+    }
   if (first.file_system == "tmpfs") remedies.push_back("this folder is in memory and gone after the job");
   if (!remedies.empty()) finding.status = Status::kWarning, finding.remedy = joined(remedies, "; ");
   return {finding};
