@@ -18,7 +18,8 @@ struct RankSites {
 /// Collective.
 RankSites rank_sites(const comm::Communicator& world);
 
-/// Between ranks a and b, who alone need to call it: the median over `num_samples` of the microseconds one way, on both.
+/// Between ranks a and b, who alone need to call it: the median over `num_samples` of the microseconds one way, on
+/// both.
 double ping_pong_us(const comm::Communicator& world, int a, int b, std::size_t size_bytes, int round_trips,
                     int num_samples);
 
