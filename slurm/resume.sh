@@ -34,7 +34,7 @@ run_until_stopped() {  # COMMAND...: passes on USR1 and TERM as USR1, 'stop clea
   wait "$pid" || status=$?
   trap '' USR1 TERM
   sleep 0.5  # for the last messages
-  if [ "$status" = 85 ] && grep -q 'no progress' "$messages"; then status=86; fi
+  if [ "$status" = 85 ] && grep -q 'no progress: ' "$messages"; then status=86; fi
   rm -f "$messages"
 }
 

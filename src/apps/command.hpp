@@ -6,8 +6,8 @@
 
 namespace moesaic::apps {
 
-/// Exit codes of every subcommand.
-enum ExitCode : int { kSuccess = 0, kFailed = 1, kRefused = 2 };
+/// Exit codes of every subcommand. kWorkLeft: stopped cleanly, the same command continues.
+enum ExitCode : int { kSuccess = 0, kFailed = 1, kRefused = 2, kWorkLeft = 85 };
 
 /// One subcommand of the binary. `run` gets the arguments after the command's name; it throws Error for what a user can
 /// mend (main prints it once and exits with kRefused).
@@ -30,6 +30,9 @@ int run_inspect(const std::vector<std::string>& arguments);
 int run_synth(const std::vector<std::string>& arguments);
 int run_plan(const std::vector<std::string>& arguments);
 int run_generate(const std::vector<std::string>& arguments);
+int run_batch(const std::vector<std::string>& arguments);
+int run_score(const std::vector<std::string>& arguments);
+int run_merge(const std::vector<std::string>& arguments);
 int run_logits(const std::vector<std::string>& arguments);
 int run_diff(const std::vector<std::string>& arguments);
 int run_selftest(const std::vector<std::string>& arguments);

@@ -4,8 +4,9 @@ namespace moesaic {
 
 std::string_view name(Zone zone) {
   static constexpr std::array<std::string_view, kNumZones> kNames = {
-      "embed",   "norm",    "gather rows", "attention", "reduce-scatter", "router", "dispatch",
-      "experts", "combine", "- permute", "- send", "- wait", "- unpermute", "hand over",   "head",      "sample",         "step",   "load"};
+      "embed",    "norm",      "gather rows", "attention", "reduce-scatter", "router",    "dispatch", "experts",
+      "combine",  "- permute", "- send",      "- wait",    "- unpermute",    "hand over", "head",     "sample",
+      "schedule", "step",      "load"};
   return kNames[static_cast<std::size_t>(zone)];
 }
 

@@ -26,6 +26,7 @@ enum class Zone : std::uint8_t {
   kHandOver,
   kHead,
   kSample,
+  kSchedule,
   kStep,
   kLoad,
   kCount

@@ -82,6 +82,29 @@ io::File open_locked(const std::string& path) {
   }
 }
 
+/// The first frame. Error when there is none of this version.
+Frame read_identity(io::FileWindow& window, const std::string& path) {
+  const FrameHead expected;
+  if (!window.at(0, expected.magic.size()).starts_with(std::string_view(expected.magic.data(), expected.magic.size())))
+    fail("{}: is no journal of a batch; {}", path, kAnew);
+  const auto frame = read_frame(window, 0, 0, Hash128{});
+  if (!frame || frame->head.kind != FrameKind::kIdentity)
+    fail("{}: is damaged at byte 0; restore it from a copy, or, {}", path, kAnew);
+  if (!frame->body.starts_with(kVersion))
+    fail("{}: was written by another version of Moesaic ('{}', expected '{}'); continue with that one, or, {}", path,
+         frame->body.substr(0, frame->body.find('\n')), kVersion.substr(0, kVersion.size() - 1), kAnew);
+  return *frame;
+}
+
+/// The frame behind the identity, when it says that the batch is complete.
+std::optional<Completed> completed_in(io::FileWindow& window, std::int64_t identity_bytes, const Hash128& seed) {
+  const auto frame = read_frame(window, identity_bytes, 1, seed);
+  if (!frame || frame->head.kind != FrameKind::kCompleted || frame->body.size() != sizeof(Completed)) return {};
+  Completed completed;
+  std::memcpy(&completed, frame->body.data(), sizeof completed);
+  return completed;
+}
+
 io::File copy_to_new(const io::File& from, std::int64_t size_bytes, const std::string& path) {
   constexpr std::int64_t kPart_bytes = 1 << 18;
   io::File to = io::File::create_new(path);
@@ -94,6 +117,17 @@ io::File copy_to_new(const io::File& from, std::int64_t size_bytes, const std::s
 }
 
 }  // namespace
+
+std::string journal_of(const std::string& output_path) { return output_path + ".journal"; }
+
+JournalFacts read_facts(const std::string& path) {
+  const io::File file = io::File::open_for_reading(path);
+  io::FileWindow window(file);
+  JournalFacts facts{decode(read_identity(window, path).body), {}};
+  const std::string frame = encode_frame({.kind = FrameKind::kIdentity}, encode(facts.identity), Hash128{});
+  facts.completed = completed_in(window, std::ssize(frame), hash_bytes(bytes_of(frame)));
+  return facts;
+}
 
 Journal::Journal(std::string path, const Identity& identity)
     : file_(open_locked(path)),
@@ -117,24 +151,15 @@ bool Journal::is_unborn() const {
 
 void Journal::check_identity(const Identity& identity) const {
   io::FileWindow window(file_);
-  if (!window.at(0, 4).starts_with(std::string_view(identity_frame_).substr(0, 4)))
-    fail("{}: is no journal of a batch; {}", path(), kAnew);
-  const auto frame = read_frame(window, 0, 0, Hash128{});
-  if (!frame || frame->head.kind != FrameKind::kIdentity)
-    fail("{}: is damaged at byte 0; restore it from a copy, or, {}", path(), kAnew);
-  if (!frame->body.starts_with(kVersion))
-    fail("{}: was written by another version of Moesaic ('{}', expected '{}'); continue with that one, or, {}", path(),
-         frame->body.substr(0, frame->body.find('\n')), kVersion.substr(0, kVersion.size() - 1), kAnew);
-  if (frame->body != encode(identity))
+  const Frame frame = read_identity(window, path());
+  if (frame.body != encode(identity))
     fail("{}: belongs to another batch:{}\nTo continue it, give what it was begun with; {}", path(),
-         differences(decode(frame->body), identity), kAnew);
+         differences(decode(frame.body), identity), kAnew);
 }
 
 void Journal::read_completed() {
   io::FileWindow window(file_);
-  const auto frame = read_frame(window, end_bytes_, 1, seed_);
-  if (!frame || frame->head.kind != FrameKind::kCompleted || frame->body.size() != sizeof(Completed)) return;
-  std::memcpy(&completed_.emplace(), frame->body.data(), sizeof(Completed));
+  completed_ = completed_in(window, end_bytes_, seed_);
 }
 
 void Journal::begin() {

@@ -33,6 +33,16 @@ struct Completed {
   Hash128 output_hash, logits_hash;
 };
 
+/// What a journal says about its batch as a whole.
+struct JournalFacts {
+  Identity identity;
+  std::optional<Completed> completed;
+};
+/// Reads them, whoever writes the journal meanwhile. Error when it is no journal, or damaged.
+JournalFacts read_facts(const std::string& path);
+/// The name of an output's journal.
+std::string journal_of(const std::string& output_path);
+
 /// Where a result begins in the journal, and its position in it.
 struct JournalPlace {
   std::int64_t offset_bytes = 0, position = 0;

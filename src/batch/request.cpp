@@ -59,6 +59,7 @@ void read_generation(Fields& fields, const RequestDefaults& defaults, Request& r
   for (std::string& text : stop_strings(fields)) request.stop_strings.push_back(std::move(text));
   request.num_choices = static_cast<std::int32_t>(fields.integer("n", 1, kMostChoices).value_or(1));
   request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
+  request.return_token_ids = fields.boolean("return_token_ids").value_or(false);
   if (fields.boolean("stream").value_or(false)) fail("stream is true, expected false: results go to a file");
 }
 

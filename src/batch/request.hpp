@@ -34,6 +34,7 @@ struct Request {
   bool echo = false;                       ///< the prompt comes before the continuation
   std::optional<std::int32_t> log_probs;   ///< wanted, with so many alternatives a token
   bool ignore_eos = false;
+  bool return_token_ids = false;  ///< the drawn tokens' ids are part of the result
 
   std::vector<std::string> unknown_fields;  ///< names that mean nothing here, for the caller to report once
 };

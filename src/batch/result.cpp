@@ -75,6 +75,7 @@ Json choice_of(const Choice& choice, std::size_t index, const Request& request) 
     record["message"] = {{"role", "assistant"}, {"content", valid_utf8(choice.text)}};
   else
     record["text"] = valid_utf8(choice.text);
+  if (request.return_token_ids) record["token_ids"] = choice.tokens;
   record["logprobs"] = !request.log_probs ? Json() : is_chat ? chat_scores(choice) : completion_scores(choice);
   record["finish_reason"] = choice.stopped ? "stop" : "length";
   return record;

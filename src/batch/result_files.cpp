@@ -27,7 +27,7 @@ std::string resolved(const std::string& path) {
 
 /// The journal's path, unless there is an output without one.
 std::string journal_beside(const std::string& output_path) {
-  std::string journal_path = output_path + ".journal";
+  std::string journal_path = journal_of(output_path);
   if (exists(output_path) && !exists(journal_path))
     fail("{}: exists, and no {} says what it is; move it away or give another output", output_path, journal_path);
   return journal_path;

@@ -33,7 +33,8 @@ Step Generation::next() {
   if (events_.before_step) events_.before_step();
   if (ended_) return {};
   pull();
-  Step step = scheduler_.next();
+  Step step;
+  timed(Zone::kSchedule, [&] { step = scheduler_.next(); });
   start_clock(step);
   return step;
 }

@@ -86,11 +86,12 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   if (last) f.weight_bytes += c.emb_size * kFloat;
 
   const std::int64_t context = workload.context > 0 ? workload.context : c.sequence_len;
-  const std::int64_t blocks = (context + kBlockKeys - 1) / kBlockKeys;
+  const std::int64_t blocks_each = (context + kBlockKeys - 1) / kBlockKeys;
   const KvPageShape page{activation_type(numerics), c.key_size};
   const std::int64_t sequences = even_part(workload.num_sequences, grid.layout().dp, grid.group(local)).size();
   const std::int64_t heads = grid.kv_heads(grid.shard(local)).size();
-  f.kv_bytes = sequences * blocks * num_layers * heads * static_cast<std::int64_t>(page.page_bytes());
+  const std::int64_t blocks = workload.kv_blocks > 0 ? workload.kv_blocks : sequences * blocks_each;
+  f.kv_bytes = blocks * num_layers * heads * static_cast<std::int64_t>(page.page_bytes());
 
   // Rows of a micro-batch: all of the group's in attention, the rank's own elsewhere, and on average its experts'
   // share.

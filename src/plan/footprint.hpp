@@ -14,6 +14,7 @@ struct Workload {
   std::int64_t num_sequences = 1;
   std::int64_t context = 0;       ///< tokens a sequence may reach; 0: the model's sequence_len
   std::int64_t batch_rows = 512;  ///< rows of a micro-batch
+  std::int64_t kv_blocks = 0;     ///< of each group's KV cache; 0: what so many sequences of that context take
   bool replicated = false;        ///< every rank owns all rows of its stage
 };
 

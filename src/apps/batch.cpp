@@ -1,0 +1,247 @@
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "apps/batch_options.hpp"
+#include "apps/batch_progress.hpp"
+#include "apps/command.hpp"
+#include "base/log.hpp"
+#include "batch/batch_run.hpp"
+#include "comm/agree.hpp"
+#include "device/machine.hpp"
+#include "engine/stage_table.hpp"
+#include "io/mapped_file.hpp"
+#include "io/stop_signals.hpp"
+#include "io/temporary_file.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+constexpr double kMiB = 1 << 20;
+
+/// What tells an input from another, and how many of its requests are this shard's.
+struct InputSummary {
+  std::int64_t num_requests = 0;
+  std::string text;
+};
+
+InputSummary summarize(const batch::BatchInput& input) {
+  batch::LineReader reader(input.path);
+  while (reader.next()) {
+  }
+  const std::int64_t num_lines = reader.next_place().index;
+  const io::MappedFile file(input.path);
+  return {input.shard.size(num_lines), fmt::format("{} bytes, {} requests, XXH3-128 {}", file.bytes().size(), num_lines,
+                                                   hash_bytes(file.bytes()).hex())};
+}
+
+/// What the results depend on.
+batch::Identity identity_of(const BatchOptions& options, const OpenedModel& opened, const InputSummary& input) {
+  const std::string index = opened.reader->index().serialize();
+  std::string chat_template = "none";
+  if (!options.chat_template.empty())
+    chat_template =
+        options.chat_template == "plain" ? "plain" : hash_bytes(io::MappedFile(options.chat_template).bytes()).hex();
+  return {{"input", input.text},
+          {"format", options.input.format == batch::LineFormat::kJson ? "jsonl" : "text"},
+          {"shard", fmt::format("{}/{}", options.input.shard.part, options.input.shard.count)},
+          {"store", "XXH3-128 of its index " + hash_bytes(std::as_bytes(std::span(index))).hex()},
+          {"model name", options.model_name()},
+          {"numerics", std::string(name(opened.kernels.numerics))},
+          {"seed", fmt::format("{}", options.input.defaults.seed)},
+          {"chat template", chat_template}};
+}
+
+/// Rank 0's part of a job; the others take part in the engine's steps alone.
+class BatchJob {
+ public:
+  /// Reads and checks what the options name. Error, and nothing is touched, when the job cannot be done or continued.
+  BatchJob(BatchOptions& options, const OpenedModel& opened)
+      : options_(options), config_(opened.grid.config()), limit_(options.output, options.max_time) {
+    limit_.check_files();
+    if (options.output == "-" ||
+        (std::filesystem::exists(options.output) && !std::filesystem::is_regular_file(options.output)))
+      fail("--output {}: is no regular file; a batch that can be continued needs one", options.output);
+    check_writable(options.report, "report", {options.model.store, options.input.path, options.output});
+    if (std::filesystem::exists(options.output) && std::filesystem::equivalent(options.output, options.input.path))
+      fail("--output {}: is the input too; give another name", options.output);
+    options.input.format = batch::choose_format(options.format, options.input.path);
+    if (!options.chat_template.empty()) chat_template_ = batch::ChatTemplate::load(options.chat_template);
+    options.input.defaults.vocab_size = config_.vocab_size;
+    options.input.defaults.chat_template = chat_template_ ? &*chat_template_ : nullptr;
+    if (opened.reader->index().tokenizer) tokenizer_ = opened.reader->tokenizer();
+    input_ = summarize(options.input);
+    results_.emplace(options.output, identity_of(options, opened, input_));
+    num_at_start_ = results_->num_finished();
+  }
+
+  bool complete() const { return results_->complete(); }
+  void print_start() const {
+    spdlog::info("batch: {} requests of {} ({}), {} of them finished before; results in {}", input_.num_requests,
+                 options_.input.path, input_.text, num_at_start_, options_.output);
+  }
+
+  Driver* start() {
+    const io::Tokenizer* tokenizer = tokenizer_ ? &*tokenizer_ : nullptr;
+    model_.emplace(batch::RunModel{config_, tokenizer, options_.model_name()});
+    run_.emplace(options_.input, *model_, *results_);
+    generation_.emplace(
+        config_, options_.scheduler, tokenizer, [this] { return run_->next(); },
+        Generation::Events{
+            .text = {},
+            .finish = [this](std::int64_t ticket, const Continuation& result) { run_->finish(ticket, result); },
+            .before_step = [this] { before_step(); },
+            .stopped = [this](int signal) { stop(fmt::format("signal {}", signal)); }});
+    progress_.emplace(input_.num_requests, num_at_start_, limit_);
+    return &*generation_;
+  }
+
+  /// What there is to say after the last step; the exit code.
+  int end(const std::string& table) {
+    results_->sync();
+    print_figures(table);
+    const std::int64_t num_left = input_.num_requests - results_->num_finished();
+    if (num_left > 0) {
+      spdlog::info("stopped by {}: {} requests were finished in this start, {} are left; the same command continues",
+                   stopped_by_, run_->num_finished(), num_left);
+      if (run_->num_finished() == 0)
+        spdlog::warn(
+            "no progress: not one request came to its end in this start; give it more time, more ranks, or shorter "
+            "requests");
+    }
+    write_report(num_left);
+    if (num_left > 0) return kWorkLeft;
+    print_complete();
+    return kSuccess;
+  }
+
+  void print_complete() {
+    const Hash128 hash = results_->finish(input_.num_requests);
+    spdlog::info("complete: {} results in {}, {} of them errors", input_.num_requests, options_.output,
+                 results_->num_errors());
+    spdlog::info("logits hash: {}", hash.hex());
+  }
+
+ private:
+  void before_step() {
+    if (const auto reason = limit_.reached()) stop(*reason);
+    progress_->report(results_->num_finished(), *generation_);
+    if (sync_.due()) results_->sync();
+  }
+  void stop(const std::string& reason) {
+    stopped_by_ = reason;
+    generation_->end();
+  }
+
+  void print_figures(const std::string& table) const {
+    const Generation::Rates rates = generation_->rates();
+    const auto& counts = generation_->scheduler().counts();
+    const double seconds = progress_->seconds();
+    spdlog::info("{}", table);
+    spdlog::info("{}", run_->latencies().table());
+    spdlog::info(
+        "{} requests in {}: {} prompt tokens ({} of them shared), {} generated; {:.1f} output tokens/s, {:.1f} "
+        "tokens/s in all; "
+        "{} preemptions",
+        run_->num_finished(), readable_time(seconds), rates.prompt_tokens, counts.shared_tokens, rates.drawn_tokens,
+        static_cast<double>(rates.drawn_tokens) / seconds,
+        static_cast<double>(rates.prompt_tokens + rates.drawn_tokens) / seconds, counts.preempted);
+  }
+
+  void write_report(std::int64_t num_left) const {
+    if (options_.report.empty()) return;
+    const Generation::Rates rates = generation_->rates();
+    const auto& counts = generation_->scheduler().counts();
+    const double seconds = progress_->seconds();
+    const nlohmann::json report = {
+        {"requests", input_.num_requests},
+        {"finished_before", num_at_start_},
+        {"finished", run_->num_finished()},
+        {"left", num_left},
+        {"errors", results_->num_errors()},
+        {"seconds", seconds},
+        {"prompt_tokens", rates.prompt_tokens},
+        {"shared_prompt_tokens", counts.shared_tokens},
+        {"output_tokens", rates.drawn_tokens},
+        {"output_tokens_per_s", static_cast<double>(rates.drawn_tokens) / seconds},
+        {"total_tokens_per_s", static_cast<double>(rates.prompt_tokens + rates.drawn_tokens) / seconds},
+        {"preemptions", counts.preempted},
+        {"peak_memory_bytes", device::peak_memory_bytes()},
+        {"latencies", run_->latencies().json()},
+        {"stages", zone_seconds()}};
+    io::TemporaryFile file(options_.report);
+    std::ofstream stream(file.temporary_path());
+    stream << report.dump(2) << "\n";
+    stream.close();
+    if (!stream) fail("--report {}: cannot be written", options_.report);
+    file.publish();
+  }
+
+  static nlohmann::json zone_seconds() {
+    nlohmann::json seconds;
+    for (std::size_t i = 0; i < kNumZones; ++i)
+      if (zone_times().calls[i] > 0) seconds[std::string(name(static_cast<Zone>(i)))] = zone_times().seconds[i];
+    return seconds;
+  }
+
+  BatchOptions& options_;
+  const ModelConfig& config_;
+  StopLimit limit_;
+  std::optional<batch::ChatTemplate> chat_template_;
+  std::optional<io::Tokenizer> tokenizer_;
+  InputSummary input_;
+  std::optional<batch::ResultFiles> results_;
+  std::int64_t num_at_start_ = 0;
+  std::optional<batch::RunModel> model_;
+  std::optional<batch::BatchRun> run_;
+  std::optional<Generation> generation_;
+  std::optional<BatchProgress> progress_;
+  Interval sync_{std::chrono::seconds(1)};
+  std::string stopped_by_;
+};
+
+/// What the run needs beside the weights, the KV cache within its limit.
+plan::Workload workload_of(const comm::Communicator& world, const OpenedModel& opened, const BatchOptions& options) {
+  plan::Workload workload;
+  workload.num_sequences = options.kv.num_sequences;
+  workload.batch_rows = std::max(options.scheduler.batch_rows, options.scheduler.prefill_chunk);
+  workload.kv_blocks = kv_blocks(world, opened, workload, options.kv);
+  return workload;
+}
+
+}  // namespace
+
+int run_batch(const std::vector<std::string>& arguments) {
+  std::optional<BatchOptions> parsed = parse_batch(arguments);
+  if (!parsed) return kSuccess;
+  BatchOptions& options = *parsed;
+  const comm::Communicator world = comm::Communicator::world();
+  const io::StopSignals stop_signals;  // from here on they end the run cleanly
+  options.model.layout.ranks = world.size();
+  const OpenedModel opened = open_model(world, options.model);
+  options.scheduler.num_groups = opened.grid.layout().dp;
+  options.scheduler.num_stages = opened.grid.layout().pp;
+
+  std::optional<BatchJob> job;  // rank 0's
+  const auto share_code = [&](int code) { return static_cast<int>(world.max(world.rank() == 0 ? code : 0)); };
+  comm::on_root(world, [&] {
+    job.emplace(options, opened);
+    job->print_start();
+    if (job->complete()) job->print_complete();
+  });
+  if (share_code(job && job->complete()) != 0) return kSuccess;
+
+  const plan::Workload workload = workload_of(world, opened, options);
+  options.scheduler.blocks_per_group = workload.kv_blocks;
+  spdlog::info("KV cache: {} blocks of {} tokens for each of {} attention groups, {:.1f} MiB on this rank",
+               workload.kv_blocks, kBlockKeys, opened.grid.layout().dp,
+               static_cast<double>(kv_bytes(world, opened, workload.kv_blocks)) / kMiB);
+  const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
+  run(world, *stage, job ? job->start() : nullptr);
+  const std::string table = stage_table(world);
+  int code = kSuccess;
+  comm::on_root(world, [&] { code = job->end(table); });
+  return share_code(code);
+}
+
+}  // namespace moesaic::apps

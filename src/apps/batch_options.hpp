@@ -1,0 +1,36 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/options.hpp"
+#include "batch/batch_run.hpp"
+#include "engine/kv_budget.hpp"
+
+namespace moesaic::apps {
+
+/// What `moesaic batch` is asked for.
+struct BatchOptions {
+  ModelOptions model;
+  batch::BatchInput input;
+  std::string output, format = "auto", chat_template, report;
+  SchedulerOptions scheduler;
+  KvRequest kv;
+  std::optional<std::chrono::seconds> max_time;
+
+  /// In results of requests that name no model: the store's name without folder and ending.
+  std::string model_name() const;
+};
+
+/// Parses the command line; nothing: help was asked for.
+std::optional<BatchOptions> parse_batch(const std::vector<std::string>& arguments);
+
+/// HH:MM:SS, MM:SS or seconds. Error names the option.
+std::chrono::seconds duration_of(const std::string& text, const char* option);
+
+/// I/N: part I of N, counted from 0; N/N is 0/N, so that an array may count from 1.
+batch::Shard shard_of(const std::string& text);
+
+}  // namespace moesaic::apps

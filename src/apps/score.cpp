@@ -1,0 +1,252 @@
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.hpp"
+#include "apps/options.hpp"
+#include "base/log.hpp"
+#include "batch/json_line.hpp"
+#include "batch/line_reader.hpp"
+#include "comm/agree.hpp"
+#include "engine/generation.hpp"
+#include "engine/kv_budget.hpp"
+#include "engine/stage_table.hpp"
+#include "io/file.hpp"
+#include "io/temporary_file.hpp"
+#include "io/token_file.hpp"
+#include "ops/math.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+struct ScoreOptions {
+  ModelOptions model;
+  std::string token_file, text_file, output;
+  std::int64_t chunk_tokens = 0;
+  SchedulerOptions scheduler;
+  KvRequest kv;
+};
+
+/// Tokens of which those from `score_from` on are scored.
+struct ScoredSequence {
+  std::vector<std::int32_t> tokens;
+  std::int64_t score_from = 1;
+
+  bool has_scores() const { return score_from < std::ssize(tokens); }
+};
+
+/// As llama-perplexity does: whole chunks only, the second half of each but for its first token is scored.
+std::vector<ScoredSequence> cut(const std::vector<std::int32_t>& tokens, std::int64_t chunk_tokens) {
+  std::vector<ScoredSequence> chunks;
+  for (std::int64_t begin = 0; begin + chunk_tokens <= std::ssize(tokens); begin += chunk_tokens)
+    chunks.push_back({{tokens.begin() + begin, tokens.begin() + begin + chunk_tokens}, chunk_tokens / 2 + 1});
+  return chunks;
+}
+
+std::vector<std::vector<std::int32_t>> read_text(const ScoreOptions& options, const io::Tokenizer* tokenizer) {
+  if (!tokenizer)
+    fail("{}: has no tokenizer, so it takes --tokens only; convert again with --tokenizer FILE", options.model.store);
+  constexpr std::int64_t kLargestText_bytes = std::int64_t{1} << 31;
+  if (options.chunk_tokens > 0) return {tokenizer->encode(io::read_text_file(options.text_file, kLargestText_bytes))};
+  std::vector<std::vector<std::int32_t>> sequences;
+  batch::LineReader reader(options.text_file);
+  while (const auto line = reader.next()) {
+    try {
+      batch::check_text(line->text);
+    } catch (const Error& error) {
+      fail("{}: line {}: {}", options.text_file, line->place.number, error.what());
+    }
+    sequences.push_back(tokenizer->encode(line->text));
+  }
+  return sequences;
+}
+
+std::vector<ScoredSequence> read_sequences(const ScoreOptions& options, const OpenedModel& opened) {
+  const ModelConfig& config = opened.grid.config();
+  std::optional<io::Tokenizer> tokenizer;
+  if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
+  const std::string& file = options.text_file.empty() ? options.token_file : options.text_file;
+  std::vector<ScoredSequence> sequences;
+  for (auto& tokens : options.text_file.empty() ? io::read_token_file(file, {config.vocab_size, {}})
+                                                : read_text(options, tokenizer ? &*tokenizer : nullptr)) {
+    if (options.chunk_tokens > 0) {
+      auto chunks = cut(tokens, options.chunk_tokens);
+      std::move(chunks.begin(), chunks.end(), std::back_inserter(sequences));
+    } else {
+      sequences.push_back({std::move(tokens), 1});
+    }
+  }
+  if (sequences.empty())
+    fail("{}: has nothing to score{}", file,
+         options.chunk_tokens > 0 ? fmt::format(": fewer than {} tokens, see --chunk", options.chunk_tokens) : "");
+  for (std::size_t i = 0; i < sequences.size(); ++i)
+    if (std::ssize(sequences[i].tokens) > config.sequence_len + 1)
+      fail("{}: sequence {} has {} tokens, the model's context is {}; cut it with --chunk", file, i,
+           sequences[i].tokens.size(), config.sequence_len);
+  return sequences;
+}
+
+/// One JSON line a sequence, in input order.
+class ScoreOutput {
+ public:
+  ScoreOutput(std::ostream& stream, const std::vector<ScoredSequence>& sequences)
+      : stream_(stream), hashes_(sequences.size()) {
+    for (std::size_t i = 0; i < sequences.size(); ++i)
+      if (!sequences[i].has_scores()) finish(static_cast<std::int64_t>(i), {});
+  }
+
+  void finish(std::int64_t index, const Continuation& result) {
+    double sum = 0;
+    Hasher hasher;
+    for (const ScoredToken& token : result.prompt_scores) {
+      sum += token.log_prob;
+      hasher.update(std::as_bytes(std::span(&token.log_prob, 1)));
+    }
+    const std::int64_t num = std::ssize(result.prompt_scores);
+    const Hash128 hash = hashes_[static_cast<std::size_t>(index)] = hasher.digest();
+    nlohmann::ordered_json line = {{"index", index}, {"logprob", sum}, {"tokens", num}, {"perplexity", nullptr}};
+    if (num > 0) line["perplexity"] = perplexity(sum, num);
+    line["hash"] = hash.hex();
+    waiting_[index] = {line.dump() + "\n", sum, num};
+    for (auto first = waiting_.begin(); first != waiting_.end() && first->first == next_; first = waiting_.begin()) {
+      stream_ << first->second.line;
+      sum_ += first->second.sum;
+      num_ += first->second.num;
+      waiting_.erase(first);
+      ++next_;
+    }
+  }
+
+  void print_total() const {
+    if (num_ > 0)
+      spdlog::info("{} tokens of {} sequences: log-probability {:.6f}, perplexity {:.6f}", num_, hashes_.size(), sum_,
+                   perplexity(sum_, num_));
+    spdlog::info("scores hash: {}", run_hash(hashes_).hex());
+  }
+
+ private:
+  static double perplexity(double sum, std::int64_t num) {
+    return 1 / ops::clamped_exp_f64(sum / static_cast<double>(num));
+  }
+  struct Waiting {
+    std::string line;
+    double sum;
+    std::int64_t num;
+  };
+  std::ostream& stream_;
+  std::vector<Hash128> hashes_;
+  std::map<std::int64_t, Waiting> waiting_;  // finished, behind earlier ones
+  std::int64_t next_ = 0, num_ = 0;
+  double sum_ = 0;
+};
+
+Generation::Source requests(const std::vector<ScoredSequence>& sequences) {
+  return [&sequences, next = std::size_t{0}]() mutable -> std::optional<GenerationRequest> {
+    while (next < sequences.size() && !sequences[next].has_scores()) ++next;
+    if (next == sequences.size()) return std::nullopt;
+    GenerationRequest request;
+    request.ticket = static_cast<std::int64_t>(next);
+    request.max_tokens = 0;
+    request.score_from = sequences[next].score_from;
+    request.prompt = sequences[next++].tokens;
+    return request;
+  };
+}
+
+/// Where the lines go: a file that gets its name when it is whole, or standard output.
+class Place {
+ public:
+  explicit Place(const std::string& path) : path_(path) {
+    if (path.empty()) return;
+    file_.emplace(path);
+    stream_.open(file_->temporary_path());
+  }
+  std::ostream& stream() { return file_ ? static_cast<std::ostream&>(stream_) : std::cout; }
+  void publish() {
+    stream().flush();
+    if (!stream()) fail("{}: cannot be written; is the disk full?", path_.empty() ? "standard output" : path_);
+    if (file_) file_->publish();
+  }
+
+ private:
+  std::string path_;
+  std::optional<io::TemporaryFile> file_;
+  std::ofstream stream_;
+};
+
+std::optional<ScoreOptions> parse_score(const std::vector<std::string>& arguments) {
+  ScoreOptions score;
+  score.kv.num_sequences = 64;
+  po::options_description options, more("what is scored");
+  // clang-format off
+  more.add_options()
+      ("tokens", po::value(&score.token_file), "a JSON list of token lists")
+      ("text", po::value(&score.text_file), "a text: each line that is not blank is a sequence; with --chunk all of it is one")
+      ("chunk", ranged(&score.chunk_tokens, "chunk", std::int64_t{4}, std::int64_t{1} << 24),
+       "cuts into sequences of so many tokens and scores the second half of each, as llama-perplexity does; a rest is left out")
+      ("output,o", po::value(&score.output), "one JSON line a sequence; default: standard output")
+      ("kv-memory", ranged(&score.kv.limit_mib, "kv-memory", std::int64_t{1}, std::int64_t{1} << 30),
+       "most memory of each rank's KV cache, MiB; default: most of what the weights leave");
+  // clang-format on
+  options.add(model_options(score.model)).add(more).add(run_options(score.scheduler.prefill_chunk)).add(wait_options());
+  if (parse("score", arguments, options).contains("help")) return std::nullopt;
+  if (score.token_file.empty() == score.text_file.empty()) fail("give one of --tokens and --text");
+  score.scheduler.most_sequences = score.kv.num_sequences;
+  return score;
+}
+
+}  // namespace
+
+int run_score(const std::vector<std::string>& arguments) {
+  std::optional<ScoreOptions> parsed = parse_score(arguments);
+  if (!parsed) return kSuccess;
+  ScoreOptions& options = *parsed;
+  const comm::Communicator world = comm::Communicator::world();
+  options.model.layout.ranks = world.size();
+  const OpenedModel opened = open_model(world, options.model);
+
+  std::vector<ScoredSequence> sequences;  // rank 0's, like all but the engine
+  std::optional<Place> place;
+  plan::Workload workload;
+  comm::on_root(world, [&] {
+    check_writable(options.output, "output", {options.model.store, options.token_file, options.text_file});
+    sequences = read_sequences(options, opened);
+    place.emplace(options.output);
+    std::int64_t longest = 0;
+    for (const ScoredSequence& sequence : sequences) longest = std::max(longest, std::ssize(sequence.tokens));
+    workload.num_sequences = std::min(options.kv.num_sequences, std::ssize(sequences));
+    workload.context = std::min(longest, opened.grid.config().sequence_len);
+    const std::int64_t chunk = options.scheduler.prefill_chunk > 0 ? options.scheduler.prefill_chunk : longest;
+    workload.batch_rows = std::max(options.scheduler.batch_rows, std::min(chunk, longest));
+  });
+  workload = share(world, workload);
+  options.kv.num_sequences = workload.num_sequences;
+  workload.kv_blocks = kv_blocks(world, opened, workload, options.kv);
+  const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
+
+  options.scheduler.num_groups = opened.grid.layout().dp;
+  options.scheduler.num_stages = opened.grid.layout().pp;
+  options.scheduler.blocks_per_group = workload.kv_blocks;
+  std::optional<ScoreOutput> output;
+  std::optional<Generation> driver;
+  if (world.rank() == 0) {
+    output.emplace(place->stream(), sequences);
+    driver.emplace(opened.grid.config(), options.scheduler, nullptr, requests(sequences),
+                   Generation::Events{
+                       .text = {},
+                       .finish = [&](std::int64_t index, const Continuation& result) { output->finish(index, result); },
+                       .before_step = {},
+                       .stopped = {}});
+  }
+  run(world, *stage, driver ? &*driver : nullptr);
+  const std::string table = stage_table(world);
+  comm::on_root(world, [&] {
+    place->publish();
+    spdlog::info("{}", table);
+    output->print_total();
+  });
+  return kSuccess;
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,76 @@
+#include "batch/batch_run.hpp"
+
+#include "base/log.hpp"
+#include "batch/result.hpp"
+#include "engine/run_hash.hpp"
+
+namespace moesaic::batch {
+
+BatchRun::BatchRun(const BatchInput& input, const RunModel& model, ResultFiles& results)
+    : input_(input), model_(model), results_(results), reader_(input.path) {}
+
+std::optional<GenerationRequest> BatchRun::next() {
+  while (!next_sequence_)
+    if (!begin_line()) return std::nullopt;
+  Ticket& next = *next_sequence_;
+  const LineJob& job = jobs_.at(next.index);
+  GenerationRequest request = job.sequence(next.sequence);
+  request.ticket = next_ticket_++;
+  tickets_.emplace(request.ticket, next);
+  if (++next.sequence == job.num_sequences()) next_sequence_.reset();
+  return request;
+}
+
+/// Takes the next line; a bad one becomes a record at once. False: there is none.
+bool BatchRun::begin_line() {
+  const std::optional<InputLine> line = reader_.next();
+  if (!line) return false;
+  const std::int64_t index = line->place.index, place = index / input_.shard.count;
+  if (index % input_.shard.count != input_.shard.part || results_.finished(place)) return true;
+  auto parsed = parse_line(line->text, input_.format, input_.defaults);
+  if (const auto* error = std::get_if<LineError>(&parsed)) {
+    refuse(*line, place, error->custom_id, error->message);
+    return true;
+  }
+  auto& request = std::get<Request>(parsed);
+  report_unknown(request);
+  const std::optional<std::string> custom_id = request.custom_id;
+  try {
+    jobs_.try_emplace(index, model_, index, line->text, std::move(request));
+    next_sequence_ = Ticket{index, 0};
+  } catch (const Error& error) {
+    refuse(*line, place, custom_id, error.what());
+  }
+  return true;
+}
+
+void BatchRun::refuse(const InputLine& line, std::int64_t place, const std::optional<std::string>& custom_id,
+                      const std::string& message) {
+  const std::string id = record_id(line.place.index, line.text);
+  put({place, error_record(id, custom_id, "invalid_request", message), run_hash({}), true}, place);
+}
+
+void BatchRun::report_unknown(const Request& request) {
+  for (const std::string& field : request.unknown_fields)
+    if (unknown_fields_.insert(field).second)
+      spdlog::warn("{}: the field '{}' means nothing here and is ignored", input_.path, field);
+}
+
+void BatchRun::finish(std::int64_t ticket, const Continuation& result) {
+  const auto node = tickets_.extract(ticket);
+  const auto [index, sequence] = node.mapped();
+  latencies_.add(result);
+  LineJob& job = jobs_.at(index);
+  job.finish(sequence, result);
+  if (!job.done()) return;
+  put(job.finished(), index / input_.shard.count);
+  jobs_.erase(index);
+}
+
+void BatchRun::put(Finished finished, std::int64_t place) {
+  finished.index = place;
+  results_.put(finished);
+  ++num_finished_;
+}
+
+}  // namespace moesaic::batch

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "batch/journal.hpp"
+#include "batch/result.hpp"
+#include "engine/generation.hpp"
+#include "io/tokenizer.hpp"
+
+namespace moesaic::batch {
+
+/// What all lines of a run have in common.
+struct RunModel {
+  const ModelConfig& config;
+  const io::Tokenizer* tokenizer;  ///< null: prompts are token ids
+  std::string name;                ///< in results of requests that name no model
+};
+
+/// One line of the input on its way: the sequences that it needs, and its record once they have ended. Sequence k is
+/// choice k of the result.
+class LineJob {
+ public:
+  /// Error (told in the line's record) when a prompt cannot be encoded or is too long for the model.
+  LineJob(const RunModel& model, std::int64_t index, const std::string& line, Request request);
+
+  std::int64_t num_sequences() const { return std::ssize(results_); }
+  GenerationRequest sequence(std::int64_t k) const;
+  /// Once a sequence.
+  void finish(std::int64_t k, const Continuation& result);
+  bool done() const { return num_left_ == 0; }
+  /// When done.
+  Finished finished() const;
+
+  const Request& request() const { return request_; }
+
+ private:
+  std::vector<std::int32_t> encode(const Prompt& prompt, const std::string& what) const;
+  void encode_loglikelihood();
+  const std::vector<std::int32_t>& prompt_of(std::int64_t k) const;
+  Choice choice(std::int64_t k) const;
+  TokenScores scores_of(const moesaic::ScoredToken& token) const;
+  std::string bytes_of(std::int32_t token) const;
+  std::string record() const;
+
+  const RunModel& model_;
+  std::int64_t index_;
+  std::string id_;
+  Request request_;
+  std::vector<std::vector<std::int32_t>> prompts_;  // loglikelihood: one, context and continuation
+  std::int64_t num_context_ = 0;                    // loglikelihood: tokens before the continuation
+  std::vector<Continuation> results_;               // by sequence
+  std::int64_t num_left_;
+};
+
+}  // namespace moesaic::batch

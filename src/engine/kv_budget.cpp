@@ -1,0 +1,58 @@
+#include "engine/kv_budget.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "comm/agree.hpp"
+#include "device/machine.hpp"
+#include "engine/scheduler.hpp"
+
+namespace moesaic {
+namespace {
+
+constexpr double kMiB = 1 << 20;
+constexpr double kUsedShare = 0.9;  // of the memory that is left: the system and the transport need some
+
+plan::Footprint footprint_of(const comm::Communicator& world, const OpenedModel& opened, plan::Workload workload,
+                             std::int64_t blocks) {
+  workload.kv_blocks = blocks;
+  return plan::footprint(opened.grid, plan::WorldRank{world.rank()},
+                         {opened.reader->index().format(), opened.kernels.numerics}, workload);
+}
+
+}  // namespace
+
+std::int64_t kv_bytes(const comm::Communicator& world, const OpenedModel& opened, std::int64_t blocks) {
+  return footprint_of(world, opened, {}, blocks).kv_bytes;
+}
+
+std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
+                       const KvRequest& request) {
+  const plan::Footprint one = footprint_of(world, opened, workload, 1);
+  const double block_bytes = static_cast<double>(one.kv_bytes);
+  double blocks;
+  if (request.limit_mib > 0) {
+    blocks = std::floor(static_cast<double>(request.limit_mib) * kMiB / block_bytes);
+  } else {
+    const comm::Communicator node = world.split_node();
+    const double left = node.min(static_cast<double>(device::available_memory_bytes())) -
+                        node.sum(static_cast<double>(one.weight_bytes + one.buffer_bytes));
+    blocks = std::floor(kUsedShare * left / node.sum(block_bytes));
+  }
+  blocks = world.min(blocks);
+
+  const std::int64_t context = opened.grid.config().sequence_len, dp = opened.grid.layout().dp;
+  const std::int64_t of_one = blocks_for(context), of_all = of_one * ((request.num_sequences + dp - 1) / dp);
+  const double largest_block = world.max(block_bytes);
+  std::optional<std::string> error;
+  if (world.rank() == 0 && blocks < static_cast<double>(of_one))
+    error = fmt::format(
+        "the KV cache may have {:.0f} blocks of 64 tokens, one sequence of the model's whole context ({} tokens) needs "
+        "{}, which is {:.0f} MiB on a rank; {}",
+        std::max(blocks, 0.0), context, of_one, static_cast<double>(of_one) * largest_block / kMiB,
+        request.limit_mib > 0 ? "raise --kv-memory" : "use more nodes");
+  comm::agree(world, error);
+  return static_cast<std::int64_t>(std::min(blocks, static_cast<double>(of_all)));
+}
+
+}  // namespace moesaic
