@@ -1,4 +1,4 @@
-# Everything comes from Debian 12 (launch/setup installs it); nothing is downloaded by the build.
+# Everything comes from Debian 12 (launch/setup installs it) or from a site's modules; nothing is downloaded by the build.
 find_package(Threads REQUIRED)
 find_package(MPI REQUIRED COMPONENTS C)
 find_package(Boost 1.74 REQUIRED COMPONENTS program_options)
@@ -6,7 +6,16 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(HDF5 REQUIRED IMPORTED_TARGET hdf5-openmpi)
+# Debian has several builds of HDF5 side by side; elsewhere there is the one that was loaded, which has to be parallel.
+pkg_check_modules(HDF5 IMPORTED_TARGET hdf5-openmpi)
+if(NOT TARGET PkgConfig::HDF5)
+  set(HDF5_PREFER_PARALLEL TRUE)
+  find_package(HDF5 1.10 REQUIRED COMPONENTS C)
+  if(NOT HDF5_IS_PARALLEL)
+    message(FATAL_ERROR "HDF5 ${HDF5_VERSION} (${HDF5_INCLUDE_DIRS}) has no MPI: load a parallel one, or set HDF5_ROOT to it")
+  endif()
+  add_library(PkgConfig::HDF5 ALIAS hdf5::hdf5)
+endif()
 pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)

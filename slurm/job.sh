@@ -1,26 +1,33 @@
 # shellcheck shell=bash
-# What the batch scripts have in common; they source it inside the job. It finds the binary, reads slurm/site.sh if
-# there is one, sets what srun and PMIx need, and prints the job's header.
+# What the batch scripts have in common; they source it inside the job. It finds the binary, reads the site file if there
+# is one, sets what the launcher and PMIx need, and prints the job's header.
 
-moesaic_root=${MOESAIC_ROOT:-$SLURM_SUBMIT_DIR}
-if [ -f "$moesaic_root/slurm/site.sh" ]; then
+slurm_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+site=${MOESAIC_SITE:-$slurm_dir/site.sh}
+if [ -f "$site" ]; then
   # shellcheck source=/dev/null
-  source "$moesaic_root/slurm/site.sh"
-fi
-
-moesaic=${MOESAIC_BIN:-$moesaic_root/build/bin/moesaic}
-if [ ! -x "$moesaic" ]; then
-  echo "no binary at $moesaic: build it with launch/build, or set MOESAIC_BIN" >&2
+  source "$site"
+elif [ -n "${MOESAIC_SITE:-}" ]; then
+  echo "MOESAIC_SITE is $site, and there is no such file" >&2
   exit 2
 fi
 
-# Without -c a rank gets an even share of its node's cores. srun does not take -c from sbatch by itself.
+# In the project's folder the binary is in build/, in an installation (share/moesaic/slurm) in bin/.
+moesaic=${MOESAIC_BIN:-$slurm_dir/../build/bin/moesaic}
+if [ -z "${MOESAIC_BIN:-}" ] && [ ! -x "$moesaic" ]; then moesaic=$slurm_dir/../../../bin/moesaic; fi
+if [ ! -x "$moesaic" ]; then
+  echo "no binary at $moesaic: build it (docs/slurm.md), or set MOESAIC_BIN" >&2
+  exit 2
+fi
+moesaic=$(realpath "$moesaic")
+
+# Without -c a rank gets an even share of its node's cores.
+ranks_per_node=${SLURM_NTASKS_PER_NODE:-$(((SLURM_NTASKS + SLURM_JOB_NUM_NODES - 1) / SLURM_JOB_NUM_NODES))}
 if [ -z "${SLURM_CPUS_PER_TASK:-}" ]; then
-  ranks_per_node=${SLURM_NTASKS_PER_NODE:-$(((SLURM_NTASKS + SLURM_JOB_NUM_NODES - 1) / SLURM_JOB_NUM_NODES))}
   SLURM_CPUS_PER_TASK=$((SLURM_CPUS_ON_NODE / ranks_per_node))
   [ "$SLURM_CPUS_PER_TASK" -ge 1 ] || SLURM_CPUS_PER_TASK=1
 fi
-export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+export SLURM_CPUS_PER_TASK
 
 # PMIx's shared-memory store crashed in 13 of 910 launches, this one in none of 960.
 export PMIX_MCA_gds=${PMIX_MCA_gds:-hash}
@@ -31,14 +38,27 @@ if [ "${OMPI_MCA_pml:-}" = ucx ]; then
   export OMPI_MCA_opal_common_ucx_devices=${OMPI_MCA_opal_common_ucx_devices:-any}
 fi
 
-# -K1 ends the step when a rank dies; without it the step hangs when all ranks of a node die together.
-# MOESAIC_SRUN: further options of srun, e.g. --cpu-bind=cores
-read -r -a site_srun <<<"${MOESAIC_SRUN:-}"
-# shellcheck disable=SC2034  # the batch scripts use it
-ranks=(srun -K1 --mpi="${MOESAIC_MPI:-pmix}" "${site_srun[@]}" "$moesaic")
+case ${MOESAIC_LAUNCHER:-srun} in
+  srun)
+    # srun does not take -c from sbatch by itself. -K1 ends the step when a rank dies; without it the step hangs when all
+    # ranks of a node die together. MOESAIC_SRUN: further options of srun, e.g. --cpu-bind=cores
+    export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+    read -r -a site_options <<<"${MOESAIC_SRUN:-}"
+    ranks=(srun -K1 --mpi="${MOESAIC_MPI:-pmix}" "${site_options[@]}" "$moesaic") ;;
+  mpirun)
+    # mpirun starts its helpers with srun, which must not confine them to the cores of one task; what ranks may use they
+    # then share out themselves. MOESAIC_MPIRUN: further options of mpirun.
+    unset SRUN_CPUS_PER_TASK
+    read -r -a site_options <<<"${MOESAIC_MPIRUN:-}"
+    ranks=(mpirun -n "$SLURM_NTASKS" --map-by "ppr:$ranks_per_node:node" --bind-to none "${site_options[@]}" "$moesaic") ;;
+  *)
+    echo "MOESAIC_LAUNCHER is '$MOESAIC_LAUNCHER', expected srun or mpirun" >&2
+    exit 2 ;;
+esac
 
 print_header() {  # name value ...: the parameters of this script
   echo "== $SLURM_JOB_NAME, job $SLURM_JOB_ID, $(date '+%Y-%m-%d %H:%M:%S')"
+  [ "${SLURM_RESTART_COUNT:-0}" = 0 ] || echo "   started again, $SLURM_RESTART_COUNT. time"
   printf '   %-12s%s\n' nodes "$SLURM_JOB_NUM_NODES ($SLURM_JOB_NODELIST)" \
-    ranks "$SLURM_NTASKS, $SRUN_CPUS_PER_TASK cores each" binary "$moesaic" "$@"
+    ranks "$SLURM_NTASKS, $SLURM_CPUS_PER_TASK cores each, by ${ranks[0]}" binary "$moesaic" "$@"
 }

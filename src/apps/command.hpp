@@ -36,6 +36,7 @@ int run_merge(const std::vector<std::string>& arguments);
 int run_logits(const std::vector<std::string>& arguments);
 int run_diff(const std::vector<std::string>& arguments);
 int run_selftest(const std::vector<std::string>& arguments);
+int run_doctor(const std::vector<std::string>& arguments);
 int run_calibrate(const std::vector<std::string>& arguments);
 int run_bench(const std::vector<std::string>& arguments);
 

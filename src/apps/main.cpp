@@ -7,14 +7,13 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "apps/build.hpp"
 #include "apps/command.hpp"
 #include "apps/plan_costs.hpp"
-#include "base/hash.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "comm/wait.hpp"
 #include "io/hdf5.hpp"
-#include "io/mapped_file.hpp"
 #include "ops/kernels.hpp"
 
 namespace moesaic::apps {
@@ -32,6 +31,7 @@ constexpr Command kCommands[] = {
     {"logits", "the logits of token lists, to an HDF5 file (under mpirun)", true, run_logits},
     {"diff", "the first layer and operation where two runs differ", false, run_diff},
     {"selftest", "checks this machine and this MPI job (under mpirun)", true, run_selftest},
+    {"doctor", "the site: ranks, cores, network, memory, files; names what is wrong", true, run_doctor},
     {"calibrate", "measures this machine for the cost model, to a file (under mpirun)", true, run_calibrate},
     {"bench", "measures machine, kernels, a model or its loading (under mpirun)", true, run_bench},
 };
@@ -69,16 +69,6 @@ void check_launcher(const comm::Communicator& world) {
         "SLURM_NTASKS is {}, but this process sees an MPI world of 1: start with srun --mpi=pmix, or with srun -n 1 "
         "for one rank",
         tasks);
-}
-
-/// The binary itself: two of the same version may differ.
-std::string build() {
-  try {
-    const io::MappedFile binary("/proc/self/exe");
-    return fmt::format("moesaic {}, build {}", MOESAIC_VERSION, hash_bytes(binary.bytes()).hex().substr(0, 12));
-  } catch (const Error&) {  // may be executed, but not read
-    return "moesaic " MOESAIC_VERSION;
-  }
 }
 
 /// Ranks of another build, or started with other commands or options, would wait for each other for ever.

@@ -9,6 +9,7 @@
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "apps/selftest.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
@@ -20,38 +21,6 @@
 
 namespace moesaic::apps {
 namespace {
-
-/// Prints one verdict a check on rank 0 and remembers whether all passed. Every check is collective.
-class Report {
- public:
-  explicit Report(const comm::Communicator& world) : world_(world) {}
-
-  /// `problem` of any rank makes it FAIL; `facts` are rank 0's.
-  void check(const std::string& what, const std::optional<std::string>& problem, const std::string& facts = "") {
-    std::optional<std::string> first = problem;
-    try {
-      comm::agree(world_, problem);
-    } catch (const Error& error) {
-      first = error.what();
-    }
-    all_passed_ &= !first.has_value();
-    if (world_.rank() != 0) return;
-    const std::string& detail = first ? *first : facts;
-    std::printf("%s  %s%s%s\n", first ? "FAIL" : "PASS", what.c_str(), detail.empty() ? "" : ": ", detail.c_str());
-    std::fflush(stdout);
-  }
-  bool all_passed() const { return all_passed_; }
-
- private:
-  const comm::Communicator& world_;
-  bool all_passed_ = true;
-};
-
-/// A file that comes with the build: demo.h5, and the goldens' tokens and hashes to run it with.
-std::string shared_file(const std::string& name) {
-  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/moesaic" / name)
-      .string();
-}
 
 /// What is run again and again: a store whose index rank 0 has read, and some token lists.
 struct Case {
@@ -105,7 +74,7 @@ std::vector<plan::Layout> some_layouts(const ModelConfig& config, int ranks, std
 }
 
 /// Every rank computes on its own with every path, then all together in several layouts.
-void check_numerics(const comm::Communicator& world, const Case& test, Numerics numerics, Report& report) {
+void check_numerics(const comm::Communicator& world, const Case& test, Numerics numerics, SelftestReport& report) {
   const auto self = comm::Communicator::self();
   const plan::Layout alone;
   const Hash128 expected = hash_of(self, test, alone, ops::kernels(ops::Isa::kPortable, numerics), 0);
@@ -120,7 +89,7 @@ void check_numerics(const comm::Communicator& world, const Case& test, Numerics 
     if (isa == ops::Isa::kPortable || numerics == Numerics::kF32) continue;
     const bool everywhere = world.min(ops::supported(isa)) > 0;
     if (!everywhere) {
-      if (world.rank() == 0) std::printf("SKIP  %s path: not on every processor of this job\n", name(isa).data());
+      report.note(fmt::format("SKIP  {} path: not on every processor of this job", name(isa)));
       continue;
     }
     report.check(fmt::format("{} {} path against the portable one", name(numerics), name(isa)),
@@ -129,16 +98,15 @@ void check_numerics(const comm::Communicator& world, const Case& test, Numerics 
   const ops::Kernels& best = ops::kernels(ops::isa_from_option("auto"), numerics);
   constexpr std::size_t kMostLayouts = 6;
   const auto layouts = some_layouts(test.index.config(), world.size(), kMostLayouts);
-  if (world.rank() == 0)
-    std::printf("      %zu of the %zu layouts that %d ranks allow:\n", layouts.size(),
-                plan::all_layouts(test.index.config(), world.size()).size(), world.size());
+  report.note(fmt::format("      {} of the {} layouts that {} ranks allow:", layouts.size(),
+                          plan::all_layouts(test.index.config(), world.size()).size(), world.size()));
   for (const plan::Layout& layout : layouts)
     report.check(fmt::format("{} {} ranks, {}", name(numerics), world.size(), layout.text()),
                  differs(expected, hash_of(world, test, layout, best, 7)));
 }
 
 /// Every rank sends every other a message that names both, in sizes around the switch-over points of MPI's protocols.
-void check_transport(const comm::Communicator& world, Report& report) {
+void check_transport(const comm::Communicator& world, SelftestReport& report) {
   comm::RowExchange exchange(world);
   const auto ranks = static_cast<std::size_t>(world.size());
   const std::vector<std::int32_t> counts(ranks, 1);
@@ -164,7 +132,7 @@ void check_transport(const comm::Communicator& world, Report& report) {
   report.check("transport: all-to-all of 8 B, 4 KiB and 1 MiB", problem, library + ", " + comm::transport());
 }
 
-void check_machine(const comm::Communicator& world, int num_threads, const TeamReport& team, Report& report) {
+void check_machine(const comm::Communicator& world, int num_threads, const TeamReport& team, SelftestReport& report) {
   const comm::Communicator node = world.split_node();
   const int allowed = device::allowed_processors();
   // Ranks that share processors are slow, but as right as others.
@@ -187,7 +155,63 @@ void check_machine(const comm::Communicator& world, int num_threads, const TeamR
                                : fmt::format("{:.0f} MiB", static_cast<double>(locked.rlim_cur) / (1 << 20))));
 }
 
+/// The store, or the demo model with what it must give.
+Case make_case(const comm::Communicator& world, const std::string& store) {
+  const bool demo = store.empty();
+  const std::string file = demo ? shared_file("demo.h5") : store;
+  std::string index_text;
+  comm::on_root(world, [&] { index_text = io::StoreReader::read_index(file).serialize(); });
+  world.broadcast(index_text, 0);
+  require_same_store(world, file);
+  Case test{file, io::StoreIndex::parse(index_text, file), {}, {}};
+  comm::together(world, [&] {
+    const ModelConfig& config = test.index.config();
+    if (!demo) {
+      test.sequences = make_sequences(config);
+      return;
+    }
+    test.sequences = io::read_token_file(shared_file("demo.tokens.json"), {config.vocab_size, config.sequence_len});
+    constexpr std::int64_t kLargest_bytes = 1 << 20;
+    test.committed = nlohmann::json::parse(io::read_text_file(shared_file("hashes.json"), kLargest_bytes)).at("demo");
+  });
+  return test;
+}
+
 }  // namespace
+
+void SelftestReport::check(const std::string& what, const std::optional<std::string>& problem,
+                           const std::string& facts) {
+  std::optional<std::string> first = problem;
+  try {
+    comm::agree(world_, problem);
+  } catch (const Error& error) {
+    first = error.what();
+  }
+  ++num_checks_;
+  const std::string& detail = first ? *first : facts;
+  const std::string line = what + (detail.empty() ? "" : ": " + detail);
+  if (first) failures_.push_back(line);
+  note((first ? "FAIL  " : "PASS  ") + line);
+}
+
+void SelftestReport::note(const std::string& line) const {
+  if (world_.rank() != 0 || print_ == Print::kNo) return;
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+std::string shared_file(const std::string& name) {
+  return (std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "share/moesaic" / name)
+      .string();
+}
+
+void selftest(const comm::Communicator& world, std::string store, SelftestReport& report) {
+  const Case test = make_case(world, store);
+  check_transport(world, report);
+  for (const Numerics numerics : kAllNumerics)
+    if (const WeightFormat format = test.index.format(); format_of(numerics).value_or(format) == format)
+      check_numerics(world, test, numerics, report);
+}
 
 int run_selftest(const std::vector<std::string>& arguments) {
   std::string store;
@@ -201,40 +225,19 @@ int run_selftest(const std::vector<std::string>& arguments) {
   options.add(wait_options());
   const auto map = parse("selftest", arguments, options);
   if (map.contains("help")) return kSuccess;
-  const bool demo = store.empty();
-  if (demo) store = shared_file("demo.h5");
 
-  const comm::Communicator world = comm::Communicator::world();
-  std::string index_text;
-  comm::on_root(world, [&] { index_text = io::StoreReader::read_index(store).serialize(); });
-  world.broadcast(index_text, 0);
-  require_same_store(world, store);
-  const comm::Communicator node = world.split_node();
+  const comm::Communicator world = comm::Communicator::world(), node = world.split_node();
   comm::together(world, [&] { num_threads = threads_per_rank(node, num_threads); });
   TeamReport team;
   comm::together(world, [&] { team = set_threads(node, num_threads); });
   log_warnings(world, team.warnings);
-  io::StoreIndex index = io::StoreIndex::parse(index_text, store);
-  Case test{store, std::move(index), {}, {}};
-  comm::together(world, [&] {
-    const ModelConfig& config = test.index.config();
-    if (!demo) {
-      test.sequences = make_sequences(config);
-      return;
-    }
-    test.sequences = io::read_token_file(shared_file("demo.tokens.json"), {config.vocab_size, config.sequence_len});
-    constexpr std::int64_t kLargest_bytes = 1 << 20;
-    test.committed = nlohmann::json::parse(io::read_text_file(shared_file("hashes.json"), kLargest_bytes)).at("demo");
-  });
 
-  Report report(world);
+  SelftestReport report(world, SelftestReport::Print::kYes);
   check_machine(world, num_threads, team, report);
-  check_transport(world, report);
-  for (const Numerics numerics : kAllNumerics)
-    if (const WeightFormat format = test.index.format(); format_of(numerics).value_or(format) == format)
-      check_numerics(world, test, numerics, report);
-  if (world.rank() == 0) std::printf("%s\n", report.all_passed() ? "selftest passed" : "selftest FAILED");
-  return report.all_passed() ? kSuccess : kFailed;
+  selftest(world, store, report);
+  const bool passed = report.failures().empty();
+  report.note(passed ? "selftest passed" : "selftest FAILED");
+  return passed ? kSuccess : kFailed;
 }
 
 }  // namespace moesaic::apps

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "apps/bench/limits.hpp"
+#include "comm/wait.hpp"
 #include "device/binding.hpp"
 
 namespace moesaic::apps::bench {
@@ -24,33 +25,53 @@ double elapsed_us(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
 }
 
-void send(const comm::Communicator& world, const std::vector<std::byte>& bytes, std::size_t size_bytes, int to) {
-  MOESAIC_MPI(MPI_Send(bytes.data(), static_cast<int>(size_bytes), MPI_BYTE, to, kTag, world.handle()));
-}
-void receive(const comm::Communicator& world, std::vector<std::byte>& bytes, std::size_t size_bytes, int from) {
-  MOESAIC_MPI(
-      MPI_Recv(bytes.data(), static_cast<int>(size_bytes), MPI_BYTE, from, kTag, world.handle(), MPI_STATUS_IGNORE));
-}
+/// Messages to and from one other rank. Each ends, or the job does with a diagnosis: what is measured may not work.
+class Link {
+ public:
+  Link(const comm::Communicator& world, int other)
+      : world_(world), other_(other), peers_{world.world_ranks()[static_cast<std::size_t>(other)]} {}
 
-/// Microseconds one way, on both ranks of the pair; elsewhere 0.
-double ping_pong_us(const comm::Communicator& world, const Pair& pair, std::size_t size_bytes, int round_trips) {
-  constexpr int kSamples = 9;
+  void send(const std::vector<std::byte>& bytes) const {
+    MPI_Request request = MPI_REQUEST_NULL;
+    MOESAIC_MPI(
+        MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, other_, kTag, world_.handle(), &request));
+    comm::wait_for(request, {"measuring a link: send", &peers_, world_});
+  }
+  void receive(std::vector<std::byte>& bytes) const {
+    MPI_Request request = MPI_REQUEST_NULL;
+    MOESAIC_MPI(
+        MPI_Irecv(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, other_, kTag, world_.handle(), &request));
+    comm::wait_for(request, {"measuring a link: receive", &peers_, world_});
+  }
+
+ private:
+  const comm::Communicator& world_;
+  int other_;
+  std::vector<int> peers_;
+};
+
+}  // namespace
+
+double ping_pong_us(const comm::Communicator& world, int a, int b, std::size_t size_bytes, int round_trips,
+                    int num_samples) {
   std::vector<std::byte> bytes(size_bytes);
-  const bool first = world.rank() == pair.first;
-  if (!first && world.rank() != pair.second) return 0;
-  const int other = first ? pair.second : pair.first;
+  const bool first = world.rank() == a;
+  if (!first && world.rank() != b) return 0;
+  const Link link(world, first ? b : a);
   std::vector<double> samples;
-  for (int sample = -1; sample < kSamples; ++sample) {
+  for (int sample = -1; sample < num_samples; ++sample) {
     const auto start = Clock::now();
     for (int i = 0; i < round_trips; ++i) {
-      if (first) send(world, bytes, size_bytes, other);
-      receive(world, bytes, size_bytes, other);
-      if (!first) send(world, bytes, size_bytes, other);
+      if (first) link.send(bytes);
+      link.receive(bytes);
+      if (!first) link.send(bytes);
     }
     if (sample >= 0) samples.push_back(elapsed_us(start) / (2 * round_trips));
   }
   return statistics(samples).median;
 }
+
+namespace {
 
 /// Microseconds that each of many small messages takes their sender.
 double message_us(const comm::Communicator& world, const Pair& pair) {
@@ -58,6 +79,7 @@ double message_us(const comm::Communicator& world, const Pair& pair) {
   const bool first = world.rank() == pair.first;
   if (!first && world.rank() != pair.second) return 0;
   const int other = first ? pair.second : pair.first;
+  const Link link(world, other);
   std::vector<std::byte> bytes(8);
   std::vector<MPI_Request> requests(kMessages);
   std::vector<double> samples;
@@ -68,10 +90,10 @@ double message_us(const comm::Communicator& world, const Pair& pair) {
         MOESAIC_MPI(MPI_Isend(bytes.data(), 8, MPI_BYTE, other, kTag, world.handle(), &request));
       MOESAIC_MPI(MPI_Waitall(kMessages, requests.data(), MPI_STATUSES_IGNORE));
       samples.push_back(elapsed_us(start) / kMessages);
-      receive(world, bytes, 8, other);
+      link.receive(bytes);
     } else {
-      for (int i = 0; i < kMessages; ++i) receive(world, bytes, 8, other);
-      send(world, bytes, 8, other);
+      for (int i = 0; i < kMessages; ++i) link.receive(bytes);
+      link.send(bytes);
       samples.push_back(0);
     }
   }
@@ -114,14 +136,15 @@ double shared_gbps(const comm::Communicator& world, const std::vector<Pair>& pai
 }
 
 plan::LinkCost measure(const comm::Communicator& world, const std::vector<Pair>& pairs) {
-  constexpr int kSmallTrips = 200, kLongTrips = 4;
+  constexpr int kSmallTrips = 200, kLongTrips = 4, kSamples = 9;
+  const auto [a, b] = pairs.front();
   plan::LinkCost link;
   link.measured = true;
   world.barrier();
-  link.latency_us = world.max(ping_pong_us(world, pairs.front(), 8, kSmallTrips));
+  link.latency_us = world.max(ping_pong_us(world, a, b, 8, kSmallTrips, kSamples));
   link.message_us = world.max(message_us(world, pairs.front()));
   link.message_us = std::min(link.message_us, link.latency_us);
-  const double long_us = world.max(ping_pong_us(world, pairs.front(), kLong_bytes, kLongTrips));
+  const double long_us = world.max(ping_pong_us(world, a, b, kLong_bytes, kLongTrips, kSamples));
   link.stream_gbps = static_cast<double>(kLong_bytes) / (long_us - link.latency_us) * 1e-3;
   link.shared_gbps = shared_gbps(world, pairs);
   return link;

@@ -11,22 +11,6 @@
 namespace moesaic::apps::bench {
 namespace {
 
-/// "AMD EPYC, family 25 model 17" from /proc/cpuinfo, whose lines are "key\t: value".
-std::string cpu_name() {
-  std::ifstream stream("/proc/cpuinfo");
-  std::string name = "unknown processor", family = "?", model = "?";
-  for (std::string line; std::getline(stream, line) && !line.empty();) {
-    const auto colon = line.find(':');
-    if (colon == std::string::npos) continue;
-    const std::string key = line.substr(0, line.find_last_not_of("\t ", colon - 1) + 1);
-    const std::string value = line.substr(std::min(line.size(), colon + 2));
-    if (key == "model name") name = value;
-    if (key == "cpu family") family = value;
-    if (key == "model") model = value;
-  }
-  return fmt::format("{}, family {} model {}", name, family, model);
-}
-
 std::string cell(const Record& record, const Column& column) {
   if (!record.contains(column.key) || record[column.key].is_null()) return "-";
   const auto& value = record[column.key];
@@ -54,6 +38,21 @@ std::string quoted(const std::string& text) {
 }
 
 }  // namespace
+
+std::string cpu_name() {
+  std::ifstream stream("/proc/cpuinfo");  // lines are "key\t: value"
+  std::string name = "unknown processor", family = "?", model = "?";
+  for (std::string line; std::getline(stream, line) && !line.empty();) {
+    const auto colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const std::string key = line.substr(0, line.find_last_not_of("\t ", colon - 1) + 1);
+    const std::string value = line.substr(std::min(line.size(), colon + 2));
+    if (key == "model name") name = value;
+    if (key == "cpu family") family = value;
+    if (key == "model") model = value;
+  }
+  return fmt::format("{}, family {} model {}", name, family, model);
+}
 
 po::options_description output_options(OutputFormat& format) {
   const auto take = [&format](const std::string& word) {

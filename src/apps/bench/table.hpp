@@ -18,6 +18,9 @@ po::options_description output_options(OutputFormat& format);
 /// A comma-separated list of integers in [low, high]; Error names the option.
 std::vector<std::int64_t> parse_list(const std::string& text, const char* option, std::int64_t low, std::int64_t high);
 
+/// "AMD EPYC, family 25 model 17".
+std::string cpu_name();
+
 /// What a figure was measured on.
 struct Machine {
   std::string cpu;  ///< "AMD EPYC, family 25 model 17"

@@ -1,0 +1,106 @@
+#include "apps/doctor/facts.hpp"
+
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "apps/bench/table.hpp"
+#include "apps/build.hpp"
+#include "comm/agree.hpp"
+#include "comm/transport.hpp"
+#include "device/binding.hpp"
+#include "device/machine.hpp"
+#include "engine/threads.hpp"
+#include "ops/kernels.hpp"
+
+namespace moesaic::apps::doctor {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankFacts, host, node, processors, num_node_processors, num_threads, thread_warnings,
+                                   placement, cpu, isa, build, mpi_library, transport, has_rdma_adapter, launcher,
+                                   slurm_tasks, slurm_nodes, memory_bytes, total_memory_bytes, shared_memory_bytes,
+                                   lockable_bytes, address_space_bytes, open_files, huge_pages)
+
+namespace {
+
+std::int64_t soft_limit(decltype(RLIMIT_MEMLOCK) resource) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return RankFacts::kUnlimited;
+  return static_cast<std::int64_t>(limit.rlim_cur);
+}
+
+int number_of(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text ? std::atoi(text) : 0;
+}
+
+/// Who started this rank, and what Slurm was asked for. Under mpirun the variables of a Slurm step are those of
+/// mpirun's own helpers, so the job's count.
+void ask_launcher(RankFacts& facts) {
+  const bool mpirun = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
+  const bool srun = !mpirun && std::getenv("SLURM_STEP_ID") != nullptr && std::getenv("SLURM_PROCID") != nullptr;
+  facts.launcher = mpirun ? "mpirun" : srun ? "srun" : "none";
+  facts.slurm_tasks = number_of(srun ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS");
+  facts.slurm_nodes = number_of(srun ? "SLURM_STEP_NUM_NODES" : "SLURM_JOB_NUM_NODES");
+}
+
+void ask_limits(RankFacts& facts) {
+  struct sysinfo machine {};
+  if (::sysinfo(&machine) == 0)
+    facts.total_memory_bytes =
+        static_cast<std::int64_t>(machine.totalram) * static_cast<std::int64_t>(machine.mem_unit);
+  facts.memory_bytes = device::available_memory_bytes();
+  facts.shared_memory_bytes = device::available_shared_memory_bytes();
+  facts.lockable_bytes = soft_limit(RLIMIT_MEMLOCK);
+  facts.address_space_bytes = soft_limit(RLIMIT_AS);
+  facts.open_files = soft_limit(RLIMIT_NOFILE);
+  facts.huge_pages = device::huge_pages();
+}
+
+bool has_entries(const char* folder) {
+  std::error_code ignored;
+  return std::filesystem::exists(folder, ignored) && !std::filesystem::is_empty(folder, ignored);
+}
+
+RankFacts own_facts(const comm::Communicator& node, int num_threads, const TeamReport& team) {
+  RankFacts facts;
+  facts.host = device::host_name();
+  facts.node = node.world_ranks().front();
+  const device::ProcessorSet& mask = device::initial_mask();
+  for (std::size_t i = 0; i < mask.size(); ++i)
+    if (mask[i]) facts.processors.push_back(static_cast<int>(i));
+  facts.num_node_processors = static_cast<int>(device::processors().size());
+  facts.num_threads = num_threads;
+  facts.thread_warnings = team.warnings;
+  facts.placement = team.placement;
+  facts.cpu = bench::cpu_name();
+  facts.isa = name(ops::kernels(ops::isa_from_option("auto"), Numerics::kF32).isa);
+  facts.build = build();
+  char library[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MOESAIC_MPI(MPI_Get_library_version(library, &length));
+  facts.mpi_library = std::string(library, static_cast<std::size_t>(length));
+  facts.mpi_library.resize(std::min(facts.mpi_library.size(), facts.mpi_library.find(',')));
+  facts.transport = comm::transport();
+  facts.has_rdma_adapter = has_entries("/sys/class/infiniband");
+  ask_launcher(facts);
+  ask_limits(facts);
+  return facts;
+}
+
+}  // namespace
+
+std::vector<RankFacts> gather_facts(const comm::Communicator& world, const comm::Communicator& node, int num_threads) {
+  comm::together(world, [&] { num_threads = threads_per_rank(node, num_threads); });
+  TeamReport team;
+  comm::together(world, [&] { team = set_threads(node, num_threads); });
+  std::string own;
+  comm::together(world, [&] { own = nlohmann::json(own_facts(node, num_threads, team)).dump(); });
+  std::vector<RankFacts> all;
+  for (const auto& bytes : world.gather(std::as_bytes(std::span(own)), 0))
+    all.push_back(nlohmann::json::parse(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size())));
+  return all;
+}
+
+}  // namespace moesaic::apps::doctor

@@ -1,0 +1,151 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "apps/doctor/judge.hpp"
+
+namespace moesaic::apps::doctor {
+namespace {
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+/// Of the pairs of one kind.
+struct Typical {
+  double latency_us = 0, gbps = 0;
+
+  Typical(const std::vector<PeerCost>& peers, bool same_node) {
+    std::vector<double> latencies, rates;
+    for (const PeerCost& peer : peers)
+      if (peer.same_node == same_node) latencies.push_back(peer.latency_us), rates.push_back(peer.gbps);
+    latency_us = median(latencies), gbps = median(rates);
+  }
+  /// The constant keeps the noise of quick links out.
+  bool has_outlier(const PeerCost& peer) const { return peer.latency_us > 4 * latency_us + 20 || peer.gbps < gbps / 4; }
+  std::string text(const char* where) const {
+    return fmt::format("{} {:.1f} us, {:.2f} GB/s", where, latency_us, gbps);
+  }
+};
+
+/// Hosts all of whose pairs to other hosts stand out, when others do not.
+std::set<std::string> slow_hosts(const std::vector<PeerCost>& slow, const std::vector<PeerCost>& peers,
+                                 const std::vector<std::string>& hosts) {
+  std::map<std::string, int> all, bad;
+  const auto count = [&](const std::vector<PeerCost>& pairs, std::map<std::string, int>& into) {
+    for (const PeerCost& peer : pairs)
+      if (!peer.same_node)
+        for (const int rank : {peer.a, peer.b}) ++into[hosts[static_cast<std::size_t>(rank)]];
+  };
+  count(peers, all);
+  count(slow, bad);
+  std::set<std::string> names;
+  for (const auto& [host, times] : bad)
+    if (times > 1 && times == all[host]) names.insert(host);
+  return names;
+}
+
+}  // namespace
+
+Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts, bool crowded) {
+  if (peers.empty()) return {};
+  const Typical inside(peers, true), across(peers, false);
+  const auto has = [&](bool same_node) {
+    return std::any_of(peers.begin(), peers.end(), [=](const PeerCost& peer) { return peer.same_node == same_node; });
+  };
+  std::vector<std::string> words;
+  if (has(true)) words.push_back(inside.text("inside a node"));
+  if (has(false)) words.push_back(across.text("between nodes"));
+  Finding finding{Status::kOk, "peers", fmt::format("{} (medians of {} pairs)", joined(words, "; "), peers.size()), ""};
+  std::vector<PeerCost> slow;
+  for (const PeerCost& peer : peers)
+    if ((peer.same_node ? inside : across).has_outlier(peer)) slow.push_back(peer);
+  if (slow.empty()) return {finding};
+  if (crowded) {
+    finding.text += fmt::format("; {} of them stand out, but ranks share processors", slow.size());
+    return {finding};
+  }
+
+  const auto name = [&](int rank) { return fmt::format("{} ({})", rank, hosts[static_cast<std::size_t>(rank)]); };
+  const PeerCost& worst = *std::max_element(slow.begin(), slow.end(), [](const auto& a, const auto& b) {
+    return a.latency_us / a.gbps < b.latency_us / b.gbps;
+  });
+  finding.status = Status::kWarning;
+  finding.text += fmt::format("; {} of them stand out, most of all ranks {} and {} with {:.1f} us, {:.2f} GB/s",
+                              slow.size(), name(worst.a), name(worst.b), worst.latency_us, worst.gbps);
+  finding.remedy =
+      "again to see whether it stays; then leave the node out (sbatch --exclude) and tell the site's staff";
+  if (const auto names = slow_hosts(slow, peers, hosts); !names.empty() && names.size() * 2 < hosts.size())
+    finding.text += fmt::format("; every link of {} does", joined(names, ", "));
+  return {finding};
+}
+
+Finding judge_clocks(const std::vector<ClockOffset>& clocks) {
+  if (clocks.empty()) return {Status::kOk, "clocks", "one node", ""};
+  const ClockOffset& worst = *std::max_element(clocks.begin(), clocks.end(), [](const auto& a, const auto& b) {
+    return std::abs(a.offset_s) < std::abs(b.offset_s);
+  });
+  Finding finding{Status::kOk, "clocks",
+                  fmt::format("{} is {:.3f} s {} of rank 0's node (to {:.3f} s), no other further", worst.host,
+                              std::abs(worst.offset_s), worst.offset_s < 0 ? "behind" : "ahead", worst.uncertainty_s),
+                  ""};
+  if (std::abs(worst.offset_s) - worst.uncertainty_s > 1) {
+    finding.status = Status::kWarning;
+    finding.remedy =
+        "results do not depend on it, but logs and time stamps of files will not fit together: NTP of that node";
+  }
+  return finding;
+}
+
+Findings judge_folder(const std::string& folder, const std::vector<FolderFacts>& nodes, const WriteRates& rates) {
+  constexpr double kGiB = 1 << 30;
+  constexpr const char* kElsewhere = "give --path a folder on a file system that all nodes share (scratch, project)";
+  Findings findings;
+  for (const FolderFacts& node : nodes) {  // the first one tells it
+    if (!node.error.empty())
+      return {{Status::kFailed, "files", fmt::format("{} on {}: {}", folder, node.host, node.error), kElsewhere}};
+  }
+  const FolderFacts& first = nodes.front();
+  double slowest = 0, read_mbps = first.read_mbps;
+  for (const FolderFacts& node : nodes) {
+    if (!node.problem.empty())
+      return {{Status::kFailed, "files",
+               fmt::format("{} ({} on {}): a file that {} wrote there: {}", folder, node.file_system, node.host,
+                           first.host, node.problem),
+               kElsewhere}};
+    slowest = std::max(slowest, node.seen_after_s);
+    read_mbps = std::min(read_mbps, node.read_mbps);
+  }
+  Finding finding{Status::kOk, "files",
+                  fmt::format("{}: {}, {:.1f} GiB free; writes {:.0f} MB/s, an fsync takes {:.1f} ms, reads {:.0f} "
+                              "MB/s (perhaps from a cache)",
+                              folder, first.file_system, static_cast<double>(first.free_bytes) / kGiB, rates.mbps,
+                              rates.fsync_ms, read_mbps),
+                  ""};
+  if (nodes.size() > 1)
+    finding.text += fmt::format("; all {} nodes see the same file after {:.1f} s", nodes.size(), slowest);
+  std::vector<std::string> remedies;
+  if (first.free_bytes < static_cast<std::int64_t>(kGiB))
+    remedies.push_back("little space is free: results and journals need some");
+  if (rates.fsync_ms > 200)
+    remedies.push_back("a batch job's journal waits for an fsync now and then: another folder will be faster");
+  if (slowest > 2) remedies.push_back("files appear late on other nodes: wait between jobs that hand files on");
+  for (const FolderFacts& node : nodes)
+    if (!node.lock_problem.empty()) {
+      finding.text += fmt::format("; {} (on {})", node.lock_problem, node.host);
+      remedies.push_back(
+          "nothing keeps two jobs from the same output there: see to it yourself (Lustre: mount -o flock)");
+      break;
+    }
+  if (first.file_system == "tmpfs") remedies.push_back("this folder is in memory and gone after the job");
+  if (!remedies.empty()) finding.status = Status::kWarning, finding.remedy = joined(remedies, "; ");
+  return {finding};
+}
+
+}  // namespace moesaic::apps::doctor

@@ -1,0 +1,208 @@
+#include <gmock/gmock.h>
+
+#include "apps/doctor/judge.hpp"
+
+namespace moesaic::apps::doctor {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+constexpr std::int64_t kGiB = std::int64_t{1} << 30;
+
+/// 2 nodes with 2 ranks each, 4 processors a rank, nothing wrong.
+std::vector<RankFacts> healthy_site() {
+  std::vector<RankFacts> facts(4);
+  for (int rank = 0; rank < 4; ++rank) {
+    RankFacts& f = facts[static_cast<std::size_t>(rank)];
+    f.host = rank < 2 ? "n0" : "n1";
+    f.node = rank < 2 ? 0 : 2;
+    for (int i = 0; i < 4; ++i) f.processors.push_back(4 * (rank % 2) + i);
+    f.num_node_processors = 8;
+    f.num_threads = 4;
+    f.placement = "4 threads a rank bound";
+    f.cpu = "a processor", f.isa = "avx2", f.build = "moesaic 1, build 2";
+    f.mpi_library = "Open MPI v4.1.4", f.transport = "ucx (UCX_TLS not set: its own choice)";
+    f.has_rdma_adapter = true;
+    f.launcher = "srun", f.slurm_tasks = 4, f.slurm_nodes = 2;
+    f.memory_bytes = 200 * kGiB, f.total_memory_bytes = 256 * kGiB, f.shared_memory_bytes = 100 * kGiB;
+    f.huge_pages = "always";
+  }
+  return facts;
+}
+
+Status worst(const Findings& findings) {
+  Status worst = Status::kOk;
+  for (const Finding& finding : findings) worst = std::max(worst, finding.status);
+  return worst;
+}
+
+/// The one subject that is not ok, as text; "" when none is, and all of them when several are.
+std::string complaint(const Findings& findings) {
+  std::string text;
+  for (const Finding& finding : findings)
+    if (finding.status != Status::kOk) text += text_of(finding) + "\n";
+  return text;
+}
+
+TEST(Doctor, FindsNothingWrongWithAHealthySite) {
+  const Findings findings = judge(healthy_site());
+  EXPECT_EQ(complaint(findings), "");
+  for (const Finding& finding : findings) EXPECT_THAT(finding.remedy, IsEmpty()) << finding.what;
+}
+
+TEST(Doctor, EveryComplaintHasARemedy) {
+  auto facts = healthy_site();
+  facts[3].shared_memory_bytes = facts[1].memory_bytes = 1 << 20;
+  facts[2].isa = facts[2].mpi_library = "another";
+  for (const Finding& finding : judge(facts)) EXPECT_EQ(finding.remedy.empty(), finding.status == Status::kOk);
+}
+
+/// One thing is changed; the complaint names it and has this status.
+struct Sick {
+  const char* name;
+  void (*change)(std::vector<RankFacts>&);
+  Status status;
+  std::vector<const char*> texts;
+};
+class DoctorFinds : public testing::TestWithParam<Sick> {};
+TEST_P(DoctorFinds, WhatIsWrong) {
+  auto facts = healthy_site();
+  GetParam().change(facts);
+  const Findings findings = judge(facts);
+  EXPECT_EQ(worst(findings), GetParam().status);
+  for (const char* text : GetParam().texts) EXPECT_THAT(complaint(findings), HasSubstr(text));
+}
+
+using Site = std::vector<RankFacts>&;
+void all(Site site, void (*change)(RankFacts&)) {
+  for (RankFacts& facts : site) change(facts);
+}
+INSTANTIATE_TEST_SUITE_P(
+    Sites, DoctorFinds,
+    testing::Values(
+        Sick{"wrong_pmi",
+             [](Site s) { all(s, [](RankFacts& f) { f.slurm_tasks = 8; }); },
+             Status::kFailed,
+             {"launcher", "Slurm started 8 tasks", "--mpi=pmix"}},
+        Sick{"fewer_by_mpirun",
+             [](Site s) { all(s, [](RankFacts& f) { f.launcher = "mpirun", f.slurm_tasks = 8; }); },
+             Status::kWarning,
+             {"the job has 8 tasks", "mpirun -n"}},
+        Sick{"idle_nodes",
+             [](Site s) { all(s, [](RankFacts& f) { f.slurm_nodes = 4; }); },
+             Status::kWarning,
+             {"ranks", "the job has 4 nodes"}},
+        Sick{"uneven",
+             [](Site s) {
+               s[1].host = "n1", s[1].node = 2, s[2].node = 2;
+               s[1].processors = {};
+             },
+             Status::kWarning,
+             {"1 on n0, 3 on n1", "--ntasks-per-node"}},
+        Sick{"node_in_two_parts",
+             [](Site s) {
+               s[3].node = 3;
+               s[2].processors = s[3].processors = {0, 1, 2, 3, 4, 5, 6, 7};
+             },
+             Status::kWarning,
+             {"ranks of n1 do not share memory"}},
+        Sick{"libraries",
+             [](Site s) { s[2].mpi_library = s[3].mpi_library = "Open MPI v5.0.0"; },
+             Status::kFailed,
+             {"MPI library", "ranks 0-1: Open MPI v4.1.4; ranks 2-3: Open MPI v5.0.0"}},
+        Sick{"overlap",
+             [](Site s) {
+               s[3].processors = {3, 4, 5, 6};
+             },
+             Status::kWarning,
+             {"binding", "ranks 2 and 3 on n1 may both use processors 3"}},
+        Sick{"crowded",
+             [](Site s) { s[2].thread_warnings = s[3].thread_warnings = {"8 threads on 4 processors"}; },
+             Status::kWarning,
+             {"binding", "ranks 2-3: 8 threads on 4 processors", "-c"}},
+        Sick{"one_core",
+             [](Site s) { all(s, [](RankFacts& f) { f.processors = {0}, f.num_node_processors = 64; }); },
+             Status::kWarning,
+             {"the ranks of n0 may use 1 of its 64 processors"}},
+        Sick{"paths", [](Site s) { s[3].isa = "portable"; }, Status::kWarning, {"processors", "rank 3: portable"}},
+        Sick{"tcp",
+             [](Site s) { all(s, [](RankFacts& f) { f.transport = "ob1 (tcp, vader)"; }); },
+             Status::kWarning,
+             {"transport", "OMPI_MCA_pml=ucx"}},
+        Sick{"transports", [](Site s) { s[1].transport = "ob1 (tcp)"; }, Status::kFailed, {"transport", "rank 1: ob1"}},
+        Sick{"cgroup",
+             [](Site s) { s[2].memory_bytes = 4 * kGiB; },
+             Status::kWarning,
+             {"memory", "4.0 of 256.0 GiB can be had on n1", "--mem=0"}},
+        Sick{"no_memory", [](Site s) { s[2].memory_bytes = 1 << 20; }, Status::kFailed, {"memory", "n1"}},
+        Sick{"small_shm",
+             [](Site s) { s[3].shared_memory_bytes = 64 << 20; },
+             Status::kWarning,
+             {"/dev/shm", "0.06 GiB left on n1", "--dispatch flat"}},
+        Sick{"no_shm", [](Site s) { s[3].shared_memory_bytes = 0; }, Status::kFailed, {"/dev/shm"}},
+        Sick{"locked", [](Site s) { s[1].lockable_bytes = 64 << 10; }, Status::kWarning, {"limits", "ulimit -l"}},
+        Sick{"address_space", [](Site s) { s[1].address_space_bytes = 8 * kGiB; }, Status::kWarning, {"ulimit -v"}},
+        Sick{"files", [](Site s) { s[1].open_files = 64; }, Status::kWarning, {"ulimit -n"}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+/// All pairs of 5 nodes, each between the nodes' only ranks.
+std::vector<PeerCost> five_nodes() {
+  std::vector<PeerCost> peers;
+  for (int a = 0; a < 5; ++a)
+    for (int b = a + 1; b < 5; ++b) peers.push_back({a, b, false, 2.0 + 0.1 * b, 10.0 - 0.2 * a});
+  return peers;
+}
+const std::vector<std::string> kHosts{"n0", "n1", "n2", "n3", "n4"};
+
+TEST(Doctor, NamesThePairAndTheNodeThatStandOut) {
+  auto peers = five_nodes();
+  EXPECT_EQ(complaint(judge_peers(peers, kHosts, false)), "");
+  peers[2].gbps = 1;  // of 0 and 3
+  EXPECT_THAT(
+      complaint(judge_peers(peers, kHosts, false)),
+      AllOf(HasSubstr("1 of them stand out"), HasSubstr("ranks 0 (n0) and 3 (n3)"), Not(HasSubstr("every link"))));
+  for (PeerCost& peer : peers)
+    if (peer.a == 3 || peer.b == 3) peer.latency_us = 100;
+  EXPECT_THAT(complaint(judge_peers(peers, kHosts, false)), HasSubstr("every link of n3 does"));
+  EXPECT_EQ(complaint(judge_peers(peers, kHosts, true)), "");  // ranks on too few processors: noise
+  EXPECT_THAT(judge_peers({}, kHosts, false), IsEmpty());
+}
+
+TEST(Doctor, ComplainsOfClocksThatAreSurelyWrong) {
+  EXPECT_EQ(judge_clocks({{"n1", 0.01, 0.001}, {"n2", -0.5, 0.001}}).status, Status::kOk);
+  EXPECT_EQ(judge_clocks({{"n1", 2, 1.5}}).status, Status::kOk);
+  const Finding finding = judge_clocks({{"n1", 0.01, 0.001}, {"n2", -7200, 0.001}});
+  EXPECT_EQ(finding.status, Status::kWarning);
+  EXPECT_THAT(finding.text, HasSubstr("n2 is 7200.000 s behind"));
+}
+
+TEST(Doctor, JudgesAFolderByAllNodes) {
+  const FolderFacts good{"n0", "", "lustre", 100 * kGiB, 0, "", "", 500};
+  std::vector<FolderFacts> nodes{good, good};
+  nodes[1].host = "n1";
+  const WriteRates rates{400, 3};
+  EXPECT_EQ(complaint(judge_folder("/scratch", nodes, rates)), "");
+  const auto with = [&](auto&& change, const WriteRates& rates) {
+    auto changed = nodes;
+    change(changed[1]);
+    return judge_folder("/scratch", changed, rates);
+  };
+  const Findings unseen = with([](FolderFacts& f) { f.problem = "No such file or directory"; }, rates);
+  EXPECT_EQ(worst(unseen), Status::kFailed);
+  EXPECT_THAT(complaint(unseen), AllOf(HasSubstr("n1"), HasSubstr("that n0 wrote"), HasSubstr("--path")));
+  const Findings refused = with([](FolderFacts& f) { f.error = "cannot be written: Permission denied"; }, rates);
+  EXPECT_EQ(worst(refused), Status::kFailed);
+  EXPECT_THAT(complaint(refused), HasSubstr("on n1: cannot be written"));
+  EXPECT_EQ(worst(with([](FolderFacts& f) { f.seen_after_s = 4; }, rates)), Status::kWarning);
+  EXPECT_THAT(complaint(with([](FolderFacts& f) { f.lock_problem = "locks do not reach other nodes"; }, rates)),
+              HasSubstr("locks do not reach other nodes (on n1)"));
+  EXPECT_EQ(worst(judge_folder("/scratch", nodes, {400, 900})), Status::kWarning);
+  nodes[0].free_bytes = 1 << 20;
+  EXPECT_THAT(complaint(judge_folder("/scratch", nodes, rates)), HasSubstr("little space"));
+}
+
+}  // namespace
+}  // namespace moesaic::apps::doctor
