@@ -78,6 +78,7 @@ void Generation::stop(int signal) {
   events_.stopped(signal);
 }
 
+/// Sequences side by side: the rows of each are hashed in their order.
 void Generation::take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
   const TraceZone zone(Zone::kSample);
   const auto vocab_size = static_cast<std::size_t>(config_.vocab_size);
@@ -85,17 +86,23 @@ void Generation::take(const TokenBatch& batch, std::span<const std::int32_t> row
     return list[static_cast<std::size_t>(rows[i])];
   };
   row_results_.resize(rows.size());
-  parallel_for(std::ssize(rows), 1, [&](std::int64_t row) {
-    const auto i = static_cast<std::size_t>(row);
-    const std::int32_t sequence = of_row(i, batch.sequences);
-    row_results_[i] =
-        evaluate(live_.at(sequence), sequence, of_row(i, batch.positions), {logits + i * vocab_size, vocab_size});
+  runs_.clear();
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (i == 0 || of_row(i, batch.sequences) != of_row(i - 1, batch.sequences)) runs_.push_back(i);
+  parallel_for(std::ssize(runs_), 1, [&](std::int64_t run) {
+    const auto r = static_cast<std::size_t>(run);
+    const std::int32_t sequence = of_row(runs_[r], batch.sequences);
+    Live& live = live_.at(sequence);
+    for (std::size_t i = runs_[r], end = r + 1 < runs_.size() ? runs_[r + 1] : rows.size(); i < end; ++i) {
+      const std::span<const float> values(logits + i * vocab_size, vocab_size);
+      live.logits.update(std::as_bytes(values));
+      row_results_[i] = evaluate(live, sequence, of_row(i, batch.positions), values);
+    }
   });
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const std::int32_t sequence = of_row(i, batch.sequences);
     Live& live = live_.at(sequence);
     const bool in_prompt = live.in_prompt(of_row(i, batch.positions));
-    live.logits.update(std::as_bytes(std::span(logits + i * vocab_size, vocab_size)));
     if (auto& score = row_results_[i].score)
       (in_prompt ? live.result.prompt_scores : live.result.scores).push_back(std::move(*score));
     if (!in_prompt) append(sequence, live, row_results_[i].token);

@@ -124,6 +124,7 @@ class Generation final : public Driver {
   Events events_;
   std::unordered_map<std::int32_t, Live> live_;  // by the scheduler's number
   std::vector<RowResult> row_results_;
+  std::vector<std::size_t> runs_;  // where rows of another sequence begin
   bool ended_ = false;
   Rates rates_;
 

@@ -127,9 +127,9 @@ void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::by
   if (wanted.scores()) {
     blocks_.resize(num_rows * num_blocks({0, context_.config().vocab_size}));
     scores_.resize(num_rows);
-  } else {
-    logits_.reserve(num_rows * vocab_size * sizeof(float));
   }
+  const bool in_one_piece = grid.ranks_per_stage() == 1;  // then nothing is copied
+  const float* logits = nullptr;
   for (int i = 0; i < grid.ranks_per_stage(); ++i) {
     const plan::StageRank rank{i};
     const Range vocabulary = grid.vocabulary(rank);
@@ -143,7 +143,7 @@ void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::by
     if (wanted.scores())
       place_scores(wanted, vocabulary, part);
     else
-      place_logits(num_rows, vocabulary, part);
+      logits = in_one_piece ? reinterpret_cast<const float*>(part) : place_logits(num_rows, vocabulary, part);
   }
   if (wanted.scores()) {
     const std::size_t num = blocks_.size() / num_rows;
@@ -154,17 +154,19 @@ void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::by
   if (context_.probe)
     for (std::size_t row = 0; row < num_rows; ++row)
       context_.probe->see({static_cast<std::int32_t>(context_.config().num_layers), Operation::kLogits}, batch,
-                          {wanted.rows[row], wanted.rows[row] + 1},
-                          {logits_.as<float>() + row * vocab_size, vocab_size});
-  sink.logits(batch, wanted.rows, logits_.as<float>());
+                          {wanted.rows[row], wanted.rows[row] + 1}, {logits + row * vocab_size, vocab_size});
+  sink.logits(batch, wanted.rows, logits);
 }
 
-void Head::place_logits(std::size_t num_rows, Range vocabulary, const std::byte* part) {
+/// Returns where all ranks' parts go: fp32 (rows, V).
+const float* Head::place_logits(std::size_t num_rows, Range vocabulary, const std::byte* part) {
   const auto vocab_size = static_cast<std::size_t>(context_.config().vocab_size);
+  logits_.reserve(num_rows * vocab_size * sizeof(float));
   const auto row_bytes = static_cast<std::size_t>(vocabulary.size()) * sizeof(float);
   for (std::size_t row = 0; row < num_rows; ++row)
     std::memcpy(logits_.as<float>() + row * vocab_size + static_cast<std::size_t>(vocabulary.begin),
                 part + row * row_bytes, row_bytes);
+  return logits_.as<float>();
 }
 
 void Head::place_scores(const Wanted& wanted, Range vocabulary, const std::byte* part) {

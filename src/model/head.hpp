@@ -53,7 +53,7 @@ class Head {
   void sum_up(const Wanted& wanted);
   std::size_t part_bytes(const Wanted& wanted, Range vocabulary) const;
   void assemble(const TokenBatch& batch, const Wanted& wanted, const std::byte* own_part, const HeadSink& sink);
-  void place_logits(std::size_t num_rows, Range vocabulary, const std::byte* part);
+  const float* place_logits(std::size_t num_rows, Range vocabulary, const std::byte* part);
   void place_scores(const Wanted& wanted, Range vocabulary, const std::byte* part);
 
   StageContext& context_;
