@@ -222,6 +222,8 @@ int run_batch(const std::vector<std::string>& arguments) {
   options.scheduler.num_groups = opened.grid.layout().dp;
   options.scheduler.num_stages = opened.grid.layout().pp;
 
+  const plan::Workload workload = workload_of(world, opened, options);  // may be refused, before any file is made
+  options.scheduler.blocks_per_group = workload.kv_blocks;
   std::optional<BatchJob> job;  // rank 0's
   const auto share_code = [&](int code) { return static_cast<int>(world.max(world.rank() == 0 ? code : 0)); };
   comm::on_root(world, [&] {
@@ -231,8 +233,6 @@ int run_batch(const std::vector<std::string>& arguments) {
   });
   if (share_code(job && job->complete()) != 0) return kSuccess;
 
-  const plan::Workload workload = workload_of(world, opened, options);
-  options.scheduler.blocks_per_group = workload.kv_blocks;
   spdlog::info("KV cache: {} blocks of {} tokens for each of {} attention groups, {:.1f} MiB on this rank",
                workload.kv_blocks, kBlockKeys, opened.grid.layout().dp,
                static_cast<double>(kv_bytes(world, opened, workload.kv_blocks)) / kMiB);

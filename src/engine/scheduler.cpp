@@ -26,20 +26,22 @@ Scheduler::Scheduler(const SchedulerOptions& options)
 }
 
 std::int32_t Scheduler::add(std::vector<std::int32_t> tokens, std::int64_t first_logit) {
-  MOESAIC_CHECK(!tokens.empty() && fits(std::ssize(tokens)), "a sequence of {} tokens, at most {} blocks",
-                tokens.size(), options_.blocks_per_group);
-  const std::int32_t number = num_added_++;
-  Sequence& s = waiting_[number];
-  s.tokens = std::move(tokens);
-  s.next_logit = first_logit;
-  return number;
+  return enqueue(std::move(tokens), first_logit, false);
 }
 
 std::int32_t Scheduler::add_scored(std::vector<std::int32_t> tokens, std::int64_t first_row) {
   MOESAIC_CHECK(tokens.size() > 1, "a sequence of {} tokens cannot be scored", tokens.size());
-  const std::int32_t number = add(std::move(tokens), first_row);
-  waiting_.at(number).scored = true;
-  return number;
+  return enqueue(std::move(tokens), first_row, true);
+}
+
+std::int32_t Scheduler::enqueue(std::vector<std::int32_t> tokens, std::int64_t first_logit, bool scored) {
+  Sequence& s = waiting_[num_added_];
+  s.tokens = std::move(tokens);
+  s.next_logit = first_logit;
+  s.scored = scored;
+  MOESAIC_CHECK(!s.tokens.empty() && fits(s.num_to_pass()), "a sequence of {} tokens to pass, at most {} blocks",
+                s.num_to_pass(), options_.blocks_per_group);
+  return num_added_++;
 }
 
 void Scheduler::append(std::int32_t sequence, std::int32_t token) { running_.at(sequence).tokens.push_back(token); }

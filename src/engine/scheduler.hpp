@@ -51,7 +51,7 @@ class Scheduler {
   Step next();
 
   const std::vector<std::int32_t>& tokens(std::int32_t sequence) const;
-  /// Whether a sequence of so many tokens can come to its end at all.
+  /// Whether so many tokens can pass at all.
   bool fits(std::int64_t num_tokens) const { return blocks_for(num_tokens) <= options_.blocks_per_group; }
 
   std::int64_t num_waiting() const { return std::ssize(waiting_); }
@@ -89,6 +89,7 @@ class Scheduler {
   using Sequences = std::map<std::int32_t, Sequence>;  // by number, so by age
 
   BlockPool& pool(const Sequence& s) { return pools_[static_cast<std::size_t>(s.group)]; }
+  std::int32_t enqueue(std::vector<std::int32_t> tokens, std::int64_t first_logit, bool scored);
   void make_room(Step& step);
   void preempt(Sequences::iterator victim);
   void release(std::int32_t number, Sequence& s);

@@ -213,6 +213,16 @@ TEST(Scheduler, ALongBeginningIsWaitedFor) {
   EXPECT_EQ(num_rows, 10 * kBlockKeys + 2 * kBlockKeys) << "the last block's logits are wanted of each";
 }
 
+TEST(Scheduler, TheLastTokenOfAScoredSequenceTakesNoRoom) {
+  SchedulerOptions options;
+  options.blocks_per_group = 2;
+  Scheduler scheduler(options);
+  scheduler.add_scored(tokens(2 * kBlockKeys + 1), 0);
+  EXPECT_EQ(scheduler.next().batches.at(0).num_rows(), 2 * kBlockKeys);
+  scheduler.finish(0);
+  EXPECT_EQ(scheduler.num_used_blocks(), 0);
+}
+
 TEST(Scheduler, RowsAreSharedOutOverTheGroups) {
   Scheduler scheduler({2, 1, 512, 100});
   for (int i = 0; i < 4; ++i) scheduler.add(tokens(300, 1000 * i), 299);
