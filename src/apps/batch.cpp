@@ -7,6 +7,7 @@
 #include "apps/command.hpp"
 #include "base/log.hpp"
 #include "batch/batch_run.hpp"
+#include "batch/journal.hpp"
 #include "comm/agree.hpp"
 #include "device/machine.hpp"
 #include "engine/stage_table.hpp"
@@ -62,7 +63,9 @@ class BatchJob {
     if (options.output == "-" ||
         (std::filesystem::exists(options.output) && !std::filesystem::is_regular_file(options.output)))
       fail("--output {}: is no regular file; a batch that can be continued needs one", options.output);
-    check_writable(options.report, "report", {options.model.store, options.input.path, options.output});
+    check_writable(options.report, "report",
+                   {options.model.store, options.input.path, options.chat_template, options.output,
+                    batch::journal_of(options.output)});
     if (std::filesystem::exists(options.output) && std::filesystem::equivalent(options.output, options.input.path))
       fail("--output {}: is the input too; give another name", options.output);
     options.input.format = batch::choose_format(options.format, options.input.path);
