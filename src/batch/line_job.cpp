@@ -6,6 +6,13 @@
 #include "engine/run_hash.hpp"
 
 namespace moesaic::batch {
+namespace {
+
+/// More than any token stands for: SentencePiece's are 16 characters at most, unless trained otherwise. To encode 16
+/// MiB takes many seconds, for which all ranks would wait, and gigabytes.
+constexpr std::int64_t kMostTokenBytes = 128;
+
+}  // namespace
 
 LineJob::LineJob(const RunModel& model, std::int64_t index, const std::string& line, Request request)
     : model_(model), index_(index), id_(record_id(index, line)), request_(std::move(request)) {
@@ -27,7 +34,11 @@ std::vector<std::int32_t> LineJob::encode(const Prompt& prompt, const std::strin
     tokens = *ids;
   } else {
     if (!model_.tokenizer) fail("{} is a text, but the model has no tokenizer: give token ids", what);
-    tokens = model_.tokenizer->encode(std::get<std::string>(prompt));
+    const auto& text = std::get<std::string>(prompt);
+    if (std::ssize(text) > kMostTokenBytes * (model_.config.sequence_len + 1))
+      fail("{} has {} bytes, far more than the model's context of {} tokens", what, text.size(),
+           model_.config.sequence_len);
+    tokens = model_.tokenizer->encode(text);
   }
   if (tokens.empty()) fail("{} has no tokens", what);
   if (std::ssize(tokens) > model_.config.sequence_len)
