@@ -51,12 +51,13 @@ std::pair<std::string, std::string> split(const std::string& text) {
 }  // namespace
 
 po::options_description answer_options(GenerationRequest& answer) {
-  po::options_description options = sampling_options(answer.sampling);
+  po::options_description options, length("answers");
   // clang-format off
-  options.add_options()
+  length.add_options()
       ("max-tokens", ranged(&answer.max_tokens, "max-tokens", std::int64_t{1}, std::int64_t{1} << 40)->default_value(256),
        "most tokens of an answer");
   // clang-format on
+  options.add(sampling_options(answer.sampling)).add(length);
   return options;
 }
 
