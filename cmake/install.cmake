@@ -13,7 +13,7 @@ install(TARGETS moesaic RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_BINARY_DIR}/share/moesaic/ DESTINATION ${shared})
 install(DIRECTORY slurm/ DESTINATION ${shared}/slurm
   FILES_MATCHING PATTERN "*.sbatch" PATTERN "job.sh" PATTERN "resume.sh" PATTERN "site.sh.example")
-install(PROGRAMS launch/env DESTINATION ${shared}/launch)
+install(PROGRAMS launch/env launch/chat DESTINATION ${shared}/launch)
 configure_file(launch/packages/modulefile.in ${PROJECT_BINARY_DIR}/modulefile @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/modulefile DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/modulefiles/moesaic
   RENAME ${PROJECT_VERSION})

@@ -30,6 +30,7 @@ int run_inspect(const std::vector<std::string>& arguments);
 int run_synth(const std::vector<std::string>& arguments);
 int run_plan(const std::vector<std::string>& arguments);
 int run_generate(const std::vector<std::string>& arguments);
+int run_chat(const std::vector<std::string>& arguments);
 int run_batch(const std::vector<std::string>& arguments);
 int run_score(const std::vector<std::string>& arguments);
 int run_merge(const std::vector<std::string>& arguments);

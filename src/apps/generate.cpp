@@ -1,12 +1,10 @@
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
 #include "apps/prompts.hpp"
+#include "apps/standard_output.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "engine/capture.hpp"
@@ -18,11 +16,6 @@
 
 namespace moesaic::apps {
 namespace {
-
-void put(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    fail("standard output cannot be written: {}", std::strerror(errno));
-}
 
 /// One prompt: its text as it comes. Several: a JSON line each, in input order.
 class Output {

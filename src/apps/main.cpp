@@ -25,6 +25,7 @@ constexpr Command kCommands[] = {
     {"synth", "a synthetic store of a reference geometry", false, run_synth},
     {"plan", "who would own what on how many ranks", false, run_plan},
     {"generate", "text from prompts (under mpirun)", true, run_generate},
+    {"chat", "a conversation; answers are printed as they are drawn (under mpirun)", true, run_chat},
     {"batch", "results for a file of requests; continues where it was stopped (under mpirun)", true, run_batch},
     {"score", "how probable token lists are (under mpirun)", true, run_score},
     {"merge", "joins the results of a batch's shards", false, run_merge},

@@ -20,6 +20,8 @@ constexpr std::string_view kPlain = R"({
   "stop": ["\n\nHuman:"]
 })";
 
+constexpr std::string_view kRaw = R"({"roles": {"*": "{content}"}, "generation_prompt": ""})";
+
 /// One pass: braces in what is put in are left alone.
 std::string replaced(std::string_view form, const Message& message) {
   std::string text;
@@ -41,6 +43,8 @@ std::string replaced(std::string_view form, const Message& message) {
 }  // namespace
 
 ChatTemplate ChatTemplate::plain() { return parse(kPlain, "the plain chat template"); }
+
+ChatTemplate ChatTemplate::raw() { return parse(kRaw, "the raw chat template"); }
 
 ChatTemplate ChatTemplate::load(const std::string& plain_or_file) {
   if (plain_or_file == "plain") return plain();

@@ -18,6 +18,8 @@ class ChatTemplate {
   /// "plain", the built-in one, or the name of a JSON file.
   static ChatTemplate load(const std::string& plain_or_file);
   static ChatTemplate plain();
+  /// Messages one after another as they are.
+  static ChatTemplate raw();
   /// Error names `source`, the field, and what was expected.
   static ChatTemplate parse(std::string_view text, const std::string& source);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "comm/watch.hpp"
 
@@ -12,6 +13,7 @@ using Seconds = std::chrono::duration<double>;
 
 WaitTimeouts g_timeouts;
 bool g_running = false;
+bool g_patient = false;
 
 /// Seconds waited by world rank, and last for all ranks of a communicator together.
 class WaitCounter {
@@ -57,6 +59,9 @@ double wait_timeout_s() { return g_running ? g_timeouts.running_s : g_timeouts.l
 void RunningWaits::begin() { g_running = true; }
 RunningWaits::~RunningWaits() { g_running = false; }
 
+PatientWaits::PatientWaits() { g_patient = true; }
+PatientWaits::~PatientWaits() { g_patient = false; }
+
 void count_waits() { g_counter.start(); }
 
 std::string wait_matrix(const Communicator& world) {
@@ -78,7 +83,7 @@ std::string wait_matrix(const Communicator& world) {
   return text;
 }
 
-Deadline::Deadline(const Wait& wait) : last_look_(Clock::now()), next_look_(last_look_ + kQuiet) {
+Deadline::Deadline(const Wait& wait) : last_look_(Clock::now()), next_look_(last_look_ + kQuiet), patient_(g_patient) {
   set_waiting(&wait, &waited_s_);
   g_counter.begin(wait);
 }
@@ -95,6 +100,8 @@ void Deadline::look(Clock::time_point now) {
   next_look_ = now + kLook;
   if (waited_s_ > wait_timeout_s() || somebody_asks()) diagnose();
 }
+
+void Deadline::rest() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
 
 void wait_for(MPI_Request& request, const Wait& wait) {
   wait_until(wait, [&] {

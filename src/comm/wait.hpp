@@ -38,6 +38,15 @@ class RunningWaits {
   void begin();
 };
 
+/// While it lives, nothing is in a hurry: waits sleep a millisecond between two polls, and the cores rest.
+class PatientWaits {
+ public:
+  PatientWaits();
+  ~PatientWaits();
+  PatientWaits(const PatientWaits&) = delete;
+  PatientWaits& operator=(const PatientWaits&) = delete;
+};
+
 /// From now on, seconds waited are summed by peer.
 void count_waits();
 /// Collective: they, as a table of all ranks (markdown); rank 0's, empty elsewhere and without
@@ -54,13 +63,16 @@ class Deadline {
   Deadline& operator=(const Deadline&) = delete;
   void check() {
     if (const auto now = Clock::now(); now >= next_look_) look(now);
+    if (patient_) rest();
   }
 
  private:
   using Clock = std::chrono::steady_clock;
   void look(Clock::time_point now);
+  static void rest();
   Clock::time_point last_look_, next_look_;
   double waited_s_ = 0;
+  bool patient_;
 };
 
 /// Calls poll() until it returns true.

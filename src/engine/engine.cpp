@@ -1,5 +1,6 @@
 #include "engine/engine.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -94,6 +95,15 @@ Step from_bytes(const std::vector<std::byte>& bytes) {
   return step;
 }
 
+/// Ranks that have nothing to do hear of each other so often: well within the time that any of them waits.
+std::chrono::milliseconds beat() {
+  constexpr double kLongest_s = 2, kShareOfTimeout = 0.25;
+  return std::chrono::milliseconds(
+      static_cast<std::int64_t>(1e3 * std::min(kLongest_s, kShareOfTimeout * comm::wait_timeout_s())));
+}
+
+constexpr std::size_t kIdleMessage_bytes = 1;  // in place of a step, which is longer
+
 }  // namespace
 
 void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObserver* observer) {
@@ -115,15 +125,26 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
       }};
   io::StopSignals stop_signals(2);  // SIGUSR1 alone: after SIGTERM the launcher may leave less than a step lasts
   comm::RunningWaits waits;
+  std::optional<comm::PatientWaits> patience;  // while the driver is not ready
   while (true) {
     ++position().step;
     Step step;
+    bool ready = true;
     guarded([&] {
       if (const int signal = io::StopSignals::received()) driver->stop(signal);
-      step = driver->next();
+      ready = driver->ready(beat());
+      if (ready) step = driver->next();
     });
-    std::vector<std::byte> bytes = failure ? std::vector<std::byte>() : to_bytes(step);
+    std::vector<std::byte> bytes;
+    if (!failure) bytes = ready ? to_bytes(step) : std::vector<std::byte>(kIdleMessage_bytes);
     world.broadcast(bytes, 0);
+    if (bytes.size() == kIdleMessage_bytes) {
+      --position().step;
+      patience.emplace();
+      world.barrier();  // a rank that has died is noticed here
+      continue;
+    }
+    patience.reset();
     if (bytes.empty()) {
       stop_signals.ignore();
       comm::agree(world, failure);  // throws on every rank

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <span>
 #include <vector>
 
@@ -15,6 +16,9 @@ class Driver {
   virtual ~Driver() = default;
   /// A stop signal (io/stop_signals.hpp) has reached rank 0; next() follows. A driver that can end early does.
   virtual void stop(int signal) { fail("stopped by signal {} between two steps", signal); }
+  /// Whether next() can be asked. A driver that waits for a user may take `most` to say no, and is asked again; the
+  /// other ranks are told meanwhile that it is alive.
+  virtual bool ready([[maybe_unused]] std::chrono::milliseconds most) { return true; }
   /// What comes next; without batches the run is over.
   virtual Step next() = 0;
   /// Logits (rows, V) of `rows` of a batch, in ascending position for each sequence.

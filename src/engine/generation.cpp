@@ -1,5 +1,7 @@
 #include "engine/generation.hpp"
 
+#include <algorithm>
+
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
 
@@ -13,6 +15,8 @@ std::string_view name(FinishReason reason) {
       return "length";
     case FinishReason::kContext:
       return "context";
+    case FinishReason::kCancelled:
+      return "cancelled";
     case FinishReason::kNone:
       break;
   }
@@ -27,6 +31,16 @@ Generation::Generation(const ModelConfig& config, const SchedulerOptions& option
       tokenizer_(tokenizer),
       source_(std::move(source)),
       events_(std::move(events)) {}
+
+bool Generation::ready(std::chrono::milliseconds most) {
+  return ended_ || !live_.empty() || !events_.await || events_.await(most);
+}
+
+void Generation::cancel(std::int64_t ticket) {
+  const auto found = std::find_if(live_.begin(), live_.end(),
+                                  [&](const auto& entry) { return entry.second.request.ticket == ticket; });
+  if (found != live_.end()) finish(found->first, FinishReason::kCancelled);
+}
 
 Step Generation::next() {
   stop_clock();

@@ -43,7 +43,7 @@ struct ScoredToken {
   std::vector<TokenLogProb> top;
 };
 
-enum class FinishReason : std::uint8_t { kNone, kStop, kLength, kContext };
+enum class FinishReason : std::uint8_t { kNone, kStop, kLength, kContext, kCancelled };
 std::string_view name(FinishReason reason);
 
 /// What became of it.
@@ -67,12 +67,15 @@ class Generation final : public Driver {
     std::function<void(std::int64_t ticket, const Continuation& result)> finish;  ///< once a request
     std::function<void()> before_step;                                            ///< may call end()
     std::function<void(int signal)> stopped;  ///< by a signal, and may call end(); without it that is an Error
+    /// Nothing is under way: whether the source can be asked; may take `most` to say no, and is asked again.
+    std::function<bool(std::chrono::milliseconds most)> await = {};
   };
 
   /// tokenizer: null gives no text.
   Generation(const ModelConfig& config, const SchedulerOptions& options, const io::Tokenizer* tokenizer, Source source,
              Events events);
 
+  bool ready(std::chrono::milliseconds most) override;
   Step next() override;
   void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) override;
   void take_scores(const TokenBatch& batch, std::span<const std::int32_t> rows,
@@ -81,6 +84,9 @@ class Generation final : public Driver {
 
   /// The run is over after the step in hand; what is under way is dropped.
   void end() { ended_ = true; }
+
+  /// Between two steps: a request ends with what has been drawn for it.
+  void cancel(std::int64_t ticket);
 
   const Scheduler& scheduler() const { return scheduler_; }
 

@@ -22,6 +22,7 @@ StopSignals::~StopSignals() {
 }
 
 int StopSignals::received() { return g_received; }
+void StopSignals::clear() { g_received = 0; }
 
 void StopSignals::check() {
   if (const int signal = received()) fail("stopped by signal {}; nothing was left under the store's name", signal);

@@ -17,6 +17,8 @@ class StopSignals {
   void ignore() { ignores_ = true; }
   /// The signal that has come; 0: none.
   static int received();
+  /// The signal that has come is dealt with; later ones count anew.
+  static void clear();
   /// Error once a signal has come.
   static void check();
 

@@ -1,0 +1,101 @@
+#include "apps/chat_session.hpp"
+#include "apps/command.hpp"
+#include "base/log.hpp"
+#include "comm/agree.hpp"
+#include "engine/kv_budget.hpp"
+#include "engine/stage_table.hpp"
+#include "io/stop_signals.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+struct ChatOptions {
+  ModelOptions model;
+  ChatSession::Options session;
+  SchedulerOptions scheduler;
+  std::string chat_template, system;
+};
+
+std::string text_of(const boost::any& value) {
+  if (const auto* number = boost::any_cast<int>(&value)) return fmt::format("{}", *number);
+  if (const auto* number = boost::any_cast<std::int64_t>(&value)) return fmt::format("{}", *number);
+  if (const auto* number = boost::any_cast<float>(&value)) return fmt::format("{}", *number);
+  return boost::any_cast<std::string>(value);
+}
+
+/// False: help was asked for.
+bool parse_chat(const std::vector<std::string>& arguments, ChatOptions& chat) {
+  po::options_description options, more("chat (docs/chat.md)");
+  const po::options_description answer = answer_options(chat.session.answer);
+  // clang-format off
+  more.add_options()
+      ("chat-template", po::value(&chat.chat_template), "plain (default), or a JSON file: how the messages become a prompt")
+      ("raw", po::bool_switch(&chat.session.raw), "no template: each line goes behind the text so far, which is continued")
+      ("system", po::value(&chat.system), "what the assistant is told first")
+      ("stop", po::value(&chat.session.answer.stop_strings), "text that ends an answer and is not part of it; may be repeated");
+  // clang-format on
+  options.add(model_options(chat.model)).add(more).add(answer);
+  options.add(run_options(chat.scheduler.prefill_chunk)).add(wait_options());
+  const auto map = parse("chat", arguments, options);
+  if (map.contains("help")) return false;
+  if (chat.session.raw && !chat.chat_template.empty())
+    fail("--raw and --chat-template are given, expected one of them");
+  for (const std::string& stop : chat.session.answer.stop_strings)
+    if (stop.empty()) fail("--stop is empty, expected a text");
+  for (const auto& option : answer.options())
+    chat.session.settings[option->long_name()] = text_of(map[option->long_name()].value());
+  chat.session.store = chat.model.store;
+  return true;
+}
+
+/// One sequence at a time, which may take the whole context. What it leaves in the KV cache is where the next begins.
+plan::Workload workload_of(const comm::Communicator& world, const OpenedModel& opened, SchedulerOptions& scheduler) {
+  const std::int64_t chunk = scheduler.prefill_chunk > 0 ? scheduler.prefill_chunk : opened.grid.config().sequence_len;
+  plan::Workload workload;
+  workload.batch_rows = std::max(scheduler.batch_rows, chunk);
+  workload.kv_blocks = kv_blocks(world, opened, workload, {});
+  scheduler.num_groups = opened.grid.layout().dp;
+  scheduler.num_stages = opened.grid.layout().pp;
+  scheduler.most_sequences = 1;
+  scheduler.blocks_per_group = workload.kv_blocks;
+  return workload;
+}
+
+}  // namespace
+
+int run_chat(const std::vector<std::string>& arguments) {
+  ChatOptions chat;
+  if (!parse_chat(arguments, chat)) return kSuccess;
+  const comm::Communicator world = comm::Communicator::world();
+  chat.model.layout.ranks = world.size();
+  const OpenedModel opened = open_model(world, chat.model);
+  std::optional<io::Tokenizer> tokenizer;  // rank 0's
+  comm::on_root(world, [&] {
+    if (!opened.reader->index().tokenizer)
+      fail("{}: has no tokenizer, which a chat needs; convert again with --tokenizer FILE", chat.model.store);
+    tokenizer = opened.reader->tokenizer();
+    if (chat.session.raw) chat.session.form = batch::ChatTemplate::raw();
+    if (!chat.chat_template.empty()) chat.session.form = batch::ChatTemplate::load(chat.chat_template);
+    chat.session.form.render({{"user", ""}, {"assistant", ""}});
+  });
+  const plan::Workload workload = workload_of(world, opened, chat.scheduler);
+  const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
+
+  std::optional<ChatSession> session;
+  comm::on_root(world, [&] {
+    session.emplace(chat.session, opened.grid.config(), *tokenizer, chat.scheduler);
+    session->set_system(chat.system);
+    spdlog::info("{}; /help lists the commands", chat.session.raw ? "each line is continued as it is"
+                                                 : chat.chat_template.empty()
+                                                     ? "chat template: plain, since Grok-1 is a base model"
+                                                     : "chat template: " + chat.chat_template);
+  });
+  io::StopSignals stop_signals;  // from here on they stop an answer, or end the session
+  run(world, *stage, session ? &session->driver() : nullptr);
+  stop_signals.ignore();
+  const std::string table = stage_table(world);
+  if (session) spdlog::info("{}\n{}", session->stats(), table);
+  return kSuccess;
+}
+
+}  // namespace moesaic::apps

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "apps/line_input.hpp"
+#include "apps/options.hpp"
+#include "batch/conversation.hpp"
+#include "engine/generation.hpp"
+
+namespace moesaic::apps {
+
+/// What /set can change in a session: the sampling options and --max-tokens.
+po::options_description answer_options(GenerationRequest& answer);
+
+/// Rank 0's side of a chat: reads lines, does commands, asks for answers and prints them. Answers go to standard
+/// output, all else to standard error.
+class ChatSession {
+ public:
+  struct Options {
+    batch::ChatTemplate form = batch::ChatTemplate::plain();
+    bool raw = false;  ///< answers go on behind what was written, without a space or line end between
+    GenerationRequest answer;
+    std::map<std::string, std::string> settings;  ///< of answer_options(), as text
+    std::string store;
+  };
+  ChatSession(Options options, const ModelConfig& config, const io::Tokenizer& tokenizer, SchedulerOptions scheduler);
+
+  void set_system(const std::string& text) { conversation_.set_system(text); }
+  Driver& driver() { return generation_; }
+  std::string stats() const;
+
+ private:
+  bool await(std::chrono::milliseconds most);
+  void take_line(const std::string& line);
+  void command(const std::string& line);
+  void ask(const std::optional<std::string>& text);
+  void retry();
+  void set(const std::string& assignment);
+  void save(const std::string& file);
+  void load(const std::string& file);
+  void finish(const Continuation& result);
+  void stop(int signal);
+
+  Options options_;
+  const ModelConfig& config_;
+  const io::Tokenizer& tokenizer_;
+  batch::Conversation conversation_;
+  LineInput input_;
+  std::string line_;  // its parts so far: a backslash at a line's end goes on with the next one
+  std::string saved_file_;
+  bool prompted_ = false, ended_ = false;
+  std::optional<GenerationRequest> request_;  // asked for, not yet taken
+  bool answering_ = false;
+  std::int64_t num_answers_ = 0;
+  Generation generation_;
+};
+
+}  // namespace moesaic::apps
