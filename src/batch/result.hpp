@@ -25,10 +25,10 @@ struct TokenScores {
 
 /// One continuation.
 struct Choice {
-  std::string text;                  ///< with the prompt before it, if echo
-  std::vector<std::int32_t> tokens;  ///< drawn, the end token included; shown if the request asks for them
-  bool stopped = false;              ///< by an end token or a stop string; else by a limit
-  std::vector<TokenScores> scores;   ///< of the tokens of `text`; only if log-probabilities are wanted
+  std::string text;                    ///< with the prompt before it, if echo
+  bool stopped = false;                ///< by an end token or a stop string; else by a limit
+  std::vector<TokenScores> scores;     ///< of the tokens of `text`; only if log-probabilities are wanted
+  std::vector<std::int32_t> tokens{};  ///< drawn, the end token included; shown if the request asks for them
 };
 
 /// What became of a completion or chat.
