@@ -18,15 +18,20 @@ bool Conversation::undo() {
       std::find_if(messages_.rbegin(), messages_.rend(), [](const Message& message) { return message.role == "user"; });
   if (last == messages_.rend()) return false;
   messages_.erase(std::prev(last.base()), messages_.end());
-  num_left_out_ = std::min(num_left_out_, messages_.size() - num_system());
+  take_back_if_empty();
   return true;
 }
 
 bool Conversation::drop_answer() {
   if (messages_.empty() || messages_.back().role != "assistant") return false;
   messages_.pop_back();
-  num_left_out_ = std::min(num_left_out_, messages_.size() - num_system());
+  take_back_if_empty();
   return true;
+}
+
+/// When nothing but what was left out remains, it is the conversation again.
+void Conversation::take_back_if_empty() {
+  if (num_left_out_ >= messages_.size() - num_system()) num_left_out_ = 0;
 }
 
 void Conversation::reset() {

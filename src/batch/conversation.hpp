@@ -46,6 +46,7 @@ class Conversation {
   void load(const std::string& text, const std::string& source);
 
  private:
+  void take_back_if_empty();
   std::size_t num_system() const { return !messages_.empty() && messages_.front().role == "system" ? 1 : 0; }
   std::vector<std::int32_t> encode(const Encode& encode, std::size_t num_left_out) const;
   std::size_t next_turn(std::size_t num_left_out) const;
