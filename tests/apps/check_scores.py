@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """check_scores.py: log-probabilities against those that numpy makes of the logits.
 
 check_scores.py batch RESULTS LOGITS.h5     results of batch requests, request i for sequence i of the logits: completions
