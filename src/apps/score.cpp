@@ -92,22 +92,20 @@ class ScoreOutput {
  public:
   ScoreOutput(std::ostream& stream, const std::vector<ScoredSequence>& sequences)
       : stream_(stream), hashes_(sequences.size()) {
+    Continuation nothing;
+    nothing.logits_hash = Hasher().digest();
     for (std::size_t i = 0; i < sequences.size(); ++i)
-      if (!sequences[i].has_scores()) finish(static_cast<std::int64_t>(i), {});
+      if (!sequences[i].has_scores()) finish(static_cast<std::int64_t>(i), nothing);
   }
 
   void finish(std::int64_t index, const Continuation& result) {
     double sum = 0;
-    Hasher hasher;
-    for (const ScoredToken& token : result.prompt_scores) {
-      sum += token.log_prob;
-      hasher.update(std::as_bytes(std::span(&token.log_prob, 1)));
-    }
+    for (const ScoredToken& token : result.prompt_scores) sum += token.log_prob;
     const std::int64_t num = std::ssize(result.prompt_scores);
-    const Hash128 hash = hashes_[static_cast<std::size_t>(index)] = hasher.digest();
+    hashes_[static_cast<std::size_t>(index)] = result.logits_hash;
     nlohmann::ordered_json line = {{"index", index}, {"logprob", sum}, {"tokens", num}, {"perplexity", nullptr}};
     if (num > 0) line["perplexity"] = perplexity(sum, num);
-    line["hash"] = hash.hex();
+    line["hash"] = result.logits_hash.hex();
     waiting_[index] = {line.dump() + "\n", sum, num};
     for (auto first = waiting_.begin(); first != waiting_.end() && first->first == next_; first = waiting_.begin()) {
       stream_ << first->second.line;

@@ -190,22 +190,23 @@ Scheduler::Place Scheduler::place(Sequence& s) {
 
   // Where most blocks stay free. Each running sequence may soon need one more.
   std::optional<std::int32_t> best;
+  std::vector<std::int32_t> cached;  // of its blocks, those that the sequence begins with
   std::int64_t most_left = 0;
   for (std::size_t group = 0; group < pools_.size(); ++group) {
     const BlockPool& pool = pools_[group];
-    const auto cached = cached_blocks(s, pool);
+    auto found = cached_blocks(s, pool);
     const std::int64_t unused =
-        std::count_if(cached.begin(), cached.end(), [&](std::int32_t block) { return pool.unused(block); });
-    const std::int64_t left = pool.num_free() - unused - (blocks_for(s.num_to_pass()) - std::ssize(cached));
+        std::count_if(found.begin(), found.end(), [&](std::int32_t block) { return pool.unused(block); });
+    const std::int64_t left = pool.num_free() - unused - (blocks_for(s.num_to_pass()) - std::ssize(found));
     if (left < num_running[group] || (best && left <= most_left)) continue;
     best = static_cast<std::int32_t>(group);
     most_left = left;
+    cached = std::move(found);
   }
   if (!best) return Place::kNone;
 
   BlockPool& pool = pools_[static_cast<std::size_t>(*best)];
   auto& coming = coming_[static_cast<std::size_t>(*best)];
-  const auto cached = cached_blocks(s, pool);
   if (cached.size() < num_shareable(s) && coming.contains(s.contents[cached.size()])) return Place::kLater;
   s.group = *best;
   s.blocks = cached;
