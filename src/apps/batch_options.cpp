@@ -73,11 +73,14 @@ std::optional<BatchOptions> parse_batch(const std::vector<std::string>& argument
       ("batch-rows", ranged(&batch.scheduler.batch_rows, "batch-rows", std::int64_t{1}, std::int64_t{1} << 24)->default_value(512),
        "most tokens of a micro-batch")
       ("max-sequences", ranged(&batch.kv.num_sequences, "max-sequences", std::int64_t{1}, std::int64_t{1} << 20)->default_value(256),
-       "most sequences under way at the same time")
-      ("kv-memory", ranged(&batch.kv.limit_mib, "kv-memory", std::int64_t{1}, std::int64_t{1} << 30),
-       "most memory of each rank's KV cache, MiB; default: most of what the weights leave");
+       "most sequences under way at the same time");
   // clang-format on
-  options.add(model_options(batch.model)).add(files).add(defaults).add(run).add(wait_options());
+  options.add(model_options(batch.model))
+      .add(files)
+      .add(defaults)
+      .add(run)
+      .add(kv_options(batch.kv))
+      .add(wait_options());
   if (parse("batch", arguments, options).contains("help")) return std::nullopt;
   if (batch.format != "auto" && batch.format != "jsonl" && batch.format != "text")
     fail("--format is '{}', expected jsonl, text or auto", batch.format);

@@ -40,8 +40,7 @@ bool parse_chat(const std::vector<std::string>& arguments, ChatOptions& chat) {
   if (map.contains("help")) return false;
   if (chat.session.raw && !chat.chat_template.empty())
     fail("--raw and --chat-template are given, expected one of them");
-  for (const std::string& stop : chat.session.answer.stop_strings)
-    if (stop.empty()) fail("--stop is empty, expected a text");
+  check_stop_strings(chat.session.answer.stop_strings);
   for (const auto& option : answer.options())
     chat.session.settings[option->long_name()] = text_of(map[option->long_name()].value());
   chat.session.store = chat.model.store;
@@ -54,8 +53,7 @@ plan::Workload workload_of(const comm::Communicator& world, const OpenedModel& o
   plan::Workload workload;
   workload.batch_rows = std::max(scheduler.batch_rows, chunk);
   workload.kv_blocks = kv_blocks(world, opened, workload, {});
-  scheduler.num_groups = opened.grid.layout().dp;
-  scheduler.num_stages = opened.grid.layout().pp;
+  scheduler.set_layout(opened.grid.layout());
   scheduler.most_sequences = 1;
   scheduler.blocks_per_group = workload.kv_blocks;
   return workload;

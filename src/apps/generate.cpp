@@ -103,8 +103,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   const auto map = parse("generate", arguments, options);
   if (map.contains("help")) return kSuccess;
   check(prompt);
-  for (const std::string& stop : generation.stop_strings)
-    if (stop.empty()) fail("--stop is empty, expected a text");
+  check_stop_strings(generation.stop_strings);
 
   const comm::Communicator world = comm::Communicator::world();
   model.layout.ranks = world.size();
@@ -136,8 +135,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::optional<Generation> driver;
   if (world.rank() == 0) {
     output.emplace(prompts.size(), tokenizer.has_value());
-    scheduler.num_groups = opened.grid.layout().dp;
-    scheduler.num_stages = opened.grid.layout().pp;
+    scheduler.set_layout(opened.grid.layout());
     scheduler.share_prefixes = probes.empty();  // they see every token of every prompt
     driver.emplace(config, scheduler, tokenizer ? &*tokenizer : nullptr, requests(prompts, generation),
                    output->events());

@@ -182,6 +182,21 @@ po::options_description run_options(std::int64_t& prefill_chunk) {
   return options;
 }
 
+po::options_description kv_options(KvRequest& request) {
+  po::options_description options("memory; the result is the same");
+  // clang-format off
+  options.add_options()
+      ("kv-memory", ranged(&request.limit_mib, "kv-memory", std::int64_t{1}, std::int64_t{1} << 30),
+       "most memory of each rank's KV cache, MiB; default: most of what the weights leave");
+  // clang-format on
+  return options;
+}
+
+void check_stop_strings(const std::vector<std::string>& stop_strings) {
+  for (const std::string& stop : stop_strings)
+    if (stop.empty()) fail("--stop is empty, expected a text");
+}
+
 po::options_description sampling_options(SamplingOptions& options) {
   static constexpr float kLargest = 1e6f, kSmallest = 1e-6f;
   po::options_description description("sampling, applied in this order");

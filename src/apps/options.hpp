@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/kv_budget.hpp"
 #include "engine/model_loader.hpp"
 #include "engine/sampler.hpp"
 #include "engine/scheduler.hpp"
@@ -37,6 +38,12 @@ po::options_description wait_options(const char* defaults = "300 while loading, 
 
 /// --prefill-chunk.
 po::options_description run_options(std::int64_t& prefill_chunk);
+
+/// --kv-memory.
+po::options_description kv_options(KvRequest& request);
+
+/// Error when one of the texts of --stop is empty.
+void check_stop_strings(const std::vector<std::string>& stop_strings);
 
 /// --temperature, --top-k, --top-p, --repetition-penalty, --seed.
 po::options_description sampling_options(SamplingOptions& options);

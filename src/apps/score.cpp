@@ -183,11 +183,13 @@ std::optional<ScoreOptions> parse_score(const std::vector<std::string>& argument
       ("text", po::value(&score.text_file), "a text: each line that is not blank is a sequence; with --chunk all of it is one")
       ("chunk", ranged(&score.chunk_tokens, "chunk", std::int64_t{4}, std::int64_t{1} << 24),
        "cuts into sequences of so many tokens and scores the second half of each, as llama-perplexity does; a rest is left out")
-      ("output,o", po::value(&score.output), "one JSON line a sequence; default: standard output")
-      ("kv-memory", ranged(&score.kv.limit_mib, "kv-memory", std::int64_t{1}, std::int64_t{1} << 30),
-       "most memory of each rank's KV cache, MiB; default: most of what the weights leave");
+      ("output,o", po::value(&score.output), "one JSON line a sequence; default: standard output");
   // clang-format on
-  options.add(model_options(score.model)).add(more).add(run_options(score.scheduler.prefill_chunk)).add(wait_options());
+  options.add(model_options(score.model))
+      .add(more)
+      .add(kv_options(score.kv))
+      .add(run_options(score.scheduler.prefill_chunk))
+      .add(wait_options());
   if (parse("score", arguments, options).contains("help")) return std::nullopt;
   if (score.token_file.empty() == score.text_file.empty()) fail("give one of --tokens and --text");
   score.scheduler.most_sequences = score.kv.num_sequences;
@@ -223,8 +225,7 @@ int run_score(const std::vector<std::string>& arguments) {
   workload.kv_blocks = kv_blocks(world, opened, workload, options.kv);
   const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
 
-  options.scheduler.num_groups = opened.grid.layout().dp;
-  options.scheduler.num_stages = opened.grid.layout().pp;
+  options.scheduler.set_layout(opened.grid.layout());
   options.scheduler.blocks_per_group = workload.kv_blocks;
   std::optional<ScoreOutput> output;
   std::optional<Generation> driver;

@@ -34,8 +34,6 @@ class LineJob {
   /// When done.
   Finished finished() const;
 
-  const Request& request() const { return request_; }
-
  private:
   std::vector<std::int32_t> encode(const Prompt& prompt, const std::string& what) const;
   void encode_loglikelihood();

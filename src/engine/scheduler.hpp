@@ -9,6 +9,7 @@
 
 #include "engine/block_pool.hpp"
 #include "model/token_batch.hpp"
+#include "plan/grid.hpp"
 
 namespace moesaic {
 
@@ -25,6 +26,11 @@ struct SchedulerOptions {
   std::int64_t most_sequences = std::numeric_limits<std::int64_t>::max();        ///< under way at the same time
   std::int64_t blocks_per_group = std::numeric_limits<std::int32_t>::max() / 2;  ///< of the KV cache
   bool share_prefixes = true;  ///< begin a sequence with the cached blocks of one that begins alike
+
+  void set_layout(const plan::Layout& layout) {
+    num_groups = layout.dp;
+    num_stages = layout.pp;
+  }
 };
 
 /// Most rows that a micro-batch of these prompts (their numbers of tokens) can have with the default row limit.
