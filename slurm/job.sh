@@ -58,7 +58,7 @@ esac
 
 print_header() {  # name value ...: the parameters of this script
   echo "== $SLURM_JOB_NAME, job $SLURM_JOB_ID, $(date '+%Y-%m-%d %H:%M:%S')"
-  [ "${SLURM_RESTART_COUNT:-0}" = 0 ] || echo "   started again, $SLURM_RESTART_COUNT. time"
+  [ "${SLURM_RESTART_COUNT:-0}" = 0 ] || echo "   start $((SLURM_RESTART_COUNT + 1)) of this job"
   printf '   %-12s%s\n' nodes "$SLURM_JOB_NUM_NODES ($SLURM_JOB_NODELIST)" \
     ranks "$SLURM_NTASKS, $SLURM_CPUS_PER_TASK cores each, by ${ranks[0]}" binary "$moesaic" "$@"
 }

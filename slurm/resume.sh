@@ -20,11 +20,12 @@ limit_time() {  # sets max_time to the options for the time that the job still h
   max_time=(--max-time "$(printf '%02d:%02d:%02d' $((left / 3600)) $((left / 60 % 60)) $((left % 60)))")
 }
 
-status=0
-run_until_stopped() {  # COMMAND...: passes on USR1 and TERM as USR1, 'stop cleanly'; leaves its exit code in status
+status=0 size_before=0
+run_until_stopped() {  # RESULTS COMMAND...: passes on USR1 and TERM as USR1, 'stop cleanly'; leaves its exit code in status
   local messages pid
-  messages=$(mktemp)
-  "$@" 2> >(trap '' TERM USR1; exec tee "$messages" >&2) &
+  results=$1 messages=$(mktemp)
+  size_before=$(journal_size)
+  "${@:2}" 2> >(trap '' TERM USR1; exec tee "$messages" >&2) &
   pid=$!
   # shellcheck disable=SC2064
   trap "kill -USR1 $pid 2>/dev/null || true" USR1 TERM
@@ -34,8 +35,35 @@ run_until_stopped() {  # COMMAND...: passes on USR1 and TERM as USR1, 'stop clea
   wait "$pid" || status=$?
   trap '' USR1 TERM
   sleep 0.5  # for the last messages
-  if [ "$status" = 85 ] && grep -q 'no progress: ' "$messages"; then status=86; fi
+  if [ "$status" = 85 ] && grep -q '^no progress: ' "$messages"; then status=86; fi
   rm -f "$messages"
+}
+
+journal_size() { stat -c %s "$results.journal" 2>/dev/null || echo 0; }
+
+# What ended the ranks was no fault of theirs, and trying again will not go on for ever: something was finished since the
+# start, or a node does not answer.
+is_worth_another_try() {
+  [ "$(journal_size)" -gt "$size_before" ] ||
+    sinfo -h -N -n "$SLURM_JOB_NODELIST" -o %T 2>/dev/null | grep -qE '\*|down|fail|drain'
+}
+
+# running: Slurm runs this job; requeued: it is in the queue already, by preemption or scontrol; ended: by scancel
+job_state() {
+  local shown restarts state
+  for _ in 1 2 3; do
+    shown=$(scontrol -o show job "$job_id" 2>/dev/null) && break
+    sleep 5  # a busy controller
+  done
+  state=$(sed -n 's/.* JobState=\([A-Z_]*\) .*/\1/p' <<<"$shown")
+  restarts=$(sed -n 's/.* Restarts=\([0-9]*\) .*/\1/p' <<<"$shown")
+  if [ "${restarts:-0}" -gt "${SLURM_RESTART_COUNT:-0}" ]; then echo requeued
+  elif [ "$state" = RUNNING ]; then echo running
+  else echo ended; fi
+}
+
+stop_file() {  # the file, if there is one, by which somebody has stopped the batch
+  ls -d "$results.stop" "$(dirname "$results")/STOP" 2>/dev/null | head -n 1
 }
 
 # A second job for what is left, where the site has switched requeueing off. $@: arguments of the script.
@@ -49,26 +77,47 @@ resubmit() {
     --time="$limit" "${array[@]}" "$script" "$@"
 }
 
-# Ends the script. 85: stopped cleanly with work left, so the job goes back into the queue. 86: so too, but nothing was
-# finished since it began, and it would not be the next time. $@: arguments of the script.
-end_or_requeue() {
-  case $status in
-    85)
-      # A job that scancel or preemption has ended is no longer RUNNING: the one shall not come back, the other does anyway.
-      if [ "$(squeue -h -j "$job_id" -o %T)" != RUNNING ]; then
-        echo "== stopped with work left, $(date '+%Y-%m-%d %H:%M:%S'); submit it again to go on"
-        exit 85
-      fi
-      echo "== stopped with work left, $(date '+%Y-%m-%d %H:%M:%S'): back into the queue"
+# $1: why; $2...: arguments of the script
+back_into_queue() {
+  local now
+  now=$(date '+%Y-%m-%d %H:%M:%S')
+  case $(job_state) in
+    requeued) echo "== $1, $now: Slurm has put the job back into the queue" ;;
+    ended) echo "== $1, $now; submit it again to go on" ;;
+    running)
+      echo "== $1, $now: back into the queue"
       if scontrol requeue "$job_id"; then
         sleep 60  # Slurm ends this script
       else
         echo "   requeueing is refused: another job goes on"
-        resubmit "$@"
+        resubmit "${@:2}"
+      fi ;;
+  esac
+}
+
+# Ends the script. 85: stopped cleanly with work left, so the job goes back into the queue. 86: so too, but nothing was
+# finished since it began, and it would not be the next time. $@: arguments of the script.
+end_or_requeue() {
+  local file
+  case $status in
+    0) echo "== done $(date '+%Y-%m-%d %H:%M:%S')" ;;
+    2) ;;  # refused, with a message
+    85)
+      file=$(stop_file)
+      if [ -n "$file" ]; then
+        echo "== stopped with work left, $(date '+%Y-%m-%d %H:%M:%S'), by $file; remove it, and submit the job again to go on"
+      else
+        back_into_queue "stopped with work left" "$@"
       fi ;;
     86)
       echo "== stopped before any request was finished: not again. Give the job more time, or ranks, or shorter requests" >&2 ;;
-    0) echo "== done $(date '+%Y-%m-%d %H:%M:%S')" ;;
+    138) back_into_queue "told to stop before the ranks had begun" "$@" ;;  # SIGUSR1 before MPI was there
+    *)
+      if is_worth_another_try; then
+        back_into_queue "lost a rank or a node (exit code $status)" "$@"
+      else
+        echo "== failed with exit code $status before any request was finished: not again" >&2
+      fi ;;
   esac
   exit "$status"
 }

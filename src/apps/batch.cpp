@@ -222,7 +222,7 @@ int run_batch(const std::vector<std::string>& arguments) {
   const io::StopSignals stop_signals;  // from here on they end the run cleanly
   options.model.layout.ranks = world.size();
   const OpenedModel opened = open_model(world, options.model);
-  options.scheduler.set_layout(opened.grid.layout());
+  options.scheduler.for_layout(opened.grid.layout());
 
   const plan::Workload workload = workload_of(world, opened, options);  // may be refused, before any file is made
   options.scheduler.blocks_per_group = workload.kv_blocks;

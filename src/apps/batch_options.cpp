@@ -79,6 +79,7 @@ std::optional<BatchOptions> parse_batch(const std::vector<std::string>& argument
       .add(files)
       .add(defaults)
       .add(run)
+      .add(overlap_options(batch.scheduler.overlap_rows))
       .add(kv_options(batch.kv))
       .add(wait_options());
   if (parse("batch", arguments, options).contains("help")) return std::nullopt;

@@ -35,7 +35,9 @@ bool parse_chat(const std::vector<std::string>& arguments, ChatOptions& chat) {
       ("stop", po::value(&chat.session.answer.stop_strings), "text that ends an answer and is not part of it; may be repeated");
   // clang-format on
   options.add(model_options(chat.model)).add(more).add(answer);
-  options.add(run_options(chat.scheduler.prefill_chunk)).add(wait_options());
+  options.add(run_options(chat.scheduler.prefill_chunk))
+      .add(overlap_options(chat.scheduler.overlap_rows))
+      .add(wait_options());
   const auto map = parse("chat", arguments, options);
   if (map.contains("help")) return false;
   if (chat.session.raw && !chat.chat_template.empty())
@@ -53,7 +55,7 @@ plan::Workload workload_of(const comm::Communicator& world, const OpenedModel& o
   plan::Workload workload;
   workload.batch_rows = std::max(scheduler.batch_rows, chunk);
   workload.kv_blocks = kv_blocks(world, opened, workload, {});
-  scheduler.set_layout(opened.grid.layout());
+  scheduler.for_layout(opened.grid.layout());
   scheduler.most_sequences = 1;
   scheduler.blocks_per_group = workload.kv_blocks;
   return workload;

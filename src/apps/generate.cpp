@@ -87,7 +87,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::string hash_file, trace_file;
   po::options_description options;
   options.add(model_options(model)).add(prompt_options(prompt)).add(sampling_options(generation.sampling));
-  options.add(run_options(scheduler.prefill_chunk)).add(wait_options());
+  options.add(run_options(scheduler.prefill_chunk)).add(overlap_options(scheduler.overlap_rows)).add(wait_options());
   po::options_description more("generation");
   // clang-format off
   more.add_options()
@@ -135,7 +135,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::optional<Generation> driver;
   if (world.rank() == 0) {
     output.emplace(prompts.size(), tokenizer.has_value());
-    scheduler.set_layout(opened.grid.layout());
+    scheduler.for_layout(opened.grid.layout());
     scheduler.share_prefixes = probes.empty();  // they see every token of every prompt
     driver.emplace(config, scheduler, tokenizer ? &*tokenizer : nullptr, requests(prompts, generation),
                    output->events());

@@ -74,10 +74,13 @@ class LogitsFile {
 int run_logits(const std::vector<std::string>& arguments) {
   ModelOptions model;
   std::string token_file, out, hash_file, trace_file;
-  std::int64_t prefill_chunk = 0;
+  SchedulerOptions scheduler;
   bool hidden = false, routing = false;
   po::options_description options;
-  options.add(model_options(model)).add(run_options(prefill_chunk)).add(wait_options());
+  options.add(model_options(model))
+      .add(run_options(scheduler.prefill_chunk))
+      .add(overlap_options(scheduler.overlap_rows))
+      .add(wait_options());
   po::options_description more("logits");
   // clang-format off
   more.add_options()
@@ -107,11 +110,11 @@ int run_logits(const std::vector<std::string>& arguments) {
     check_writable(trace_file, "trace-routing", {model.store, token_file, out, hash_file});
     check_writable(out, "out", {model.store, token_file});
     auto sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
-    workload = workload_of(sequences, 0, prefill_chunk, config);
+    workload = workload_of(sequences, 0, scheduler.prefill_chunk, config);
     if (!hash_file.empty()) hashes.emplace(hash_file);
     if (!trace_file.empty()) trace_place.emplace(trace_file);
     file.emplace(out, config, sequences, hidden, routing);
-    driver.emplace(opened.grid, std::move(sequences), prefill_chunk, file->take_row());
+    driver.emplace(opened.grid, std::move(sequences), scheduler, file->take_row());
   });
   const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
 

@@ -182,6 +182,16 @@ po::options_description run_options(std::int64_t& prefill_chunk) {
   return options;
 }
 
+po::options_description overlap_options(std::int64_t& overlap_rows) {
+  po::options_description options("overlap; the result is the same");
+  // clang-format off
+  options.add_options()
+      ("two-batch-overlap", ranged(&overlap_rows, "two-batch-overlap", std::int64_t{0}, std::int64_t{1} << 24)->default_value(0),
+       "steps of at least so many tokens are cut into two micro-batches, and one computes while the other's messages travel; 0: none");
+  // clang-format on
+  return options;
+}
+
 po::options_description kv_options(KvRequest& request) {
   po::options_description options("memory; the result is the same");
   // clang-format off

@@ -39,6 +39,9 @@ po::options_description wait_options(const char* defaults = "300 while loading, 
 /// --prefill-chunk.
 po::options_description run_options(std::int64_t& prefill_chunk);
 
+/// --two-batch-overlap.
+po::options_description overlap_options(std::int64_t& overlap_rows);
+
 /// --kv-memory.
 po::options_description kv_options(KvRequest& request);
 

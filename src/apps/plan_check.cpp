@@ -77,7 +77,9 @@ Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest&
   std::array<double, plan::kNumParts> before{};
   for (std::int64_t r = -1; r < options.repetitions; ++r) {
     if (r == 0) before = part_seconds(zone_times());
-    bench::ModelDriver driver(stage.grid(), test, options.prefill_chunk);
+    SchedulerOptions scheduler;
+    scheduler.prefill_chunk = options.prefill_chunk;
+    bench::ModelDriver driver(stage.grid(), test, scheduler);
     world.barrier();
     run(world, stage, world.rank() == 0 ? &driver : nullptr);
     if (r >= 0) seconds.push_back(world.max(driver.seconds()));

@@ -189,6 +189,7 @@ std::optional<ScoreOptions> parse_score(const std::vector<std::string>& argument
       .add(more)
       .add(kv_options(score.kv))
       .add(run_options(score.scheduler.prefill_chunk))
+      .add(overlap_options(score.scheduler.overlap_rows))
       .add(wait_options());
   if (parse("score", arguments, options).contains("help")) return std::nullopt;
   if (score.token_file.empty() == score.text_file.empty()) fail("give one of --tokens and --text");
@@ -225,7 +226,7 @@ int run_score(const std::vector<std::string>& arguments) {
   workload.kv_blocks = kv_blocks(world, opened, workload, options.kv);
   const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
 
-  options.scheduler.set_layout(opened.grid.layout());
+  options.scheduler.for_layout(opened.grid.layout());
   options.scheduler.blocks_per_group = workload.kv_blocks;
   std::optional<ScoreOutput> output;
   std::optional<Generation> driver;

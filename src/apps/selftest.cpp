@@ -52,7 +52,9 @@ Hash128 hash_of(const comm::Communicator& comm, const Case& test, const plan::La
   const io::StoreReader reader(test.store, test.index, io::Verify::kOff);
   const plan::Grid grid(test.index.config(), layout);
   Stage stage(comm, grid, kernels, load_weights(reader, grid, plan::WorldRank{comm.rank()}, kernels.numerics));
-  LogitsRun driver(grid, test.sequences, prefill_chunk);
+  SchedulerOptions scheduler;
+  scheduler.prefill_chunk = prefill_chunk;
+  LogitsRun driver(grid, test.sequences, scheduler);
   run(comm, stage, comm.rank() == 0 ? &driver : nullptr);
   std::string hex = comm.rank() == 0 ? driver.hash().hex() : "";
   comm.broadcast(hex, 0);

@@ -59,6 +59,7 @@ std::vector<std::byte> to_bytes(const Step& step) {
     packer.put(grant.group);
     packer.put(grant.blocks);
   }
+  packer.put(step.side_by_side);
   packer.put(std::ssize(step.batches));
   for (const TokenBatch& batch : step.batches) {
     packer.put(batch.tokens);
@@ -82,6 +83,7 @@ Step from_bytes(const std::vector<std::byte>& bytes) {
     grant.group = static_cast<std::int32_t>(unpacker.take());
     unpacker.take(grant.blocks);
   }
+  step.side_by_side = static_cast<int>(unpacker.take());
   step.batches.resize(static_cast<std::size_t>(unpacker.take()));
   for (TokenBatch& batch : step.batches) {
     unpacker.take(batch.tokens);

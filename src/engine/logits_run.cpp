@@ -3,8 +3,8 @@
 namespace moesaic {
 
 LogitsRun::LogitsRun(const plan::Grid& grid, std::vector<std::vector<std::int32_t>> sequences,
-                     std::int64_t prefill_chunk, TakeRow take_row)
-    : scheduler_({grid.layout().dp, grid.layout().pp, prefill_chunk}),
+                     SchedulerOptions scheduler, TakeRow take_row)
+    : scheduler_(scheduler.for_layout(grid.layout())),
       vocab_size_(static_cast<std::size_t>(grid.config().vocab_size)),
       take_row_(std::move(take_row)),
       hash_(sequences.size()) {

@@ -15,7 +15,8 @@ class LogitsRun final : public Driver {
   /// (sequence, position, logits (V)), ascending positions in a sequence.
   using TakeRow = std::function<void(std::int32_t sequence, std::int32_t position, std::span<const float> logits)>;
 
-  LogitsRun(const plan::Grid& grid, std::vector<std::vector<std::int32_t>> sequences, std::int64_t prefill_chunk,
+  /// scheduler: its layout is the grid's.
+  LogitsRun(const plan::Grid& grid, std::vector<std::vector<std::int32_t>> sequences, SchedulerOptions scheduler,
             TakeRow take_row = {});
 
   Step next() override { return scheduler_.next(); }

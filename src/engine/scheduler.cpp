@@ -67,8 +67,10 @@ std::int64_t Scheduler::num_used_blocks() const {
 Step Scheduler::next() {
   Step step;
   make_room(step);
-  const int most_batches = options_.num_stages == 1 ? 1 : 2 * options_.num_stages;
-  const std::int64_t limit = row_limit();
+  const std::int64_t pending = num_pending();
+  step.side_by_side = options_.overlap_rows > 0 && pending >= options_.overlap_rows ? kMostSideBySide : 1;
+  const int most_batches = (options_.num_stages == 1 ? 1 : 2 * options_.num_stages) * step.side_by_side;
+  const std::int64_t limit = row_limit(pending, step.side_by_side);
   while (std::ssize(step.batches) < most_batches) {
     TokenBatch batch = draft_batch(limit, step);
     if (batch.tokens.empty()) break;
@@ -118,16 +120,23 @@ void Scheduler::release(std::int32_t number, Sequence& s) {
   s.num_cached = 0;
 }
 
-/// Small work is spread over the stages, large work is cut by the row limit.
-std::int64_t Scheduler::row_limit() const {
-  std::int64_t num_pending = 0, longest_chunk = 0;
+std::int64_t Scheduler::num_pending() const {
+  std::int64_t num = 0;
   for (const Sequences* sequences : {&running_, &waiting_})
-    for (const auto& [number, s] : *sequences) {
-      num_pending += s.num_pending();
+    for (const auto& [number, s] : *sequences) num += s.num_pending();
+  return num;
+}
+
+/// Small work is spread over the stages and what goes side by side, large work is cut by the row limit, which holds for
+/// those together.
+std::int64_t Scheduler::row_limit(std::int64_t num_pending, int side_by_side) const {
+  std::int64_t longest_chunk = 0;
+  for (const Sequences* sequences : {&running_, &waiting_})
+    for (const auto& [number, s] : *sequences)
       longest_chunk = std::max(longest_chunk, std::min(s.num_pending(), options_.prefill_chunk));
-    }
-  const std::int64_t spread = (num_pending + options_.num_stages - 1) / options_.num_stages;
-  return std::min(spread, std::max(options_.batch_rows, longest_chunk));
+  const auto part = [](std::int64_t whole, std::int64_t num) { return (whole + num - 1) / num; };
+  return std::min(part(num_pending, std::int64_t{options_.num_stages} * side_by_side),
+                  part(std::max(options_.batch_rows, longest_chunk), side_by_side));
 }
 
 /// First what decodes, then chunks of prompts; every group gets its share of the rows before any gets more.

@@ -25,11 +25,15 @@ struct SchedulerOptions {
   std::int64_t batch_rows = 512;     ///< most rows of a micro-batch (at least one chunk)
   std::int64_t most_sequences = std::numeric_limits<std::int64_t>::max();        ///< under way at the same time
   std::int64_t blocks_per_group = std::numeric_limits<std::int32_t>::max() / 2;  ///< of the KV cache
+  /// From so many tokens on that could pass, micro-batches are cut in two that go through a stage side by side; 0:
+  /// never.
+  std::int64_t overlap_rows = 0;
   bool share_prefixes = true;  ///< begin a sequence with the cached blocks of one that begins alike
 
-  void set_layout(const plan::Layout& layout) {
+  SchedulerOptions& for_layout(const plan::Layout& layout) {
     num_groups = layout.dp;
     num_stages = layout.pp;
+    return *this;
   }
 };
 
@@ -99,7 +103,8 @@ class Scheduler {
   void make_room(Step& step);
   void preempt(Sequences::iterator victim);
   void release(std::int32_t number, Sequence& s);
-  std::int64_t row_limit() const;
+  std::int64_t num_pending() const;
+  std::int64_t row_limit(std::int64_t num_pending, int side_by_side) const;
   TokenBatch draft_batch(std::int64_t row_limit, Step& step);
   void extend(Draft& draft, std::int32_t number, std::int64_t most_rows);
   void admit(Draft& draft, std::int64_t row_limit, Step& step);

@@ -1,6 +1,8 @@
 #include "model/stage.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
@@ -49,6 +51,7 @@ Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops:
       weights_(std::move(weights)),
       rope_(grid.config()),
       cache_({activation_type(kernels.numerics), grid.config().key_size}, layers_here(context_), heads_here(context_)),
+      lanes_{Lane(context_), Lane(context_)},
       layer_(context_, rope_, cache_),
       embedding_(context_, weights_.embedding),
       head_(context_, embedding_, weights_.final_norm),
@@ -57,58 +60,70 @@ Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops:
 void Stage::run(const Step& step, const HeadSink& sink) {
   const TraceZone zone(Zone::kStep);
   assign_blocks(step);
-  for (const TokenBatch& batch : step.batches) forward(batch, sink);
+  const auto together = static_cast<std::size_t>(step.side_by_side);
+  for (std::span<const TokenBatch> rest = step.batches; !rest.empty();) {
+    const auto batches = rest.first(std::min(together, rest.size()));
+    forward(batches, sink);
+    rest = rest.subspan(batches.size());
+  }
   if (context_.world.rank() == 0 && !context_.is_last())
     for (const TokenBatch& batch : step.batches) head_.collect(batch, sink);
   timed(Zone::kHandOver, [&] { outbox_.drain(); });
   head_.finish();
 }
 
-void Stage::forward(const TokenBatch& batch, const HeadSink& sink) {
-  const plan::DispatchAlgorithm dispatch = context_.dispatch.algorithm(batch.num_rows());
-  const plan::RowMap map(
-      grid_, batch.num_group_rows,
-      dispatch == plan::DispatchAlgorithm::kDense ? plan::Ownership::kReplicated : plan::Ownership::kShared);
-  const Range own = map.rows(context_.me), group = map.group_rows(grid_.group(context_.me));
-  const auto at = [](const std::vector<std::int32_t>& list, std::int64_t row) {
-    return list[static_cast<std::size_t>(row)];
-  };
-  contexts_.clear();
-  for (std::int64_t row = group.begin; row < group.end; ++row)
-    contexts_.push_back({cache_.blocks(at(batch.sequences, row)), at(batch.positions, row)});
-  const BatchRows rows{batch, map, dispatch, own, group, contexts_};
+void Stage::forward(std::span<const TokenBatch> batches, const HeadSink& sink) {
+  const std::span lanes = std::span(lanes_).first(batches.size());
+  for (std::size_t i = 0; i < lanes.size(); ++i) begin(lanes[i], batches[i]);
+  pass_layers(lanes);
+  for (Lane& lane : lanes) end(lane, sink);
+}
 
-  const std::size_t x_bytes = static_cast<std::size_t>(own.size() * grid_.config().emb_size) * sizeof(float);
-  x_.reserve(x_bytes);
-  const int neighbour = grid_.ranks_per_stage();  // the same place in the next stage owns the same rows
+void Stage::begin(Lane& lane, const TokenBatch& batch) {
+  lane.enter(batch, cache_);
   if (context_.is_first()) {
-    embedding_.embed(rows, x_.as<float>());
-    see(-1, Operation::kEmbed, rows);
-  } else {
-    timed(Zone::kHandOver, [&] {
-      comm::receive(context_.world, {x_.data(), x_bytes}, context_.world.rank() - neighbour, kHandOverTag);
-    });
+    embedding_.embed(lane.rows(), lane.x());
+    if (context_.probe)
+      lane.rows().show(*context_.probe, context_.me, {-1, Operation::kEmbed}, lane.x(), grid_.config().emb_size);
+    return;
   }
-  for (std::size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-    position().layer = static_cast<std::int32_t>(grid_.layers(context_.stage).begin) + static_cast<std::int32_t>(layer);
-    layer_.forward(weights_.layers[layer], static_cast<std::int64_t>(layer), rows, x_.as<float>());
+  const TraceZone zone(Zone::kHandOver);  // the same place in the stage before owns the same rows
+  comm::receive(context_.world, lane.x_bytes(), context_.world.rank() - grid_.ranks_per_stage(), kHandOverTag);
+}
+
+/// The order lets the messages of one lane travel while another computes: its rows beside the other's attention, its
+/// experts' outputs beside the other's experts. Lane by lane in each step, so keys of a sequence are written in order.
+void Stage::pass_layers(std::span<Lane> lanes) {
+  std::optional<BetweenRanges> messages_go_on;
+  if (lanes.size() > 1) messages_go_on.emplace([&] { lanes.front().dispatcher().poll(); });
+  const std::int64_t num_layers = std::ssize(weights_.layers);
+  const auto weights = [&](std::int64_t layer) -> const LayerWeights& {
+    return weights_.layers[static_cast<std::size_t>(layer)];
+  };
+  for (std::int64_t layer = 0; layer < num_layers; ++layer) {
+    position().layer = static_cast<std::int32_t>(grid_.layers(context_.stage).begin + layer);
+    for (Lane& lane : lanes) {
+      if (layer > 0) layer_.join(weights(layer - 1), layer - 1, lane);
+      layer_.attend(weights(layer), layer, lane);
+    }
+    for (Lane& lane : lanes) layer_.run_experts(weights(layer), lane);
   }
+  for (Lane& lane : lanes) layer_.join(weights(num_layers - 1), num_layers - 1, lane);
   position().layer = Position::kNoLayer;
+}
+
+void Stage::end(Lane& lane, const HeadSink& sink) {
   if (context_.is_last())
-    head_.project(rows, x_.as<float>(), sink);
+    head_.project(lane.rows(), lane.x(), sink);
   else
-    outbox_.post({x_.data(), x_.data() + x_bytes}, context_.world.rank() + neighbour, kHandOverTag);
+    outbox_.post({lane.x_bytes().begin(), lane.x_bytes().end()}, context_.world.rank() + grid_.ranks_per_stage(),
+                 kHandOverTag);
 }
 
 void Stage::assign_blocks(const Step& step) {
   for (const std::int32_t sequence : step.released) cache_.release(sequence);
   for (const BlockGrant& grant : step.grants)
     if (grant.group == grid_.group(context_.me)) cache_.grant(grant.sequence, grant.blocks);
-}
-
-void Stage::see(std::int32_t layer, Operation operation, const BatchRows& rows) {
-  if (context_.probe)
-    rows.show(*context_.probe, context_.me, {layer, operation}, x_.as<float>(), grid_.config().emb_size);
 }
 
 }  // namespace moesaic

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <vector>
+#include <array>
+#include <span>
 
 #include "model/decoder_layer.hpp"
 #include "model/head.hpp"
@@ -15,7 +16,8 @@ class Stage {
   Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights,
         const plan::DispatchRequest& dispatch = {});
 
-  /// Runs a step's micro-batches through the pipeline, several in flight; on world rank 0 the wanted logits and
+  /// Runs a step's micro-batches through the pipeline, several in flight and some side
+  /// by side; on world rank 0 the wanted logits and
   /// scores go to `sink`, batch by batch. Collective over the world, with the same step on all ranks. A sequence's
   /// positions must come in ascending order.
   void run(const Step& step, const HeadSink& sink);
@@ -29,20 +31,21 @@ class Stage {
 
  private:
   void assign_blocks(const Step& step);
-  void forward(const TokenBatch& batch, const HeadSink& sink);
-  void see(std::int32_t layer, Operation operation, const BatchRows& rows);
+  void forward(std::span<const TokenBatch> batches, const HeadSink& sink);
+  void begin(Lane& lane, const TokenBatch& batch);
+  void pass_layers(std::span<Lane> lanes);
+  void end(Lane& lane, const HeadSink& sink);
 
   plan::Grid grid_;
   StageContext context_;
   ModelWeights weights_;
   RopeTable rope_;
   KvCache cache_;
+  std::array<Lane, kMostSideBySide> lanes_;
   DecoderLayer layer_;
   Embedding embedding_;
   Head head_;
   comm::Outbox outbox_;
-  AlignedBuffer x_;                        // fp32 (T, D): own rows of the residual stream
-  std::vector<ops::RowContext> contexts_;  // of the group's rows
 };
 
 }  // namespace moesaic

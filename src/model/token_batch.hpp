@@ -26,11 +26,14 @@ struct BlockGrant {
   std::vector<std::int32_t> blocks;
 };
 
+inline constexpr int kMostSideBySide = 2;
+
 /// What all ranks do next, in this order.
 struct Step {
   std::vector<std::int32_t> released;  ///< sequences that give up their blocks
   std::vector<BlockGrant> grants;
   std::vector<TokenBatch> batches;  ///< empty: the run is over
+  int side_by_side = 1;             ///< batches that go through a stage together, at most kMostSideBySide
 };
 
 }  // namespace moesaic

@@ -53,6 +53,7 @@ class RoutedDispatcher final : public Dispatcher {
 
   void start_dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing,
                       std::int64_t layer) override {
+    const TraceZone zone(Zone::kDispatch);
     routing_ = &routing;
     rows_ = &rows;
     choose_slots(layer);
@@ -72,6 +73,7 @@ class RoutedDispatcher final : public Dispatcher {
   }
 
   bool next_batch(ExpertBatch& batch) override {
+    const TraceZone whole(Zone::kDispatch);
     timed(Zone::kWait, [&] { shared_ ? collect_from_node() : collect_enough(); });
     if (num_given_out_ == blocks_.size()) return false;
     const TraceZone zone(Zone::kPermute);
@@ -101,6 +103,7 @@ class RoutedDispatcher final : public Dispatcher {
   }
 
   void start_combine() override {
+    const TraceZone zone(Zone::kCombine);
     if (shared_) timed(Zone::kWait, [&] { meet(); });  // the outputs of all members are there
     std::size_t first_place = 0;
     for (std::size_t b = first_of_batch_; b < num_given_out_; ++b) {
@@ -112,6 +115,7 @@ class RoutedDispatcher final : public Dispatcher {
   }
 
   void finish_combine(float* m) override {
+    const TraceZone zone(Zone::kCombine);
     timed(Zone::kWait, [&] {
       while (pieces_mail_->next()) {
       }

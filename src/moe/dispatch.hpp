@@ -39,23 +39,23 @@ class Dispatcher {
   virtual void finish_combine(float* m) = 0;
 };
 
+/// Between start_dispatch() and finish_combine(): run_experts() on each batch of rows, and its outputs go back.
+template <class RunExperts>
+void run_batches(Dispatcher& dispatcher, ExpertBatch& batch, RunExperts&& run_experts) {
+  const BetweenRanges messages_go_on([&] { dispatcher.poll(); });
+  while (dispatcher.next_batch(batch)) {
+    timed(Zone::kExperts, run_experts);
+    dispatcher.start_combine();
+  }
+}
+
 /// One layer: rows to their experts, run_experts() on each batch of them, and back. The rest as in Dispatcher.
 template <class RunExperts>
 void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap& rows, const Routing& routing,
                   std::int64_t layer, ExpertBatch& batch, RunExperts&& run_experts, float* m) {
-  timed(Zone::kDispatch, [&] { dispatcher.start_dispatch(n, rows, routing, layer); });
-  const auto next_batch = [&] {
-    const TraceZone zone(Zone::kDispatch);
-    return dispatcher.next_batch(batch);
-  };
-  {
-    const BetweenRanges messages_go_on([&] { dispatcher.poll(); });
-    while (next_batch()) {
-      timed(Zone::kExperts, run_experts);
-      timed(Zone::kCombine, [&] { dispatcher.start_combine(); });
-    }
-  }
-  timed(Zone::kCombine, [&] { dispatcher.finish_combine(m); });
+  dispatcher.start_dispatch(n, rows, routing, layer);
+  run_batches(dispatcher, batch, run_experts);
+  dispatcher.finish_combine(m);
 }
 
 /// Collective over the stage. node_of: by rank of the stage, equal for ranks of one node; for kHier these share memory.

@@ -33,7 +33,7 @@ class Ranks {
       for (const std::int32_t block : grant.blocks) EXPECT_LT(block, options_.blocks_per_group);
     }
     std::vector<std::int32_t> wanted;
-    for (const TokenBatch& batch : step.batches) check(scheduler, batch, wanted);
+    for (const TokenBatch& batch : step.batches) check(scheduler, batch, step.side_by_side, wanted);
     return wanted;
   }
 
@@ -43,10 +43,10 @@ class Ranks {
     std::vector<std::int32_t> blocks;
   };
 
-  void check(const Scheduler& scheduler, const TokenBatch& batch, std::vector<std::int32_t>& wanted) {
+  void check(const Scheduler& scheduler, const TokenBatch& batch, int side_by_side, std::vector<std::int32_t>& wanted) {
     const std::int64_t longest_chunk = options_.prefill_chunk > 0 ? options_.prefill_chunk : 1 << 30;
     EXPECT_GT(batch.num_rows(), 0);
-    EXPECT_LE(batch.num_rows(), std::max(options_.batch_rows, longest_chunk));
+    EXPECT_LE((batch.num_rows() - 1) * side_by_side, std::max(options_.batch_rows, longest_chunk) - 1);
     std::map<std::int32_t, std::int64_t> rows_of;
     std::size_t row = 0;
     for (std::int32_t group = 0; group < options_.num_groups; ++group)
@@ -105,6 +105,7 @@ void run_random_load(std::uint32_t seed, Scheduler::Counts& counts) {
   options.blocks_per_group = 4 + below(30);
   options.most_sequences = 1 + below(40);
   options.share_prefixes = below(4) != 0;
+  options.overlap_rows = below(2) * (1 + below(200));
   Scheduler scheduler(options);
   Ranks ranks(options);
 
@@ -190,6 +191,28 @@ TEST(Scheduler, DecodingKeepsEveryStageBusy) {
   EXPECT_EQ(step.batches[1].num_rows(), 2);
   for (int i = 0; i < 4; ++i) scheduler.finish(i);
   EXPECT_TRUE(scheduler.next().batches.empty());
+}
+
+TEST(Scheduler, EnoughRowsGoSideBySide) {
+  SchedulerOptions options;
+  options.batch_rows = 100;
+  options.overlap_rows = 60;
+  Scheduler scheduler(options);
+  scheduler.add(tokens(59), 58);
+  Step step = scheduler.next();
+  EXPECT_EQ(step.side_by_side, 1);
+  ASSERT_EQ(step.batches.size(), 1u);
+  scheduler.append(0, 9);
+  scheduler.add(tokens(59, 500), 58);
+  step = scheduler.next();
+  EXPECT_EQ(step.side_by_side, 2);
+  ASSERT_EQ(step.batches.size(), 2u);
+  EXPECT_EQ(step.batches[0].num_rows(), 30);
+  EXPECT_EQ(step.batches[1].num_rows(), 30);
+  scheduler.add(tokens(1000, 1000), 999);
+  step = scheduler.next();
+  ASSERT_EQ(step.batches.size(), 2u);
+  EXPECT_EQ(step.batches[0].num_rows() + step.batches[1].num_rows(), 512) << "a chunk may be larger than the row limit";
 }
 
 TEST(Scheduler, EqualBeginningsPassOnce) {

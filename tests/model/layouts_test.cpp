@@ -88,6 +88,25 @@ TEST_P(Layouts, DispatchAlgorithmsChangeNothing) {
       }
 }
 
+TEST_P(Layouts, TwoBatchOverlapChangesNothing) {
+  const auto& [golden_name, numerics] = GetParam();
+  const auto golden = open_golden(golden_name, numerics);
+  if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  if (!every_layout() && golden_name != "tiny" && golden_name != "e16") GTEST_SKIP() << "covered by other runs";
+  const std::string expected = committed_hash(golden_name, numerics);
+  std::size_t turn = 0;
+  for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), 2))
+    for (const plan::DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms) {
+      RunSetting setting{layout, numerics, paths().back(), kChunks[turn % 3 == 0 ? 3 : 0]};
+      setting.dispatch.algorithm = algorithm;
+      setting.dispatch.node_ranks = static_cast<int>(turn % 3);
+      setting.overlap_rows = turn % 2 == 0 ? 2 : 20;
+      ++turn;
+      EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
+    }
+}
+
 TEST_P(Layouts, CopiesOfExpertsChangeNothing) {
   const auto& [golden_name, numerics] = GetParam();
   const auto golden = open_golden(golden_name, numerics);

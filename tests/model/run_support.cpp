@@ -21,9 +21,9 @@ std::optional<Golden> open_golden(const std::string& name, WeightFormat format) 
 }
 
 std::string RunSetting::text() const {
-  return fmt::format("{} {} {} chunk {} threads {} dispatch {} node-ranks {} copies {}", layout.text(), name(numerics),
-                     name(isa), prefill_chunk, num_threads,
-                     dispatch.algorithm ? plan::name(*dispatch.algorithm) : "auto", dispatch.node_ranks,
+  return fmt::format("{} {} {} chunk {} threads {} dispatch {} node-ranks {} overlap {} copies {}", layout.text(),
+                     name(numerics), name(isa), prefill_chunk, num_threads,
+                     dispatch.algorithm ? plan::name(*dispatch.algorithm) : "auto", dispatch.node_ranks, overlap_rows,
                      placement ? placement->num_copies() : 0);
 }
 
@@ -46,7 +46,10 @@ std::string run_golden(const comm::Communicator& world, const Golden& golden, co
   if (captures) probes.add(&capture);
   if (!setting.layer_hash_file.empty()) probes.add(&layer_hashes);
   if (!probes.empty()) stage.watch(&probes);
-  LogitsRun driver(grid, sequences, setting.prefill_chunk, std::move(take_row));
+  SchedulerOptions scheduler;
+  scheduler.prefill_chunk = setting.prefill_chunk;
+  scheduler.overlap_rows = setting.overlap_rows;
+  LogitsRun driver(grid, sequences, scheduler, std::move(take_row));
   run(world, stage, world.rank() == 0 ? &driver : nullptr, captures ? &capture : nullptr);
   if (!setting.layer_hash_file.empty())
     layer_hashes.write(world, setting.layer_hash_file, fmt::format("logits {}", name(setting.numerics)));

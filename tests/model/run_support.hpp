@@ -32,6 +32,7 @@ struct RunSetting {
   int num_threads = 1;
   std::string layer_hash_file = {};  ///< written when not empty
   plan::DispatchRequest dispatch = {};
+  std::int64_t overlap_rows = 0;
   std::optional<plan::Placement> placement = {};  ///< nothing: without copies
   std::string text() const;
 };

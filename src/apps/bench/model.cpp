@@ -45,7 +45,7 @@ void check_context(const std::vector<ModelTest>& tests, const ModelConfig& confi
 void check_memory(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
                   const std::vector<ModelTest>& tests) {
   for (const ModelTest& test : tests)
-    moesaic::check_memory(world, opened, test.workload(options.prefill_chunk), options.memory_mib << 20);
+    moesaic::check_memory(world, opened, test.workload(options.scheduler.prefill_chunk), options.memory_mib << 20);
 }
 
 constexpr Column kColumns[] = {{"layout", "layout"},
@@ -89,7 +89,8 @@ int run_model(const std::vector<std::string>& arguments) {
   po::options_description options;
   options.add(test_options(command))
       .add(model_options(command.bench.model, &command.threads))
-      .add(run_options(command.bench.prefill_chunk))
+      .add(run_options(command.bench.scheduler.prefill_chunk))
+      .add(overlap_options(command.bench.scheduler.overlap_rows))
       .add(wait_options());
   options.add(output_options(command.format));
   if (parse("bench model", arguments, options).contains("help")) return kSuccess;

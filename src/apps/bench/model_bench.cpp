@@ -18,8 +18,9 @@ struct Repetition {
 };
 
 /// Collective; every rank gets rank 0's hash.
-Repetition pass(const comm::Communicator& world, Stage& stage, const ModelTest& test, std::int64_t prefill_chunk) {
-  ModelDriver driver(stage.grid(), test, prefill_chunk);
+Repetition pass(const comm::Communicator& world, Stage& stage, const ModelTest& test,
+                const SchedulerOptions& scheduler) {
+  ModelDriver driver(stage.grid(), test, scheduler);
   world.barrier();
   run(world, stage, world.rank() == 0 ? &driver : nullptr);
   std::string hash = driver.hash().hex();
@@ -68,8 +69,8 @@ bool ModelBench::as_portable() {
                        kGenerated};
   Stage portable(world_, opened_.grid, ops::kernels(ops::Isa::kPortable, opened_.kernels.numerics),
                  shared_with(weights_));
-  const std::string expected = pass(world_, portable, test, options_.prefill_chunk).hash;
-  const std::string found = pass(world_, stage_, test, options_.prefill_chunk).hash;
+  const std::string expected = pass(world_, portable, test, options_.scheduler).hash;
+  const std::string found = pass(world_, stage_, test, options_.scheduler).hash;
   if (found != expected) spdlog::error("{}: logits hash {}, the portable path's is {}", test.name(), found, expected);
   return found == expected;
 }
@@ -97,12 +98,12 @@ void ModelBench::measure(const ModelTest& test) {
   probes.add(&counter);
   if (options_.trace) probes.add(options_.trace);
   stage_.watch(&probes);
-  result.hash = pass(world_, stage_, test, options_.prefill_chunk).hash;
+  result.hash = pass(world_, stage_, test, options_.scheduler).hash;
   stage_.watch(nullptr);
   result.work = counter.work(world_, weights_);
   double before_gbps = read_gbps();
   for (std::int64_t r = 0; r < options_.repetitions; ++r) {
-    const Repetition repetition = pass(world_, stage_, test, options_.prefill_chunk);
+    const Repetition repetition = pass(world_, stage_, test, options_.scheduler);
     const double after_gbps = read_gbps();
     result.seconds.push_back(repetition.seconds);
     result.read_gbps.push_back((std::exchange(before_gbps, after_gbps) + after_gbps) / 2);
@@ -143,7 +144,8 @@ Record ModelBench::record_of(const Result& result) const {
           {"n_threads", num_threads_},
           {"layout", opened_.choice.layout.text()},
           {"numerics", name(opened_.kernels.numerics)},
-          {"prefill_chunk", options_.prefill_chunk},
+          {"prefill_chunk", options_.scheduler.prefill_chunk},
+          {"two_batch_overlap", options_.scheduler.overlap_rows},
           {"test_time", now()},
           {"avg_ns", ns.mean},
           {"stddev_ns", ns.deviation},

@@ -15,7 +15,7 @@ namespace moesaic::apps::bench {
 struct ModelBenchOptions {
   ModelOptions model;
   std::int64_t repetitions = 5;  ///< of each test, after one that is left out
-  std::int64_t prefill_chunk = 512;
+  SchedulerOptions scheduler;
   std::int64_t memory_mib = kReadMemory_bytes >> 20;  ///< that each rank reads to measure the bandwidth
   Probe* trace = nullptr;                             ///< sees the first pass of each test
 };

@@ -15,9 +15,9 @@ plan::Workload ModelTest::workload(std::int64_t prefill_chunk) const {
   return {num_sequences, num_prompt + num_generated, largest_batch_rows(lengths, prefill_chunk)};
 }
 
-ModelDriver::ModelDriver(const plan::Grid& grid, const ModelTest& test, std::int64_t prefill_chunk)
+ModelDriver::ModelDriver(const plan::Grid& grid, const ModelTest& test, SchedulerOptions scheduler)
     : test_(test),
-      scheduler_({grid.layout().dp, grid.layout().pp, prefill_chunk}),
+      scheduler_(scheduler.for_layout(grid.layout())),
       vocab_size_(grid.config().vocab_size),
       hash_(static_cast<std::size_t>(test.num_sequences)) {
   for (std::int32_t sequence = 0; sequence < test_.num_sequences; ++sequence) {

@@ -24,7 +24,8 @@ struct ModelTest {
 /// clock runs from the first next() to the one after the last logits.
 class ModelDriver final : public Driver {
  public:
-  ModelDriver(const plan::Grid& grid, const ModelTest& test, std::int64_t prefill_chunk);
+  /// scheduler: its layout is the grid's.
+  ModelDriver(const plan::Grid& grid, const ModelTest& test, SchedulerOptions scheduler);
 
   Step next() override;
   void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) override;

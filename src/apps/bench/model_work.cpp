@@ -35,9 +35,10 @@ void WorkCounter::see_routing(std::int32_t layer, const TokenBatch& batch, Range
     const auto group = static_cast<std::size_t>(grid_.group(grid_.in_stage(rank_)));
     batches_.push_back({batch.num_rows(), std::ssize(batch.logit_rows), batch.num_group_rows[group] > 0});
     chosen_.resize(batches_.size() * static_cast<std::size_t>(c.num_layers * c.num_experts));
+    under_way_[&batch] = batches_.size() - 1;
   }
   const std::size_t first =
-      ((batches_.size() - 1) * static_cast<std::size_t>(c.num_layers) + static_cast<std::size_t>(layer)) *
+      (under_way_.at(&batch) * static_cast<std::size_t>(c.num_layers) + static_cast<std::size_t>(layer)) *
       static_cast<std::size_t>(c.num_experts);
   for (const std::int32_t expert : experts) chosen_[first + static_cast<std::size_t>(expert)] = 1;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "comm/mpi.hpp"
@@ -43,7 +44,8 @@ class WorkCounter final : public Probe {
   plan::Grid grid_;
   plan::WorldRank rank_;
   std::vector<Batch> batches_;
-  std::vector<std::uint8_t> chosen_;  // (batches, L, E), own rows' choices in own layers
+  std::map<const TokenBatch*, std::size_t> under_way_;  // number of a batch; several may be in the same layer
+  std::vector<std::uint8_t> chosen_;                    // (batches, L, E), own rows' choices in own layers
 };
 
 }  // namespace moesaic::apps::bench
