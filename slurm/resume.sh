@@ -63,7 +63,10 @@ job_state() {
 }
 
 stop_file() {  # the file, if there is one, by which somebody has stopped the batch
-  ls -d "$results.stop" "$(dirname "$results")/STOP" 2>/dev/null | head -n 1
+  local file
+  for file in "$results.stop" "$(dirname "$results")/STOP"; do
+    if [ -e "$file" ]; then echo "$file"; return; fi
+  done
 }
 
 # A second job for what is left, where the site has switched requeueing off. $@: arguments of the script.

@@ -185,8 +185,8 @@ void make_team(const TeamOptions& options) {
   team() = std::make_unique<Team>(options);
 }
 
-BetweenRanges::BetweenRanges(std::function<void()> call) : outer_(std::exchange(g_between_ranges, std::move(call))) {}
-BetweenRanges::~BetweenRanges() { g_between_ranges = std::move(outer_); }
+BetweenRanges::BetweenRanges(std::function<void()> call) { g_between_ranges = std::move(call); }
+BetweenRanges::~BetweenRanges() { g_between_ranges = nullptr; }
 
 int num_threads() { return inside_loop ? 1 : team()->num_threads(); }
 

@@ -24,16 +24,13 @@ struct TeamOptions {
 void make_team(const TeamOptions& options);
 
 /// While it lives, `call` is made by the thread that starts a loop whenever it has done a range of it, for what must go
-/// on meanwhile (messages). Of several, the innermost.
+/// on meanwhile (messages). One at a time.
 class BetweenRanges {
  public:
   explicit BetweenRanges(std::function<void()> call);
   ~BetweenRanges();
   BetweenRanges(const BetweenRanges&) = delete;
   BetweenRanges& operator=(const BetweenRanges&) = delete;
-
- private:
-  std::function<void()> outer_;
 };
 
 /// Threads that a loop would be shared out to here: 1 inside a loop that is shared out itself.

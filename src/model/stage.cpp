@@ -93,9 +93,10 @@ void Stage::begin(Lane& lane, const TokenBatch& batch) {
 
 /// The order lets the messages of one lane travel while another computes: its rows beside the other's attention, its
 /// experts' outputs beside the other's experts. Lane by lane in each step, so keys of a sequence are written in order.
+/// Messages of lanes before, on their way to the next stage, go on too.
 void Stage::pass_layers(std::span<Lane> lanes) {
   std::optional<BetweenRanges> messages_go_on;
-  if (lanes.size() > 1) messages_go_on.emplace([&] { lanes.front().dispatcher().poll(); });
+  if (context_.world.size() > 1) messages_go_on.emplace([&] { outbox_.poll(); });
   const std::int64_t num_layers = std::ssize(weights_.layers);
   const auto weights = [&](std::int64_t layer) -> const LayerWeights& {
     return weights_.layers[static_cast<std::size_t>(layer)];

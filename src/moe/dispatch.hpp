@@ -42,7 +42,6 @@ class Dispatcher {
 /// Between start_dispatch() and finish_combine(): run_experts() on each batch of rows, and its outputs go back.
 template <class RunExperts>
 void run_batches(Dispatcher& dispatcher, ExpertBatch& batch, RunExperts&& run_experts) {
-  const BetweenRanges messages_go_on([&] { dispatcher.poll(); });
   while (dispatcher.next_batch(batch)) {
     timed(Zone::kExperts, run_experts);
     dispatcher.start_combine();
@@ -53,6 +52,7 @@ void run_batches(Dispatcher& dispatcher, ExpertBatch& batch, RunExperts&& run_ex
 template <class RunExperts>
 void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap& rows, const Routing& routing,
                   std::int64_t layer, ExpertBatch& batch, RunExperts&& run_experts, float* m) {
+  const BetweenRanges messages_go_on([&] { dispatcher.poll(); });
   dispatcher.start_dispatch(n, rows, routing, layer);
   run_batches(dispatcher, batch, run_experts);
   dispatcher.finish_combine(m);
