@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/bench/gemm_layer.hpp"
+#include "apps/bench/payload_errors.hpp"
 #include "apps/bench/routed_steps.hpp"
 #include "apps/bench/stand_in_experts.hpp"
 #include "base/hash.hpp"
@@ -53,6 +54,7 @@ struct DispatchResult {
   plan::DispatchTraffic analytic;  ///< the same by the rule, in both parts
   bool bytes_right = true;         ///< all have it
   double overlap_percent = 0;      ///< of the first step; all have it
+  std::optional<PayloadErrors> payload_errors;  ///< likewise; where experts do not get the rows as they are
 };
 
 /// The same rows, routed through any algorithm. All ranks together.
@@ -61,7 +63,8 @@ class DispatchJob {
   /// steps: as many of the source's as are taken in turn. gemm: router and experts of the repetitions, in place of
   /// stand-ins; their rows must be the same for all algorithms.
   DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
-              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, GemmLayer* gemm = nullptr);
+              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps,
+              DispatchPayload payload = DispatchPayload::kAct, GemmLayer* gemm = nullptr);
 
   struct Repetitions {
     std::int64_t warmup = 5, timed = 20;
@@ -108,6 +111,7 @@ class DispatchJob {
   const comm::Communicator& world_;
   const plan::Grid& grid_;
   const ops::Kernels& kernels_;
+  const DispatchPayload payload_;
   const plan::StageRank me_;
   const std::vector<int> node_of_;
   const plan::Domains nodes_;

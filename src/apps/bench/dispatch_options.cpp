@@ -65,6 +65,7 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
   // clang-format on
   options.add(layout_options(command.layout))
       .add(placement_options(command.placement))
+      .add(payload_options(command.payload))
       .add(wait_options("300"))
       .add(output_options(command.format));
   return options;

@@ -22,6 +22,7 @@ struct DispatchCommand {
   std::uint64_t seed = 0;
   plan::LayoutRequest layout;
   plan::PlacementRequest placement;
+  DispatchPayload payload = DispatchPayload::kAct;
   DispatchJob::Repetitions repetitions;
   OutputFormat format = OutputFormat::kMarkdown;
 };
