@@ -131,6 +131,8 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   algorithms_of(command);
   const comm::Communicator world = comm::Communicator::world();
   const ops::Kernels& kernels = ops::kernels(ops::isa_from_option(command.isa), *numerics);
+  const Progress progress = progress_from(command.progress);
+  require_threads_of(progress);
   const NumericSetting numeric{*numerics, command.payload};
   const auto trace = open_trace(world, command.replay);
   if (trace) {
@@ -165,8 +167,8 @@ int run_dispatch(const std::vector<std::string>& arguments) {
     const auto run = [&](std::string_view load, std::int64_t rows_a_rank, const RoutingSource& source,
                          std::int64_t num_steps) {
       spdlog::info("{}, {}, {} rows a rank", preset.name, load, rows_a_rank);
-      DispatchJob job(world, grid, kernels, policy.nodes(), source, num_steps, command.payload,
-                      gemm ? &*gemm : nullptr);
+      DispatchJob job(world, grid, kernels, policy.nodes(), source, num_steps,
+                      {command.payload, progress, gemm ? &*gemm : nullptr});
       const Record facts = {{"preset", preset.name},
                             {"load", load},
                             {"rows_a_rank", rows_a_rank},
@@ -176,6 +178,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
                             {"replicas", grid.placement().num_copies()},
                             {"numerics", numeric.text()},
                             {"n_threads", num_threads},
+                            {"progress", command.progress},
                             {"num_nodes", job.nodes().size()},
                             {"iters", command.repetitions.timed},
                             {"num_steps", num_steps},
