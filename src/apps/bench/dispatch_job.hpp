@@ -55,7 +55,7 @@ struct DispatchResult {
   plan::DispatchTraffic analytic;  ///< the same by the rule, in both parts
   bool bytes_right = true;         ///< all have it
   double overlap_percent = 0;      ///< of the first step; all have it
-  std::optional<PayloadErrors> payload_errors;  ///< likewise; where experts do not get the rows as they are
+  std::optional<PayloadErrors> payload_errors = {};  ///< likewise; where experts do not get the rows as they are
 };
 
 /// The same rows, routed through any algorithm. All ranks together.
