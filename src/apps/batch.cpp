@@ -48,7 +48,7 @@ batch::Identity identity_of(const BatchOptions& options, const OpenedModel& open
           {"shard", fmt::format("{}/{}", options.input.shard.part, options.input.shard.count)},
           {"store", "XXH3-128 of its index " + hash_bytes(std::as_bytes(std::span(index))).hex()},
           {"model name", options.model_name()},
-          {"numerics", std::string(name(opened.kernels.numerics))},
+          {"numerics", opened.numeric().text()},
           {"seed", fmt::format("{}", options.input.defaults.seed)},
           {"chat template", chat_template}};
 }

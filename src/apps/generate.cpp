@@ -141,8 +141,7 @@ int run_generate(const std::vector<std::string>& arguments) {
                    output->events());
   }
   run(world, *stage, driver ? &*driver : nullptr);
-  if (!hash_file.empty())
-    layer_hashes.publish(world, hashes, fmt::format("generate {}", name(opened.kernels.numerics)));
+  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("generate {}", opened.numeric().text()));
   if (!trace_file.empty()) trace.publish(world, trace_place);
   const std::string table = stage_table(world);
   if (driver) print_report(*driver, *output, table);

@@ -127,7 +127,7 @@ int run_logits(const std::vector<std::string>& arguments) {
   if (!trace_file.empty()) probes.add(&trace);
   if (!probes.empty()) stage->watch(&probes);
   run(world, *stage, driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
-  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", name(opened.kernels.numerics)));
+  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", opened.numeric().text()));
   if (!trace_file.empty()) trace.publish(world, trace_place);
   comm::on_root(world, [&] { file->finish(); });
   const std::string table = stage_table(world);

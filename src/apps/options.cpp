@@ -106,6 +106,20 @@ po::options_description dispatch_options(plan::DispatchRequest& request) {
   return options;
 }
 
+po::options_description payload_options(DispatchPayload& payload) {
+  po::options_description options("experiment that changes the result (docs/numerics.md)");
+  // clang-format off
+  options.add_options()
+      ("dispatch-payload", choice("dispatch-payload", kDispatchPayloadOptions, "act", [&](const std::string& word) {
+         const auto found = dispatch_payload_from(word);
+         if (found) payload = *found;
+         return found.has_value();
+       }), "rows on their way to the experts: act, as the numeric mode holds them; int8: rounded to int8 with a scale a row, "
+           "which w8a8 does anyway");
+  // clang-format on
+  return options;
+}
+
 po::options_description placement_options(plan::PlacementRequest& request) {
   po::options_description options("copies of experts that share their work; the result is the same");
   // clang-format off
@@ -152,7 +166,8 @@ po::options_description model_options(ModelOptions& options, std::string* thread
   // clang-format on
   description.add(layout_options(options.layout))
       .add(placement_options(options.placement))
-      .add(dispatch_options(options.dispatch));
+      .add(dispatch_options(options.dispatch))
+      .add(payload_options(options.dispatch.payload));
   return description;
 }
 

@@ -25,11 +25,14 @@ po::options_description layout_options(plan::LayoutRequest& request);
 /// --dispatch, --node-ranks, --machine.
 po::options_description dispatch_options(plan::DispatchRequest& request);
 
+/// --dispatch-payload.
+po::options_description payload_options(DispatchPayload& payload);
+
 /// --replicas, --placement.
 po::options_description placement_options(plan::PlacementRequest& request);
 
-/// --model, --numerics, --isa, --threads, --bind, --verify, the layout, copies of experts and dispatch. With
-/// thread_list, --threads may be a list and goes there, as it is.
+/// --model, --numerics, --isa, --threads, --bind, --verify, the layout, copies of experts, dispatch and its payload.
+/// With thread_list, --threads may be a list and goes there, as it is.
 po::options_description model_options(ModelOptions& options, std::string* thread_list = nullptr);
 
 /// --wait-timeout, --wait-matrix: they take effect as they are parsed; main prints the matrix. `defaults`: of the

@@ -66,7 +66,7 @@ Part part_of(const plan::Grid& grid, int rank, const Job& job) {
 void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
   json root = to_json(choice.layout);
   root["reason"] = choice.reason;
-  root["numerics"] = name(job.arithmetic.numerics);
+  root["numerics"] = job.arithmetic.numeric().text();
   root["weights"] = name(job.arithmetic.format);
   for (const WeightFormat format : kAllWeightFormats)
     root["model_weight_bytes"][std::string(name(format))] = weight_bytes(job, format);
@@ -82,7 +82,7 @@ void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& j
                             {"buffer_bytes", part.memory.buffer_bytes}});
   }
   root["links"] = json::array();
-  for (const plan::Link& link : plan::links(grid, job.arithmetic.numerics))
+  for (const plan::Link& link : plan::links(grid, job.arithmetic.numeric()))
     root["links"].push_back(
         {{"from", index(link.from)}, {"to", index(link.to)}, {"bytes_per_token", link.bytes_per_token}});
   fmt::print("{}\n", root.dump());
@@ -98,7 +98,8 @@ void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& j
   fmt::print("{} rank{}: {} ({})\n", choice.layout.ranks(), choice.layout.ranks() == 1 ? "" : "s", choice.layout.text(),
              choice.reason);
   fmt::print("memory for {} sequence{} of {} tokens, {} rows a micro-batch, {}\n\n", workload.num_sequences,
-             workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows, name(arithmetic.numerics));
+             workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows,
+             arithmetic.numeric().text());
   fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads",
              "experts", "leaves", "weights (MiB)", "KV (MiB)", "buffers (MiB)");
   for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
@@ -108,7 +109,7 @@ void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& j
                static_cast<double>(part.memory.weight_bytes) / kMiB, static_cast<double>(part.memory.kv_bytes) / kMiB,
                static_cast<double>(part.memory.buffer_bytes) / kMiB);
   }
-  const auto links = plan::links(grid, job.arithmetic.numerics);
+  const auto links = plan::links(grid, job.arithmetic.numeric());
   if (links.empty()) return;
   fmt::print("\nexpected bytes for one token, uniform routing\n{:>5} {:>5} {:>12}\n", "from", "to", "bytes");
   for (const plan::Link& link : links)
@@ -163,7 +164,11 @@ int run_plan(const std::vector<std::string>& arguments) {
   // clang-format on
   CostOptions costs;
   ReplicaOptions replicas;
-  options.add(layout_options(layout)).add(replica_options(replicas)).add(cost_options(costs));
+  DispatchPayload payload = DispatchPayload::kAct;
+  options.add(layout_options(layout))
+      .add(payload_options(payload))
+      .add(replica_options(replicas))
+      .add(cost_options(costs));
   const auto map = parse("plan", arguments, options);
   if (map.contains("help")) return kSuccess;
   const auto numerics = numerics_from(numerics_word);
@@ -179,6 +184,7 @@ int run_plan(const std::vector<std::string>& arguments) {
       fail("--{} is for placing experts: give --from-trace too, a file of generate or logits --trace-routing", option);
 
   Job job = job_of(store, preset, weights, numerics);
+  job.arithmetic.payload = payload;
   job.workload = workload;
   if (workload.context == 0) job.workload.context = job.config.sequence_len;
   if (!costs.machine.empty() && !places) return print_costs(job.config, job.arithmetic, layout, job.workload, costs);

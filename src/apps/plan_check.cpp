@@ -209,7 +209,7 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   options.model.dispatch.machine_text = plan::to_text(machine);
   const plan::RankPlacement placement = bench::rank_sites(world).placement();
   const ModelConfig config = first.grid.config();
-  plan::CostModel model(config, {first.reader->index().format(), first.kernels.numerics}, machine);
+  plan::CostModel model(config, first.arithmetic(), machine);
   std::vector<Case> cases = cases_of(options, first.num_threads);
 
   bench::Table table(options.format, bench::this_machine(world, first.kernels.isa),

@@ -111,7 +111,7 @@ int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, c
                       {"batch", job.sequences},
                       {"context", job.context},
                       {"ranks_per_node", node_ranks},
-                      {"numerics", name(arithmetic.numerics)}};
+                      {"numerics", arithmetic.numeric().text()}};
     for (const plan::RankedLayout& ranked : layouts) root["layouts"].push_back(to_json(ranked));
     fmt::print("{}\n", root.dump());
     return kSuccess;
@@ -119,7 +119,7 @@ int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, c
   const double nodes = std::ceil(static_cast<double>(request.ranks) / node_ranks);
   fmt::print("{} ({})\n", machine.name, machine.source);
   fmt::print("{} ranks on {:.0f} node{}, {}, {} of {} sequence{} at {} tokens; ms by part\n\n", request.ranks, nodes,
-             nodes == 1 ? "" : "s", name(arithmetic.numerics), options.phase, job.sequences,
+             nodes == 1 ? "" : "s", arithmetic.numeric().text(), options.phase, job.sequences,
              job.sequences == 1 ? "" : "s", job.context);
   if (node_ranks != machine.ranks_per_node && machine.compute.front().read_gbps > 0)
     fmt::print("note: {} ranks a node are planned, the machine's rates are those of {}\n", node_ranks,

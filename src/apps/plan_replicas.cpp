@@ -39,14 +39,15 @@ struct Work {
 /// Looks at a trace through the placement of a grid.
 class Replay {
  public:
-  Replay(const plan::Grid& grid, const RoutingTraceFile& trace, Numerics numerics, const plan::ComputeCosts& compute)
+  Replay(const plan::Grid& grid, const RoutingTraceFile& trace, const NumericSetting& numeric,
+         const plan::ComputeCosts& compute)
       : grid_(grid),
         trace_(trace),
-        numerics_(numerics),
+        numeric_(numeric),
         compute_(compute),
         width_(static_cast<std::size_t>(grid.config().emb_size)),
         setting_(grid, plan::Domains::alone(grid.ranks_per_stage()),
-                 {width_ * size_bytes(activation_type(numerics)), width_ * sizeof(float)}) {}
+                 {width_ * size_bytes(activation_type(numeric.numerics)), width_ * sizeof(float)}) {}
 
   Work layer(std::int64_t layer, const plan::Domains& nodes) const {
     Work sum;
@@ -71,7 +72,7 @@ class Replay {
       for (auto slot = placement.slots(subset).begin; slot < placement.slots(subset).end; ++slot) {
         const std::int64_t count = terms[static_cast<std::size_t>(slot)];
         sum += static_cast<double>(count);
-        us += plan::expert_us(grid_, count, numerics_, compute_);
+        us += plan::expert_us(grid_, count, numeric_.numerics, compute_);
       }
       work.most_terms = std::max(work.most_terms, sum);
       work.busiest_us = std::max(work.busiest_us, us);
@@ -83,7 +84,7 @@ class Replay {
   }
 
   double most_bytes(const plan::RowMap& rows, std::span<const std::int32_t> slots) const {
-    const plan::RowMessage message{GemmInput{numerics_, grid_.config().emb_size}.row_bytes(), trace_.num_active};
+    const plan::RowMessage message{numeric_.expert_row(grid_.config().emb_size).row_bytes(), trace_.num_active};
     const auto traffic = dispatch_traffic(setting_, plan::DispatchAlgorithm::kFlat, rows, message, slots);
     std::uint64_t most = 0;
     for (int rank = 0; rank < grid_.ranks_per_stage(); ++rank) {
@@ -100,7 +101,7 @@ class Replay {
 
   const plan::Grid& grid_;
   const RoutingTraceFile& trace_;
-  const Numerics numerics_;
+  const NumericSetting numeric_;
   const plan::ComputeCosts& compute_;
   const std::size_t width_;
   const plan::DispatchSetting setting_;
@@ -243,7 +244,7 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
 
   const plan::Machine machine = plan::read_machine(machine_name);
   const plan::ComputeCosts& compute = machine.with_threads(num_threads);
-  const Replay before(home, trace, arithmetic.numerics, compute), after(placed, trace, arithmetic.numerics, compute);
+  const Replay before(home, trace, arithmetic.numeric(), compute), after(placed, trace, arithmetic.numeric(), compute);
   for (int stage = 0; stage < layout.pp; ++stage)
     for (auto layer = home.layers(stage).begin; layer < home.layers(stage).end; ++layer) {
       c.all_home += c.home.emplace_back(before.layer(layer, nodes[static_cast<std::size_t>(stage)]));
@@ -265,7 +266,7 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   } else {
     fmt::print("{}: {} steps of {} rows, {} copies of {} experts asked for, on {} ranks ({}); times of '{}', {}\n\n",
                options.trace, c.num_steps, trace.num_rows(), options.replicas, config.num_experts, layout.ranks(),
-               layout.text(), machine.name, name(arithmetic.numerics));
+               layout.text(), machine.name, arithmetic.numeric().text());
     print_text(c);
   }
   if (options.file.empty()) return kSuccess;

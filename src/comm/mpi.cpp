@@ -46,7 +46,7 @@ Session::Session(int& argc, char**& argv) {
   start_watch();
   {
     const BlockingCall call("MPI_Init");
-    MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+    MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided));
   }
   for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
     MOESAIC_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));

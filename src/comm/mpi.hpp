@@ -16,7 +16,8 @@ namespace moesaic::comm {
 /// what the other ranks do (with some transports a dead peer shows as a failed call).
 [[noreturn]] void mpi_failed(int code, const char* call, const char* file, int line);
 
-/// MPI_Init ... MPI_Finalize. Construct first in main.
+/// MPI_Init ... MPI_Finalize. Construct first in main. Asks for MPI_THREAD_SERIALIZED and needs FUNNELED: only main
+/// calls MPI, but in `bench dispatch --progress thread`.
 class Session {
  public:
   Session(int& argc, char**& argv);

@@ -20,7 +20,8 @@ struct OpenComponents {
 OpenComponents open_components() {
   OpenComponents open;
   int provided = 0, num = 0;
-  if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return open;
+  // The level that MPI itself was asked for: Open MPI 4.1's MPI_Query_thread tells the last one asked for anywhere.
+  if (MPI_T_init_thread(MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS) return open;
   if (MPI_T_cvar_get_num(&num) != MPI_SUCCESS) num = 0;
   for (int i = 0; i < num; ++i) {
     char text[256] = {};

@@ -16,8 +16,7 @@ constexpr double kUsedShare = 0.9;  // of the memory that is left: the system an
 plan::Footprint footprint_of(const comm::Communicator& world, const OpenedModel& opened, plan::Workload workload,
                              std::int64_t blocks) {
   workload.kv_blocks = blocks;
-  return plan::footprint(opened.grid, plan::WorldRank{world.rank()},
-                         {opened.reader->index().format(), opened.kernels.numerics}, workload);
+  return plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.arithmetic(), workload);
 }
 
 }  // namespace

@@ -23,8 +23,8 @@ Numerics numerics_of(const io::StoreIndex& index, const ModelOptions& options) {
 }
 
 plan::Choice choose(const io::StoreIndex& index, const ModelOptions& options) {
-  const plan::PlanResult result =
-      plan::choose_layout(index.config(), options.layout, {index.format(), numerics_of(index, options)});
+  const plan::PlanResult result = plan::choose_layout(
+      index.config(), options.layout, {index.format(), numerics_of(index, options), options.dispatch.payload});
   if (!result.choice) fail("{}", result.refusal.message());
   return *result.choice;
 }
@@ -52,7 +52,7 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
     last = name;
   }
   spdlog::info("moesaic: {} ranks x {} threads on {}; {}; {}, {} kernels, verify {}", world.size(), opened.num_threads,
-               list, options.store, name(opened.kernels.numerics),
+               list, options.store, opened.numeric().text(),
                opened.kernels.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa),
                io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
@@ -138,8 +138,7 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
                   std::int64_t more_bytes) {
   plan::Workload asked = workload;
   asked.replicated = opened.dispatch.algorithm == plan::DispatchAlgorithm::kDense;
-  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()},
-                                     {opened.reader->index().format(), opened.kernels.numerics}, asked);
+  const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.arithmetic(), asked);
   const comm::Communicator node = world.split_node();
   const double needed = node.sum(static_cast<double>(needs.total_bytes() + more_bytes));
   const double available = node.min(static_cast<double>(device::available_memory_bytes()));

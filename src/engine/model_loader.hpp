@@ -36,6 +36,10 @@ struct OpenedModel {
   const ops::Kernels& kernels;
   int num_threads;
   plan::DispatchRequest dispatch;
+
+  plan::Arithmetic arithmetic() const { return {reader->index().format(), kernels.numerics, dispatch.payload}; }
+  /// What outputs name beside hashes.
+  NumericSetting numeric() const { return {kernels.numerics, dispatch.payload}; }
 };
 
 /// Collective: Error on all ranks, naming those that see another file than rank 0 under the store's name (or none).

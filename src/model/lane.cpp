@@ -20,7 +20,8 @@ void Lane::enter(const TokenBatch& batch, const KvCache& cache) {
 moe::Dispatcher& Lane::dispatcher_for(plan::DispatchAlgorithm algorithm) {
   auto& dispatcher = dispatchers_[algorithm];
   if (!dispatcher)
-    dispatcher = moe::make_dispatcher(algorithm, context_.grid, context_.dispatch.nodes(), comm_, context_.kernels);
+    dispatcher = moe::make_dispatcher(algorithm, context_.grid, context_.dispatch.nodes(), comm_, context_.kernels,
+                                      context_.dispatch.payload());
   return *dispatcher;
 }
 

@@ -9,6 +9,7 @@
 #include "comm/exchange.hpp"
 #include "comm/shared_memory.hpp"
 #include "moe/combine.hpp"
+#include "moe/payload.hpp"
 #include "moe/segment.hpp"
 #include "plan/slot_choice.hpp"
 
@@ -31,7 +32,7 @@ std::unique_ptr<comm::Mailbox> make_mailbox(DispatchAlgorithm algorithm, const c
 class RoutedDispatcher final : public Dispatcher {
  public:
   RoutedDispatcher(DispatchAlgorithm algorithm, const plan::Grid& grid, std::span<const int> node_of,
-                   const comm::Communicator& stage, const ops::Kernels& kernels)
+                   const comm::Communicator& stage, const ops::Kernels& kernels, DispatchPayload payload)
       : algorithm_(algorithm),
         setting_(grid,
                  algorithm == DispatchAlgorithm::kHier ? plan::Domains(node_of) : plan::Domains::alone(stage.size()),
@@ -39,7 +40,8 @@ class RoutedDispatcher final : public Dispatcher {
         me_{stage.rank()},
         domain_(setting_.domains.domain(me_)),
         kernels_(kernels),
-        message_(row_message(grid, kernels)),
+        payload_(grid.config().emb_size, kernels, payload),
+        message_(row_message(grid, kernels, payload)),
         rows_mail_(make_mailbox(algorithm, stage, kRowsTag)),
         pieces_mail_(make_mailbox(algorithm, stage, kPiecesTag)),
         slot_choice_(setting_.grid, plan::Domains(node_of),
@@ -64,11 +66,12 @@ class RoutedDispatcher final : public Dispatcher {
     expect_pieces();
     blocks_.clear();
     num_given_out_ = first_of_batch_ = 0;
+    const std::byte* const own = payload_.encode(n, own_rows().size());
     if (shared_)
-      write_message(n, std::nullopt, own_memory());
+      write_message(own, std::nullopt, own_memory());
     else if (!own_rows().empty())
-      blocks_.push_back({{me_, slots_}, n, true});
-    if (rows_travel()) send_rows(n);
+      blocks_.push_back({{me_, slots_}, own, true});
+    if (rows_travel()) send_rows(own);
     rows_delivered_ = false;
   }
 
@@ -88,12 +91,12 @@ class RoutedDispatcher final : public Dispatcher {
       outputs_of_[0] = outputs_.data();
     }
     batch.outputs = outputs_of_[own_place()];
-    batch.rows.reserve(batch_plan_.sources.size() * message_.row_bytes);
+    const std::size_t input_bytes = GemmInput{kernels_.numerics, setting_.grid.config().emb_size}.row_bytes();
+    batch.rows.reserve(batch_plan_.sources.size() * input_bytes);
     parallel_for(batch.num_terms(), kGrain_rows, [&](std::int64_t term) {
       const auto& [block, row] = batch_plan_.sources[static_cast<std::size_t>(term)];
-      std::memcpy(batch.rows.data() + static_cast<std::size_t>(term) * message_.row_bytes,
-                  blocks[static_cast<std::size_t>(block)].rows + static_cast<std::size_t>(row) * message_.row_bytes,
-                  message_.row_bytes);
+      payload_.decode(blocks[static_cast<std::size_t>(block)].rows + static_cast<std::size_t>(row) * message_.row_bytes,
+                      batch.rows.data() + static_cast<std::size_t>(term) * input_bytes);
     });
     return true;
   }
@@ -131,7 +134,7 @@ class RoutedDispatcher final : public Dispatcher {
   /// Rows of an owner that are here.
   struct Block {
     plan::RowBlock plan;
-    const std::byte* rows;  // Input (rows, D)
+    const std::byte* rows;  // (rows, D), as they travel
     bool mine;              // this rank sends back its pieces
   };
 
@@ -185,8 +188,8 @@ class RoutedDispatcher final : public Dispatcher {
     }
   }
 
-  /// A message of some own rows, or of all.
-  void write_message(const std::byte* n, std::optional<std::span<const std::int32_t>> rows, std::byte* to) const {
+  /// A message of some own rows, or of all. own: all, as they travel.
+  void write_message(const std::byte* own, std::optional<std::span<const std::int32_t>> rows, std::byte* to) const {
     const auto num_rows = static_cast<std::int32_t>(rows ? std::ssize(*rows) : own_rows().size());
     const auto ids_bytes = static_cast<std::size_t>(setting_.active()) * sizeof(std::int32_t);
     const auto* ids = reinterpret_cast<const std::byte*>(slots_.data());
@@ -195,7 +198,7 @@ class RoutedDispatcher final : public Dispatcher {
       const auto at = static_cast<std::size_t>(i);
       const auto row = rows ? static_cast<std::size_t>((*rows)[at]) : at;
       std::memcpy(to + message_.slots_offset_bytes() + at * ids_bytes, ids + row * ids_bytes, ids_bytes);
-      std::memcpy(to + message_.rows_offset_bytes(num_rows) + at * message_.row_bytes, n + row * message_.row_bytes,
+      std::memcpy(to + message_.rows_offset_bytes(num_rows) + at * message_.row_bytes, own + row * message_.row_bytes,
                   message_.row_bytes);
     });
   }
@@ -210,7 +213,7 @@ class RoutedDispatcher final : public Dispatcher {
   }
 
   /// To each other domain in turn, from the next one on, so that not all begin with the same.
-  void send_rows(const std::byte* n) {
+  void send_rows(const std::byte* own) {
     if (own_rows().empty()) return;
     const bool all = algorithm_ == DispatchAlgorithm::kAgrs;
     const int num_domains = setting_.domains.size();
@@ -221,10 +224,10 @@ class RoutedDispatcher final : public Dispatcher {
     for (int domain = 0; !all && domain < num_domains; ++domain) size += size_for(domain);
     send_.reserve(size);
     std::byte* message = send_.data();
-    if (all) timed(Zone::kPermute, [&] { write_message(n, std::nullopt, message); });
+    if (all) timed(Zone::kPermute, [&] { write_message(own, std::nullopt, message); });
     for (int k = 1; k < num_domains; ++k) {
       const int domain = (domain_ + k) % num_domains;
-      if (!all) timed(Zone::kPermute, [&] { write_message(n, owner_.rows_for(domain), message); });
+      if (!all) timed(Zone::kPermute, [&] { write_message(own, owner_.rows_for(domain), message); });
       timed(Zone::kSend,
             [&] { rows_mail_->send(index(setting_.domains.relay(domain, me_)), message, size_for(domain)); });
       if (!all) message += size_for(domain);
@@ -300,6 +303,7 @@ class RoutedDispatcher final : public Dispatcher {
   const StageRank me_;
   const int domain_;
   const ops::Kernels& kernels_;
+  Payload payload_;
   const plan::RowMessage message_;
   const std::unique_ptr<comm::Mailbox> rows_mail_, pieces_mail_;
   const plan::SlotChoice slot_choice_;
@@ -337,14 +341,15 @@ plan::PieceSizes piece_sizes(const plan::Grid& grid, const ops::Kernels& kernels
   return {width * size_bytes(activation_type(kernels.numerics)), width * sizeof(float)};
 }
 
-plan::RowMessage row_message(const plan::Grid& grid, const ops::Kernels& kernels) {
-  return {GemmInput{kernels.numerics, grid.config().emb_size}.row_bytes(), grid.config().num_selected_experts};
+plan::RowMessage row_message(const plan::Grid& grid, const ops::Kernels& kernels, DispatchPayload payload) {
+  return {NumericSetting{kernels.numerics, payload}.expert_row(grid.config().emb_size).row_bytes(),
+          grid.config().num_selected_experts};
 }
 
 std::unique_ptr<Dispatcher> make_dispatcher(DispatchAlgorithm algorithm, const plan::Grid& grid,
                                             std::span<const int> node_of, const comm::Communicator& stage,
-                                            const ops::Kernels& kernels) {
-  return std::make_unique<RoutedDispatcher>(algorithm, grid, node_of, stage, kernels);
+                                            const ops::Kernels& kernels, DispatchPayload payload) {
+  return std::make_unique<RoutedDispatcher>(algorithm, grid, node_of, stage, kernels, payload);
 }
 
 std::vector<int> nodes_of(const comm::Communicator& stage) {

@@ -5,6 +5,7 @@
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "comm/mpi.hpp"
+#include "config/numeric_setting.hpp"
 #include "moe/expert_batch.hpp"
 #include "moe/routing.hpp"
 #include "ops/kernels.hpp"
@@ -61,13 +62,15 @@ void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap
 /// Collective over the stage. node_of: by rank of the stage, equal for ranks of one node; for kHier these share memory.
 std::unique_ptr<Dispatcher> make_dispatcher(plan::DispatchAlgorithm algorithm, const plan::Grid& grid,
                                             std::span<const int> node_of, const comm::Communicator& stage,
-                                            const ops::Kernels& kernels);
+                                            const ops::Kernels& kernels,
+                                            DispatchPayload payload = DispatchPayload::kAct);
 
 /// Collective over the stage: the node of each rank, as MPI sees them.
 std::vector<int> nodes_of(const comm::Communicator& stage);
 
 /// What a dispatcher sends for these kernels.
 plan::PieceSizes piece_sizes(const plan::Grid& grid, const ops::Kernels& kernels);
-plan::RowMessage row_message(const plan::Grid& grid, const ops::Kernels& kernels);
+plan::RowMessage row_message(const plan::Grid& grid, const ops::Kernels& kernels,
+                             DispatchPayload payload = DispatchPayload::kAct);
 
 }  // namespace moesaic::moe

@@ -141,7 +141,7 @@ CostModel::BatchTimes CostModel::batch_times(const Grid& grid, int stage, const 
   LayerExchanges slowest;
   for (int rank = 0; rank < grid.ranks_per_stage(); ++rank) {
     const LayerExchanges layer = layer_exchanges(grid, grid.in_world(stage, StageRank{rank}), dispatch, shape,
-                                                 arithmetic_.numerics, machine_, compute, placement);
+                                                 arithmetic_.numeric(), machine_, compute, placement);
     if (rank == 0 || layer.us() > slowest.us()) slowest = layer;
   }
   BatchTimes times;
@@ -154,7 +154,7 @@ CostModel::BatchTimes CostModel::batch_times(const Grid& grid, int stage, const 
   // Long messages do not leave while their sender computes its own rows' experts: ranks without rows wait for that.
   const bool by_messages = dispatch != DispatchAlgorithm::kDense && dispatch != DispatchAlgorithm::kHier;
   const double message_bytes =
-      shape.own_rows * static_cast<double>(GemmInput{arithmetic_.numerics, config_.emb_size}.row_bytes());
+      shape.own_rows * static_cast<double>(arithmetic_.numeric().expert_row(config_.emb_size).row_bytes());
   if (by_messages && batch.sequences < grid.layout().dp && message_bytes > kEager_bytes)
     times[Part::kDispatch] += times[Part::kExperts] * shape.own_rows / shape.rows;
   const double width = static_cast<double>(config_.emb_size);
@@ -205,7 +205,7 @@ Prediction CostModel::predict(const Layout& layout, const Job& job, const RankPl
   Prediction p;
   const BatchShape shape = batch_shape(layout, batch.rows, batch.sequences);
   p.dispatch =
-      job.dispatch.value_or(cheapest_dispatch(grid, shape, arithmetic_.numerics, machine_, compute, placement));
+      job.dispatch.value_or(cheapest_dispatch(grid, shape, arithmetic_.numeric(), machine_, compute, placement));
   double longest_ms = 0, all_stages_ms = 0;
   BatchTimes longest;
   std::array<double, kNumParts> once{};
@@ -230,7 +230,7 @@ Prediction CostModel::predict(const Layout& layout, const Job& job, const RankPl
   const BatchShape mean{shape.rows, shape.rows / layout.dp, shape.rows / grid.ranks_per_stage()};
   for (int rank = 0; rank < layout.ranks(); ++rank) {
     const LayerExchanges layer =
-        layer_exchanges(grid, WorldRank{rank}, p.dispatch, mean, arithmetic_.numerics, machine_, compute, placement);
+        layer_exchanges(grid, WorldRank{rank}, p.dispatch, mean, arithmetic_.numeric(), machine_, compute, placement);
     Transfer sum = layer.attention;
     sum += layer.dispatch;
     sum += layer.combine;

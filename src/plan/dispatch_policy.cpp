@@ -39,7 +39,9 @@ std::vector<int> nodes_as_asked(std::vector<int> nodes, int node_ranks) {
 
 DispatchPolicy::DispatchPolicy(const Grid& grid, const DispatchRequest& request, std::vector<int> nodes,
                                Numerics numerics, int num_threads)
-    : asked_(request.algorithm), nodes_(nodes_as_asked(std::move(nodes), request.node_ranks)) {
+    : asked_(request.algorithm),
+      payload_(request.payload),
+      nodes_(nodes_as_asked(std::move(nodes), request.node_ranks)) {
   const Machine machine = !request.machine_text.empty() ? machine_from_text(request.machine_text, request.machine)
                           : !request.machine.empty()    ? read_machine(request.machine)
                                                         : machine_preset("ordinary");
@@ -48,12 +50,13 @@ DispatchPolicy::DispatchPolicy(const Grid& grid, const DispatchRequest& request,
   const int node_ranks = most_ranks_of_a_node(nodes_);
   const RankPlacement placement{node_ranks, std::min(node_ranks, machine.ranks_per_numa)};
   const ComputeCosts& compute = machine.with_threads(num_threads);
+  const NumericSetting numeric{numerics, payload_};
   for (const std::int64_t rows : row_counts()) {
     const BatchShape batch = batch_shape(grid.layout(), rows, rows);
     const DispatchAlgorithm best =
-        cheapest_dispatch(grid, batch, numerics, machine, compute, placement, request.shared_memory);
+        cheapest_dispatch(grid, batch, numeric, machine, compute, placement, request.shared_memory);
     if (!choices_.empty() && choices_.back().algorithm == best) continue;
-    choices_.push_back({rows, best, layer_overhead_us(grid, best, batch, numerics, machine, compute, placement)});
+    choices_.push_back({rows, best, layer_overhead_us(grid, best, batch, numeric, machine, compute, placement)});
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "config/numeric_setting.hpp"
 #include "plan/dispatch_plan.hpp"
 #include "plan/machine_model.hpp"
 
@@ -12,6 +13,7 @@ namespace moesaic::plan {
 /// What a user asks of dispatch and combine.
 struct DispatchRequest {
   std::optional<DispatchAlgorithm> algorithm;  ///< nothing: chosen for each batch
+  DispatchPayload payload = DispatchPayload::kAct;
   int node_ranks = 0;         ///< ranks of a stage that count as one node, in rank order; 0: what MPI says
   std::string machine;        ///< preset or file whose costs decide; empty: an ordinary cluster's
   std::string machine_text;   ///< the file's text, once rank 0 has read it for all
@@ -37,6 +39,7 @@ class DispatchPolicy {
                  int num_threads = 0);
 
   DispatchAlgorithm algorithm(std::int64_t num_rows) const;
+  DispatchPayload payload() const { return payload_; }
   const std::vector<int>& nodes() const { return nodes_; }
   /// Stages may see other nodes, but must choose alike: all take over the choices of the first.
   const std::vector<Choice>& choices() const { return choices_; }
@@ -46,6 +49,7 @@ class DispatchPolicy {
 
  private:
   std::optional<DispatchAlgorithm> asked_;
+  DispatchPayload payload_;
   std::vector<int> nodes_;
   std::string machine_;
   std::vector<Choice> choices_;  // ascending rows, from 1 on

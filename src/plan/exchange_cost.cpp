@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "config/gemm_input.hpp"
+#include "config/numeric_setting.hpp"
 
 namespace moesaic::plan {
 namespace {
@@ -35,7 +35,9 @@ struct Moe {
   const BatchShape& batch;
   int me;
   Range stage;
-  double width, active, row_bytes, term_bytes, act_bytes, partial_bytes;
+  double width, active;
+  double row_bytes, expert_row_bytes;  // to attention shards; to experts, with the ids of their experts
+  double term_bytes, act_bytes, partial_bytes;
 
   double ranks() const { return static_cast<double>(stage.size()); }
   double copy_us(double bytes) const { return bytes / (machine.link(LinkClass::kSelf).stream_gbps * 1e3); }
@@ -56,10 +58,10 @@ void by_messages(const Moe& moe, bool all_rows, LayerExchanges& layer) {
   const Peers peers = peers_in(moe.placement, moe.me, moe.stage);
   const double reached = all_rows ? 1 : moe.reached(static_cast<double>(moe.grid.config().num_experts) / ep);
   // Rows arrive from every owner; an owner sends to every holder.
-  const double received = rows / moe.ranks() * reached * moe.row_bytes;
-  layer.dispatch += exchange(moe.machine, peers, own * reached * moe.row_bytes, received);
-  layer.dispatch.us += moe.copy_us(own * reached * moe.row_bytes * (all_rows ? 1 : total(peers)));
-  layer.dispatch.us += moe.copy_us(moe.rank_terms(rows) * moe.row_bytes);
+  const double received = rows / moe.ranks() * reached * moe.expert_row_bytes;
+  layer.dispatch += exchange(moe.machine, peers, own * reached * moe.expert_row_bytes, received);
+  layer.dispatch.us += moe.copy_us(own * reached * moe.expert_row_bytes * (all_rows ? 1 : total(peers)));
+  layer.dispatch.us += moe.copy_us(moe.rank_terms(rows) * moe.expert_row_bytes);
   // Back: the rank's terms to their owners; the pieces of own rows from all holders.
   const double sent = moe.rank_terms(rows / moe.ranks()) * moe.term_bytes;
   layer.combine += exchange(moe.machine, peers, sent, own * moe.active / ep * moe.term_bytes);
@@ -76,9 +78,10 @@ void by_nodes(const Moe& moe, LayerExchanges& layer) {
   const double piece_bytes = slices > 1 ? moe.partial_bytes : moe.act_bytes;
   const double away = total(nodes) / (total(nodes) + 1);
   const double reached = moe.reached(held);
-  layer.dispatch += exchange(moe.machine, nodes, own * reached * moe.row_bytes, own * reached * moe.row_bytes);
-  layer.dispatch.us +=
-      moe.copy_us(own * moe.row_bytes * (1 + reached * total(nodes)) + moe.rank_terms(rows) * moe.row_bytes);
+  layer.dispatch +=
+      exchange(moe.machine, nodes, own * reached * moe.expert_row_bytes, own * reached * moe.expert_row_bytes);
+  layer.dispatch.us += moe.copy_us(own * moe.expert_row_bytes * (1 + reached * total(nodes)) +
+                                   moe.rank_terms(rows) * moe.expert_row_bytes);
   const double pieces = total(nodes) > 0 ? own * moe.active * away * slices / total(nodes) : 0;
   layer.combine += exchange(moe.machine, nodes, pieces * piece_bytes, pieces * piece_bytes);
   // What a relay completes: its share of the node's terms, each from several members.
@@ -94,7 +97,7 @@ void by_nodes(const Moe& moe, LayerExchanges& layer) {
 
 void by_all(const Moe& moe, LayerExchanges& layer) {
   const double sent = moe.rank_terms(moe.batch.rows) * moe.term_bytes;
-  layer.dispatch.us += moe.copy_us(moe.rank_terms(moe.batch.rows) * moe.row_bytes);
+  layer.dispatch.us += moe.copy_us(moe.rank_terms(moe.batch.rows) * moe.expert_row_bytes);
   layer.combine += exchange(moe.machine, peers_in(moe.placement, moe.me, moe.stage), sent, sent);
   layer.combine.us += moe.copy_us(sent) + moe.finish_us(moe.batch.rows, moe.grid.layout().etp);
 }
@@ -173,12 +176,12 @@ BatchShape batch_shape(const Layout& layout, std::int64_t rows, std::int64_t seq
 }
 
 LayerExchanges layer_exchanges(const Grid& grid, WorldRank rank, DispatchAlgorithm algorithm, const BatchShape& batch,
-                               Numerics numerics, const Machine& machine, const ComputeCosts& compute,
+                               const NumericSetting& numeric, const Machine& machine, const ComputeCosts& compute,
                                const RankPlacement& placement) {
   const ModelConfig& c = grid.config();
   const int stage = grid.stage(rank), ranks = grid.ranks_per_stage();
   const double width = static_cast<double>(c.emb_size);
-  const double act_bytes = width * static_cast<double>(size_bytes(activation_type(numerics)));
+  const double act_bytes = width * static_cast<double>(size_bytes(activation_type(numeric.numerics)));
   const double partial_bytes = width * static_cast<double>(sizeof(float));
   const Moe moe{grid,
                 machine,
@@ -189,7 +192,8 @@ LayerExchanges layer_exchanges(const Grid& grid, WorldRank rank, DispatchAlgorit
                 {stage * ranks, (stage + 1) * ranks},
                 width,
                 static_cast<double>(c.num_selected_experts),
-                static_cast<double>(GemmInput{numerics, c.emb_size}.row_bytes()) +
+                static_cast<double>(numeric.row(c.emb_size).row_bytes()),
+                static_cast<double>(numeric.expert_row(c.emb_size).row_bytes()) +
                     static_cast<double>(c.num_selected_experts) * sizeof(std::int32_t),
                 grid.layout().etp == 1 ? act_bytes : partial_bytes,
                 act_bytes,
@@ -204,6 +208,8 @@ LayerExchanges layer_exchanges(const Grid& grid, WorldRank rank, DispatchAlgorit
     by_all(moe, layer);
   else
     by_messages(moe, algorithm == DispatchAlgorithm::kAgrs, layer);
+  if (numeric.rounds_expert_rows())  // own rows, and back what each term gets
+    layer.dispatch.us += moe.values_us((layer.normed_rows + moe.rank_terms(batch.rows)) * width);
   if (algorithm == DispatchAlgorithm::kAlltoallv) {  // sizes first
     const Transfer sizes =
         exchange(machine, peers_in(placement, moe.me, moe.stage), sizeof(std::int32_t), sizeof(std::int32_t));
@@ -219,18 +225,19 @@ double norms_us(const ModelConfig& config, double rows, const ComputeCosts& comp
          (kNorms * compute.norm_ps + (kRoundings + kResiduals) * compute.value_ps + experts * compute.router_ps) * 1e-6;
 }
 
-double layer_overhead_us(const Grid& grid, DispatchAlgorithm algorithm, const BatchShape& batch, Numerics numerics,
-                         const Machine& machine, const ComputeCosts& compute, const RankPlacement& placement) {
+double layer_overhead_us(const Grid& grid, DispatchAlgorithm algorithm, const BatchShape& batch,
+                         const NumericSetting& numeric, const Machine& machine, const ComputeCosts& compute,
+                         const RankPlacement& placement) {
   double slowest_us = 0;
   for (int rank = 0; rank < grid.ranks_per_stage(); ++rank) {
     const LayerExchanges layer =
-        layer_exchanges(grid, WorldRank{rank}, algorithm, batch, numerics, machine, compute, placement);
+        layer_exchanges(grid, WorldRank{rank}, algorithm, batch, numeric, machine, compute, placement);
     slowest_us = std::max(slowest_us, layer.us() + norms_us(grid.config(), layer.normed_rows, compute));
   }
   return slowest_us;
 }
 
-DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, Numerics numerics,
+DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, const NumericSetting& numeric,
                                     const Machine& machine, const ComputeCosts& compute, const RankPlacement& placement,
                                     bool shared_memory) {
   DispatchAlgorithm best = DispatchAlgorithm::kFlat;
@@ -240,7 +247,7 @@ DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, N
     const bool nodes =
         shared_memory && grid.ranks_per_stage() > placement.ranks_per_node && placement.ranks_per_node > 1;
     if (algorithm == DispatchAlgorithm::kHier && !nodes) continue;
-    const double us = layer_overhead_us(grid, algorithm, batch, numerics, machine, compute, placement);
+    const double us = layer_overhead_us(grid, algorithm, batch, numeric, machine, compute, placement);
     if (algorithm != DispatchAlgorithm::kFlat && us >= least_us) continue;
     best = algorithm;
     least_us = us;

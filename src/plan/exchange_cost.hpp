@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "config/numeric_setting.hpp"
 #include "plan/dispatch_plan.hpp"
 #include "plan/machine_model.hpp"
 
@@ -63,20 +64,21 @@ struct LayerExchanges {
 };
 
 LayerExchanges layer_exchanges(const Grid& grid, WorldRank rank, DispatchAlgorithm algorithm, const BatchShape& batch,
-                               Numerics numerics, const Machine& machine, const ComputeCosts& compute,
+                               const NumericSetting& numeric, const Machine& machine, const ComputeCosts& compute,
                                const RankPlacement& placement);
 
 /// Microseconds of a layer in which the algorithms differ: exchanges, copies, and norms and router of the rows that a
 /// rank owns. Of the slowest rank of the first stage.
-double layer_overhead_us(const Grid& grid, DispatchAlgorithm algorithm, const BatchShape& batch, Numerics numerics,
-                         const Machine& machine, const ComputeCosts& compute, const RankPlacement& placement);
+double layer_overhead_us(const Grid& grid, DispatchAlgorithm algorithm, const BatchShape& batch,
+                         const NumericSetting& numeric, const Machine& machine, const ComputeCosts& compute,
+                         const RankPlacement& placement);
 
 /// Norms, residual and router of a layer for some rows.
 double norms_us(const ModelConfig& config, double rows, const ComputeCosts& compute);
 
 /// The one with the least overhead; the first of equals in the order of kAllDispatchAlgorithms. Left out are alltoallv,
 /// the reference, and hier where a stage has no nodes of several ranks.
-DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, Numerics numerics,
+DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, const NumericSetting& numeric,
                                     const Machine& machine, const ComputeCosts& compute, const RankPlacement& placement,
                                     bool shared_memory = true);
 

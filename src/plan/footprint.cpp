@@ -31,21 +31,21 @@ std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, std::int64_t l
 
 /// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same
 /// probability.
-double layer_traffic(const Grid& grid, StageRank from, StageRank to, Numerics numerics) {
+double layer_traffic(const Grid& grid, StageRank from, StageRank to, const NumericSetting& numeric) {
   const ModelConfig& c = grid.config();
   const double width = static_cast<double>(c.emb_size);
   const double owned = 1.0 / grid.ranks_per_stage();
-  const double row_bytes = static_cast<double>(input_bytes(numerics, c.emb_size));
+  const auto bytes_of = [](const GemmInput& row) { return static_cast<double>(row.row_bytes()); };
   double bytes = 0;
   if (grid.group(from) == grid.group(to))
-    bytes += owned * (row_bytes + width * static_cast<double>(sizeof(float)));  // gather, reduce-scatter
+    bytes += owned * (bytes_of(numeric.row(c.emb_size)) + width * sizeof(float));  // gather, reduce-scatter
   const auto num_experts = [&](StageRank rank) { return grid.home_experts(grid.subset(rank)).size(); };
   const double reached = 1 - none_chosen(c.num_experts, num_experts(to), c.num_selected_experts);
-  bytes += owned * reached * row_bytes;  // dispatch
+  bytes += owned * reached * bytes_of(numeric.expert_row(c.emb_size));  // dispatch
   const double terms =
       static_cast<double>(c.num_selected_experts * num_experts(from)) / static_cast<double>(c.num_experts);
   const double term_bytes =
-      static_cast<double>(grid.layout().etp == 1 ? size_bytes(activation_type(numerics)) : sizeof(float));
+      static_cast<double>(grid.layout().etp == 1 ? size_bytes(activation_type(numeric.numerics)) : sizeof(float));
   bytes += owned * terms * width * term_bytes;  // combine
   bytes += owned * static_cast<double>(c.num_selected_experts * static_cast<std::int64_t>(sizeof(std::int32_t)));
   return bytes;
@@ -69,7 +69,8 @@ std::int64_t model_weight_bytes(const ModelConfig& config, const Arithmetic& ari
 }
 
 Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmetic, const Workload& workload) {
-  const auto [format, numerics] = arithmetic;
+  const WeightFormat format = arithmetic.format;
+  const Numerics numerics = arithmetic.numerics;
   const ModelConfig& c = grid.config();
   const StageRank local = grid.in_stage(rank);
   const int stage = grid.stage(rank);
@@ -109,22 +110,24 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   const std::int64_t hidden = input_bytes(numerics, slice, kNumLeaves) + slice * unrounded;
   const std::int64_t attention =
       group * (input + c.emb_size * kFloat + (q_width + 2 * heads * c.key_size) * kFloat + q_width * act + heads_out);
-  // Own rows as they are sent, everybody's as they come; by term the input, the output, its sum and the piece that goes
-  // back; the pieces of own rows.
+  // Own rows as they are sent, everybody's as they come, own ones rounded; by term the input, the output, its sum and
+  // the piece that goes back; the pieces of own rows.
   const std::int64_t copies =
       std::min<std::int64_t>(grid.ranks_per_stage() - 1, c.num_selected_experts * grid.layout().etp);
+  const auto expert_row = static_cast<std::int64_t>(arithmetic.numeric().expert_row(c.emb_size).row_bytes());
   const std::int64_t messages =
-      grid.ranks_per_stage() == 1 || workload.replicated ? 0 : (own * copies + workload.batch_rows) * input;
-  const std::int64_t experts = messages + terms * (input + c.emb_size * 3 * kFloat + hidden) +
+      grid.ranks_per_stage() == 1 || workload.replicated ? 0 : (own * copies + workload.batch_rows) * expert_row;
+  const std::int64_t rounded = arithmetic.numeric().rounds_expert_rows() ? own * expert_row : 0;
+  const std::int64_t experts = messages + rounded + terms * (input + c.emb_size * 3 * kFloat + hidden) +
                                own * c.num_selected_experts * grid.layout().etp * c.emb_size * kFloat;
   f.buffer_bytes = attention + experts + own * c.emb_size * 4 * kFloat + c.sequence_len * c.key_size * kFloat;
   if (last) f.buffer_bytes += workload.num_sequences * grid.vocabulary(local).size() * kFloat;
   return f;
 }
 
-std::vector<Link> links(const Grid& grid, Numerics numerics) {
+std::vector<Link> links(const Grid& grid, const NumericSetting& numeric) {
   const ModelConfig& c = grid.config();
-  const double act = static_cast<double>(activation_bytes(numerics));
+  const double act = static_cast<double>(activation_bytes(numeric.numerics));
   const double width = static_cast<double>(c.emb_size);
   const int stage_ranks = grid.ranks_per_stage();
   std::vector<Link> all;
@@ -137,7 +140,7 @@ std::vector<Link> links(const Grid& grid, Numerics numerics) {
         const double vocabulary_share =
             static_cast<double>(grid.vocabulary(from).size()) / static_cast<double>(c.vocab_size);
         if (i != j) {
-          bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, from, to, numerics);
+          bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, from, to, numeric);
           if (stage == 0) bytes += vocabulary_share / stage_ranks * width * act;
           if (stage == grid.num_stages() - 1) bytes += width * act / stage_ranks;
         }

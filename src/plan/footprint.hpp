@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "config/gemm_input.hpp"
+#include "config/numeric_setting.hpp"
 #include "config/weight_format.hpp"
 #include "plan/grid.hpp"
 
@@ -22,6 +22,9 @@ struct Workload {
 struct Arithmetic {
   WeightFormat format = WeightFormat::kInt8;
   Numerics numerics = Numerics::kW8A16;
+  DispatchPayload payload = DispatchPayload::kAct;
+
+  NumericSetting numeric() const { return {numerics, payload}; }
 };
 
 /// Bytes of `leaves` leaves of some inputs each, with the scales; the padding of a few columns is left out.
@@ -48,6 +51,6 @@ struct Link {
 };
 
 /// All pairs with traffic.
-std::vector<Link> links(const Grid& grid, Numerics numerics);
+std::vector<Link> links(const Grid& grid, const NumericSetting& numeric);
 
 }  // namespace moesaic::plan

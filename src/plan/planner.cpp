@@ -125,7 +125,6 @@ std::vector<Layout> all_layouts(const ModelConfig& config, int ranks) {
 }
 
 double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Arithmetic& arithmetic) {
-  const auto [format, numerics] = arithmetic;
   constexpr double kRead_bytes_per_ms = 20e6;  // of one rank's share of a node's memory
   constexpr double kWire_bytes_per_ms = 5e6;   // one message stream between two ranks
   constexpr double kMessage_ms = 0.004;        // start of one collective per peer that takes part
@@ -137,8 +136,8 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Ari
   };
   const double width = static_cast<double>(config.emb_size);
   // Of a column of the model's width; what scales add is nearly the same in all.
-  const double weight_bytes =
-      static_cast<double>(matrix_bytes(format, 1, config.emb_size, 1)) / static_cast<double>(config.emb_size);
+  const double weight_bytes = static_cast<double>(matrix_bytes(arithmetic.format, 1, config.emb_size, 1)) /
+                              static_cast<double>(config.emb_size);
   const double attention_bytes = 2 * width * static_cast<double>(config.attn_size() + config.kv_size()) * weight_bytes *
                                  widest(grid.attention_leaves());
   const double expert_bytes =
@@ -148,16 +147,19 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Ari
   const double active = static_cast<double>(config.num_selected_experts);
   const double busiest = std::max(active / layout.ep, std::min(active, 1 + (active - 1) / layout.ep));
   const double read_ms = (attention_bytes + busiest * expert_bytes) / kRead_bytes_per_ms;
-  const double row_bytes = static_cast<double>(GemmInput{numerics, config.emb_size}.row_bytes());
+  const NumericSetting numeric = arithmetic.numeric();
+  const auto row_ms = [&](const GemmInput& row) {
+    return (static_cast<double>(row.row_bytes()) + 4 * width) / kWire_bytes_per_ms;
+  };
   const double attention_ms =
-      layout.tp == 1 ? 0 : 2 * (layout.tp - 1) * kMessage_ms + (row_bytes + 4 * width) / kWire_bytes_per_ms;
+      layout.tp == 1 ? 0 : 2 * (layout.tp - 1) * kMessage_ms + row_ms(numeric.row(config.emb_size));
   const int stage = grid.ranks_per_stage();
   const double holders = std::min<double>(active, layout.ep) * layout.etp;
   const double expert_ms = stage == 1 ? 0
                                       : 2 * std::log2(stage) * kMessage_ms +
-                                            holders * (kMessage_ms + (row_bytes + 4 * width) / kWire_bytes_per_ms);
+                                            holders * (kMessage_ms + row_ms(numeric.expert_row(config.emb_size)));
   const double head_ms = width * static_cast<double>(config.vocab_size) / stage *
-                         static_cast<double>(size_bytes(activation_type(numerics))) / kRead_bytes_per_ms;
+                         static_cast<double>(size_bytes(activation_type(numeric.numerics))) / kRead_bytes_per_ms;
   return static_cast<double>(config.num_layers) * (read_ms + attention_ms + expert_ms) + head_ms +
          (layout.pp - 1) * (kMessage_ms + 4 * width / kWire_bytes_per_ms);
 }

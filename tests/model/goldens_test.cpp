@@ -33,8 +33,9 @@ double median(std::vector<double> values) {
 
 /// What a run gives and what the golden says, for one position.
 struct Errors {
-  std::vector<double> logits, hidden;  // ours against the fp32 golden
-  std::vector<double> reference_bf16;  // xAI's bf16 run against it
+  std::vector<std::vector<float>> rows;  // our logits
+  std::vector<double> logits, hidden;    // ours against the fp32 golden
+  std::vector<double> reference_bf16;    // xAI's bf16 run against it
   std::size_t num_routed = 0;
   int num_routing_differences = 0;
   double worst_gate = 0;
@@ -43,7 +44,7 @@ struct Errors {
 class Goldens : public testing::TestWithParam<std::string> {
  protected:
   /// Only rank 0's errors mean anything.
-  Errors compare(const Golden& golden, Numerics numerics) {
+  Errors compare(const Golden& golden, const NumericSetting& numeric) {
     const auto world = comm::Communicator::world();
     const io::Hdf5File file = io::Hdf5File::open((test::golden(golden.name) / "golden.h5").string());
     struct Expected {
@@ -66,6 +67,7 @@ class Goldens : public testing::TestWithParam<std::string> {
     const auto take_row = [&](std::int32_t s, std::int32_t position, std::span<const float> logits) {
       const Expected& e = expected[static_cast<std::size_t>(s)];
       const auto at = static_cast<std::size_t>(position);
+      errors.rows.emplace_back(logits.begin(), logits.end());
       errors.logits.push_back(relative_error(logits, row(e.logits, at, logits.size())));
       errors.reference_bf16.push_back(relative_error(row(e.bf16, at, logits.size()), row(e.logits, at, logits.size())));
     };
@@ -87,8 +89,10 @@ class Goldens : public testing::TestWithParam<std::string> {
     };
     const auto layouts = plan::all_layouts(config, world.size());
     const bool root = world.rank() == 0;
-    run_golden(world, golden, {layouts.back(), numerics, ops::isa_from_option("auto"), 0, 1}, golden.sequences,
-               root ? LogitsRun::TakeRow(take_row) : LogitsRun::TakeRow(), root ? sink : CaptureSink());
+    RunSetting setting{layouts.back(), numeric.numerics, ops::isa_from_option("auto"), 0, 1};
+    setting.dispatch.payload = numeric.payload;
+    run_golden(world, golden, setting, golden.sequences, root ? LogitsRun::TakeRow(take_row) : LogitsRun::TakeRow(),
+               root ? sink : CaptureSink());
     return errors;
   }
 };
@@ -96,7 +100,7 @@ class Goldens : public testing::TestWithParam<std::string> {
 TEST_P(Goldens, F32AgreesWithXaisFp32Run) {
   const auto golden = open_golden(GetParam());
   if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
-  const Errors errors = compare(*golden, Numerics::kF32);
+  const Errors errors = compare(*golden, {Numerics::kF32});
   if (comm::Communicator::world().rank() != 0) return;
   std::size_t num_positions = 0;
   for (const auto& tokens : golden->sequences) num_positions += tokens.size();
@@ -120,7 +124,7 @@ TEST_P(Goldens, W8A16IsCloserThanXaisBf16Run) {
   const auto golden = open_golden(GetParam());
   if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
   if (GetParam() == "tiny") GTEST_SKIP() << "tiny is chaotic in bf16: one routing flip spreads";
-  const Errors errors = compare(*golden, Numerics::kW8A16);
+  const Errors errors = compare(*golden, {Numerics::kW8A16});
   if (comm::Communicator::world().rank() != 0) return;
   const double ratio = median(errors.logits) / median(errors.reference_bf16);
   fmt::print("{} w8a16: logits median {:.3g}, {:.2f} of xAI's bf16 run\n", GetParam(), median(errors.logits), ratio);
@@ -131,13 +135,35 @@ TEST_P(Goldens, W8A8IsWithinTwiceXaisBf16Run) {
   const auto golden = open_golden(GetParam());
   if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
   if (GetParam() == "tiny") GTEST_SKIP() << "tiny is chaotic in bf16: one routing flip spreads";
-  const Errors errors = compare(*golden, Numerics::kW8A8);
+  const Errors errors = compare(*golden, {Numerics::kW8A8});
   if (comm::Communicator::world().rank() != 0) return;
   const double ratio = median(errors.logits) / median(errors.reference_bf16);
   fmt::print("{} w8a8: logits median {:.3g}, largest {:.3g}, {:.2f} of xAI's bf16 run; {} of {} routings differ\n",
              GetParam(), median(errors.logits), *std::max_element(errors.logits.begin(), errors.logits.end()), ratio,
              errors.num_routing_differences, errors.hidden.size());
   EXPECT_LE(ratio, 2);  // 1.1 to 1.6
+}
+
+/// Only the experts' inputs are rounded, so it must not cost more than w8a8 may.
+TEST_P(Goldens, AnInt8PayloadIsWithinTwiceXaisBf16Run) {
+  const auto golden = open_golden(GetParam());
+  if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
+  for (const Numerics numerics : {Numerics::kF32, Numerics::kW8A16}) {
+    const Errors act = compare(*golden, {numerics, DispatchPayload::kAct});
+    const Errors int8 = compare(*golden, {numerics, DispatchPayload::kInt8});
+    if (comm::Communicator::world().rank() != 0) continue;
+    std::vector<double> between;
+    for (std::size_t i = 0; i < act.rows.size(); ++i) between.push_back(relative_error(int8.rows[i], act.rows[i]));
+    const auto largest = [](const std::vector<double>& list) { return *std::max_element(list.begin(), list.end()); };
+    const double ratio = median(int8.logits) / median(int8.reference_bf16);
+    fmt::print(
+        "{} {}: payload act median {:.3g}, largest {:.3g}; int8 {:.3g}, {:.3g}, {:.2f} of xAI's bf16 run, {} of {} "
+        "routings differ; int8 against act {:.3g}, {:.3g}\n",
+        GetParam(), name(numerics), median(act.logits), largest(act.logits), median(int8.logits), largest(int8.logits),
+        ratio, int8.num_routing_differences, int8.num_routed, median(between), largest(between));
+    EXPECT_GT(largest(between), 0);
+    if (GetParam() != "tiny") EXPECT_LE(ratio, 2);  // tiny is chaotic: one routing flip spreads
+  }
 }
 
 /// What the formats cost: f32 with them shows the weights' own error, the other mode all of it.
@@ -153,7 +179,7 @@ TEST_P(Goldens, OtherWeightsAreWithinTheirErrors) {
     if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
     if (GetParam() == "tiny") GTEST_SKIP() << "tiny is chaotic in bf16: one routing flip spreads";
     for (const Numerics numerics : {Numerics::kF32, default_numerics(format)}) {
-      const Errors errors = compare(*golden, numerics);
+      const Errors errors = compare(*golden, {numerics});
       if (comm::Communicator::world().rank() != 0) continue;
       fmt::print("{} {} {}: logits median {:.3g}, largest {:.3g}, {:.2f} of xAI's bf16 run; {} of {} routings differ\n",
                  GetParam(), name(format), name(numerics), median(errors.logits),

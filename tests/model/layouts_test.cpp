@@ -107,6 +107,29 @@ TEST_P(Layouts, TwoBatchOverlapChangesNothing) {
     }
 }
 
+/// Rounded rows are another result, but one for all layouts and algorithms: that of a rank by itself.
+TEST_P(Layouts, AnInt8PayloadHasOneHash) {
+  const auto& [golden_name, numerics] = GetParam();
+  const auto golden = open_golden(golden_name, numerics);
+  if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  if ((world.size() != 2 && world.size() != 4) || golden_name != "tiny") GTEST_SKIP() << "covered by other runs";
+  RunSetting setting{plan::Layout{}, numerics, ops::Isa::kPortable};
+  setting.dispatch.payload = DispatchPayload::kInt8;
+  const std::string expected = run_golden(comm::Communicator::self(), *golden, setting, golden->sequences);
+  EXPECT_EQ(expected == committed_hash(golden_name, numerics), numerics == Numerics::kW8A8);
+  std::size_t turn = 0;
+  const auto some = layouts(golden->index.config(), world.size(), 3);
+  for (const plan::DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms) {
+    setting.layout = some[turn % some.size()];
+    setting.isa = paths()[turn % paths().size()];
+    setting.num_threads = 1 + static_cast<int>(turn++ % 2);
+    setting.dispatch.algorithm = algorithm;
+    setting.dispatch.node_ranks = 2;
+    EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
+  }
+}
+
 TEST_P(Layouts, CopiesOfExpertsChangeNothing) {
   const auto& [golden_name, numerics] = GetParam();
   const auto golden = open_golden(golden_name, numerics);

@@ -22,7 +22,7 @@ std::optional<Golden> open_golden(const std::string& name, WeightFormat format) 
 
 std::string RunSetting::text() const {
   return fmt::format("{} {} {} chunk {} threads {} dispatch {} node-ranks {} overlap {} copies {}", layout.text(),
-                     name(numerics), name(isa), prefill_chunk, num_threads,
+                     NumericSetting{numerics, dispatch.payload}.text(), name(isa), prefill_chunk, num_threads,
                      dispatch.algorithm ? plan::name(*dispatch.algorithm) : "auto", dispatch.node_ranks, overlap_rows,
                      placement ? placement->num_copies() : 0);
 }

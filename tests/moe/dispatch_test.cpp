@@ -1,6 +1,6 @@
 // Every dispatch algorithm, over MPI, against the sequential twin: each row bit for bit, and the bytes on the wire
-// against the count by the rule. A seed gives geometry, layout, nodes, numeric mode, instruction path and a few layers
-// in a row, whose loads and owners change while the dispatchers stay.
+// against the count by the rule. A seed gives geometry, layout, nodes, numeric mode, payload, instruction path and a
+// few layers in a row, whose loads and owners change while the dispatchers stay.
 
 #include "moe/dispatch.hpp"
 
@@ -44,6 +44,7 @@ struct Case {
   plan::Layout layout;
   std::vector<int> node_of;
   Numerics numerics = Numerics::kF32;
+  DispatchPayload payload = DispatchPayload::kAct;
   ops::Isa isa = ops::Isa::kPortable;
   int num_threads = 1;
   std::optional<plan::Placement> placement;  // of the layers, each with other copies
@@ -68,6 +69,7 @@ struct Case {
                         : arrangement == 1 ? rank % nodes
                                            : static_cast<int>(random() % static_cast<unsigned>(nodes)));
     numerics = any_of(random, std::array{Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8});
+    payload = any_of(random, kAllDispatchPayloads);
     isa = any_of(random, ops::kAllIsas);
     if (!ops::supported(isa)) isa = ops::Isa::kPortable;
     if (ranks <= 4) num_threads = 1 + static_cast<int>(random() % 3);
@@ -83,7 +85,7 @@ struct Case {
     for (const int node : node_of) nodes += fmt::format(" {}", node);
     return fmt::format("{}, D={} E={} A={}, {} copies, {}, {}, nodes{}", layout.text(), config.emb_size,
                        config.num_experts, config.num_selected_experts, placement ? placement->num_copies() : 0,
-                       name(numerics), ops::name(isa), nodes);
+                       NumericSetting{numerics, payload}.text(), ops::name(isa), nodes);
   }
 };
 
@@ -127,11 +129,12 @@ class Job {
       : world_(world),
         grid_(setting.grid()),
         kernels_(ops::kernels(setting.isa, setting.numerics)),
+        payload_(setting.payload),
         me_{world.rank()},
         node_of_(setting.node_of),
-        experts_(grid_, kernels_) {
+        experts_(grid_, kernels_, payload_) {
     for (const DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms)
-      dispatchers_.push_back(make_dispatcher(algorithm, grid_, node_of_, world, kernels_));
+      dispatchers_.push_back(make_dispatcher(algorithm, grid_, node_of_, world, kernels_, payload_));
   }
 
   void layer(DispatchAlgorithm algorithm, const plan::SyntheticLoad& load, std::int64_t step,
@@ -183,7 +186,7 @@ class Job {
         algorithm == DispatchAlgorithm::kHier ? plan::Domains(node_of_) : plan::Domains::alone(world_.size());
     const plan::DispatchSetting setting(grid_, domains, piece_sizes(grid_, kernels_));
     const plan::DispatchTraffic expected = dispatch_traffic(
-        setting, algorithm, layer.rows, row_message(grid_, kernels_),
+        setting, algorithm, layer.rows, row_message(grid_, kernels_, payload_),
         plan::slots_of_rows(grid_, plan::Domains(node_of_), layer.rows, layer.number, layer.all_experts));
     const auto grown = [](const auto& now, const auto& then, int peer) {
       const auto i = static_cast<std::size_t>(peer);
@@ -203,6 +206,7 @@ class Job {
   const comm::Communicator& world_;
   const plan::Grid grid_;
   const ops::Kernels& kernels_;
+  const DispatchPayload payload_;
   const plan::StageRank me_;
   const std::vector<int> node_of_;
   const StandInExperts experts_;

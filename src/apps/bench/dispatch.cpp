@@ -131,6 +131,9 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   algorithms_of(command);
   const comm::Communicator world = comm::Communicator::world();
   const ops::Kernels& kernels = ops::kernels(ops::isa_from_option(command.isa), *numerics);
+  const Progress progress = progress_from(command.progress);
+  require_threads_of(progress);
+  const NumericSetting numeric{*numerics, command.payload};
   const auto trace = open_trace(world, command.replay);
   if (trace) {
     DispatchPreset& preset = presets.front();
@@ -143,7 +146,8 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   const int num_threads = threads_per_rank(node, command.num_threads);
   log_warnings(world, set_threads(node, num_threads).warnings);
 
-  Table table(command.format, this_machine(world, kernels.isa), dispatch_columns(command.sum_orders, command.gemm));
+  Table table(command.format, this_machine(world, kernels.isa),
+              dispatch_columns(command.sum_orders, command.gemm, numeric.rounds_expert_rows()));
   bool right = true;
   for (const DispatchPreset& preset : presets) {
     const plan::Grid grid = placed_grid(world, preset.config, layout_of(command, preset.config, world.size()),
@@ -156,22 +160,25 @@ int run_dispatch(const std::vector<std::string>& arguments) {
       fail("--sum-orders compares sums where each expert is in one place; leave out --replicas and --placement");
     plan::DispatchRequest request;
     request.node_ranks = command.node_ranks;
+    request.payload = command.payload;
     const plan::DispatchPolicy policy(grid, request, moe::nodes_of(world), kernels.numerics, num_threads);
     std::optional<GemmLayer> gemm;
     if (command.gemm) gemm.emplace(world, grid, kernels);
     const auto run = [&](std::string_view load, std::int64_t rows_a_rank, const RoutingSource& source,
                          std::int64_t num_steps) {
       spdlog::info("{}, {}, {} rows a rank", preset.name, load, rows_a_rank);
-      DispatchJob job(world, grid, kernels, policy.nodes(), source, num_steps, gemm ? &*gemm : nullptr);
+      DispatchJob job(world, grid, kernels, policy.nodes(), source, num_steps,
+                      {command.payload, progress, gemm ? &*gemm : nullptr});
       const Record facts = {{"preset", preset.name},
                             {"load", load},
                             {"rows_a_rank", rows_a_rank},
                             {"num_rows", static_cast<double>(job.num_rows()) / static_cast<double>(num_steps)},
-                            {"row_bytes", moe::row_message(grid, kernels).row_bytes},
+                            {"row_bytes", moe::row_message(grid, kernels, command.payload).row_bytes},
                             {"layout", grid.layout().text()},
                             {"replicas", grid.placement().num_copies()},
-                            {"numerics", name(*numerics)},
+                            {"numerics", numeric.text()},
                             {"n_threads", num_threads},
+                            {"progress", command.progress},
                             {"num_nodes", job.nodes().size()},
                             {"iters", command.repetitions.timed},
                             {"num_steps", num_steps},

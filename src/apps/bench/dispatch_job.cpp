@@ -87,16 +87,17 @@ std::vector<std::int32_t> DispatchJob::Step::slots_of(const plan::Grid& grid, co
 }
 
 DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
-                         std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, GemmLayer* gemm)
+                         std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps,
+                         const Variant& variant)
     : world_(world),
       grid_(grid),
       kernels_(kernels),
+      variant_(variant),
       me_{world.rank()},
       node_of_(std::move(node_of)),
       nodes_(node_of_),
       active_(static_cast<std::size_t>(grid.config().num_selected_experts)),
-      experts_(grid, kernels),
-      gemm_(gemm),
+      experts_(grid, kernels, variant.payload),
       logical_(nothing(world.size())),
       terms_(static_cast<std::size_t>(world.size())) {
   const plan::DispatchSetting alone(grid_, plan::Domains::alone(world.size()), moe::piece_sizes(grid_, kernels_));
@@ -110,7 +111,8 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
               {}};
     for (const StandIn kind : {StandIn::kTree, StandIn::kCopy}) expect(step, kind);
     const auto slots = step.slots_of(grid_, nodes_, step.shared);
-    add(logical_traffic(alone, step.shared, experts_.row_bytes(), slots), logical_);
+    add(logical_traffic(alone, step.shared, moe::row_message(grid_, kernels_, variant_.payload).row_bytes, slots),
+        logical_);
     const auto terms = terms_of_ranks(grid_, slots);
     for (std::size_t rank = 0; rank < terms.size(); ++rank) terms_[rank] += terms[rank];
     steps_.push_back(std::move(step));
@@ -155,7 +157,7 @@ plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAl
   const plan::DispatchSetting setting(grid_, hier ? nodes_ : plan::Domains::alone(world_.size()),
                                       moe::piece_sizes(grid_, kernels_));
   const plan::RowMap& rows = dense ? step.replicated : step.shared;
-  return dispatch_traffic(setting, algorithm, rows, moe::row_message(grid_, kernels_),
+  return dispatch_traffic(setting, algorithm, rows, moe::row_message(grid_, kernels_, variant_.payload),
                           step.slots_of(grid_, nodes_, rows));
 }
 
@@ -165,10 +167,14 @@ std::vector<plan::DispatchTraffic> DispatchJob::traffic(plan::DispatchAlgorithm 
   return steps;
 }
 
+std::unique_ptr<moe::Dispatcher> DispatchJob::make(plan::DispatchAlgorithm algorithm, DispatchPayload payload) const {
+  return with_progress(variant_.progress, moe::make_dispatcher(algorithm, grid_, node_of_, world_, kernels_, payload));
+}
+
 DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions,
                                     const std::function<void(std::size_t step)>& after) {
   const bool dense = algorithm == plan::DispatchAlgorithm::kDense;
-  const auto dispatcher = moe::make_dispatcher(algorithm, grid_, node_of_, world_, kernels_);
+  const auto dispatcher = make(algorithm, variant_.payload);
   const std::int64_t width = grid_.config().emb_size;
   const auto map_of = [&](const Step& step) -> const plan::RowMap& { return dense ? step.replicated : step.shared; };
 
@@ -179,6 +185,14 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   }
   AlignedBuffer n, m;
   Range in_n;
+  const auto make_rows = [&](Range rows) {
+    if (in_n == rows) return;
+    n.reserve(static_cast<std::size_t>(rows.size()) * experts_.row_bytes() + 1);
+    parallel_for(rows.size(), [&](std::int64_t row) {
+      experts_.make_row(rows.begin + row, n.data() + static_cast<std::size_t>(row) * experts_.row_bytes());
+    });
+    in_n = rows;
+  };
   DispatchResult result{{}, 0, 0, "", nothing(world_.size()), nothing(world_.size()), true};
   for (const plan::DispatchTraffic& step : traffic(algorithm)) add(step, result.analytic);
 
@@ -188,27 +202,22 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   std::int64_t num_wrong = 0, num_checked = 0;
   const std::int64_t first_timed = num_steps() + repetitions.warmup;
   for (std::int64_t i = 0; i < first_timed + repetitions.timed; ++i) {
-    const bool real = gemm_ && i >= num_steps();
+    const bool real = variant_.gemm && i >= num_steps();
     const StandIn kind = i < num_steps() ? StandIn::kTree : StandIn::kCopy;
     const std::size_t s = static_cast<std::size_t>(i) % steps_.size();
     Step& step = steps_[s];
     const auto& [rows, unused, routing] = own[s];
     m.reserve(static_cast<std::size_t>(rows.size() * width) * sizeof(float) + 1);
-    if (!(in_n == rows)) {
-      n.reserve(static_cast<std::size_t>(rows.size()) * experts_.row_bytes() + 1);
-      parallel_for(rows.size(), [&](std::int64_t row) {
-        experts_.make_row(rows.begin + row, n.data() + static_cast<std::size_t>(row) * experts_.row_bytes());
-      });
-      in_n = rows;
-    }
+    make_rows(rows);
     if (i < num_steps()) std::memset(m.data(), 0xff, m.size_bytes());  // no result is there yet
     const comm::Traffic before = comm::traffic();
     const ZoneTimes then = zone_times();
-    if (real) timed(Zone::kRouter, [&] { gemm_->route(rows.size()); });
+    if (real) timed(Zone::kRouter, [&] { variant_.gemm->route(rows.size()); });
     world_.barrier();
     moe::pass_through(
         *dispatcher, n.data(), map_of(step), routing, step.layer, batch_,
-        [&] { real ? gemm_->run_experts(batch_) : experts_.run(me_, step.layer, batch_, kind); }, m.as<float>());
+        [&] { real ? variant_.gemm->run_experts(batch_) : experts_.run(me_, step.layer, batch_, kind); },
+        m.as<float>());
     if (i >= first_timed) times.push_back(parts_since(then));
 
     if (i < num_steps())
@@ -231,10 +240,14 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
         found.push_back(hashes[static_cast<std::size_t>(row - rows.begin)]);
   }
 
+  make_rows(own[0].rows);
+  const LayerInput first{n.data(), map_of(steps_[0]), own[0].routing, steps_[0].layer, m.as<float>()};
   if (repetitions.timed > 0)
-    result.overlap_percent = overlap_percent(
-        world_, *dispatcher, {n.data(), map_of(steps_[0]), own[0].routing, steps_[0].layer, m.as<float>()},
-        static_cast<int>(repetitions.timed));
+    result.overlap_percent = overlap_percent(world_, *dispatcher, first, static_cast<int>(repetitions.timed));
+  if (experts_.rounds()) {
+    const auto as_is = make(algorithm, DispatchPayload::kAct);
+    result.payload_errors = payload_errors(world_, *dispatcher, *as_is, experts_, variant_.gemm, first);
+  }
   result.num_wrong = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_wrong)));
   result.num_checked = static_cast<std::int64_t>(world_.sum(static_cast<double>(num_checked)));
   result.hash = hash_of_steps(found);

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "apps/bench/gemm_layer.hpp"
+#include "apps/bench/payload_errors.hpp"
+#include "apps/bench/progress.hpp"
 #include "apps/bench/routed_steps.hpp"
 #include "apps/bench/stand_in_experts.hpp"
 #include "base/hash.hpp"
@@ -53,15 +55,22 @@ struct DispatchResult {
   plan::DispatchTraffic analytic;  ///< the same by the rule, in both parts
   bool bytes_right = true;         ///< all have it
   double overlap_percent = 0;      ///< of the first step; all have it
+  std::optional<PayloadErrors> payload_errors = {};  ///< likewise; where experts do not get the rows as they are
 };
 
 /// The same rows, routed through any algorithm. All ranks together.
 class DispatchJob {
  public:
+  /// What may be otherwise.
+  struct Variant {
+    DispatchPayload payload = DispatchPayload::kAct;
+    Progress progress = Progress::kPoll;
+    GemmLayer* gemm = nullptr;
+  };
   /// steps: as many of the source's as are taken in turn. gemm: router and experts of the repetitions, in place of
   /// stand-ins; their rows must be the same for all algorithms.
   DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
-              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, GemmLayer* gemm = nullptr);
+              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, const Variant& variant);
 
   struct Repetitions {
     std::int64_t warmup = 5, timed = 20;
@@ -105,15 +114,17 @@ class DispatchJob {
   void gather_counted(const std::vector<std::uint64_t>& own_bytes, DispatchResult& result) const;
   PartTimes gather_times(const std::vector<std::array<double, kNumParts>>& own) const;
 
+  std::unique_ptr<moe::Dispatcher> make(plan::DispatchAlgorithm algorithm, DispatchPayload payload) const;
+
   const comm::Communicator& world_;
   const plan::Grid& grid_;
   const ops::Kernels& kernels_;
+  const Variant variant_;
   const plan::StageRank me_;
   const std::vector<int> node_of_;
   const plan::Domains nodes_;
   const std::size_t active_;
   const StandInExperts experts_;
-  GemmLayer* const gemm_;
   std::vector<Step> steps_;
   plan::DispatchTraffic logical_;
   std::vector<std::int64_t> terms_;

@@ -53,6 +53,9 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
        "in the repetitions, real experts and a router with random weights of the preset's geometry in place of stand-ins")
       ("gemm-ffn", ranged(&command.gemm_ffn, "gemm-ffn", std::int64_t{0}, std::int64_t{1} << 20)->default_value(command.gemm_ffn),
        "with --gemm: hidden size of an expert, a multiple of 8; 0: the preset's")
+      ("progress", po::value(&command.progress)->default_value("poll"),
+       "how messages go on while experts compute: poll, between ranges of panels, as the model does; thread, by a thread "
+       "of its own; none")
       ("seed", seed(&command.seed, "0"), "of the load")
       ("steps", ranged(&command.num_steps, "steps", std::int64_t{0}, std::int64_t{1} << 16)->default_value(command.num_steps),
        "different steps of the load that are taken in turn; 0: 4, with --replay all")
@@ -65,6 +68,7 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
   // clang-format on
   options.add(layout_options(command.layout))
       .add(placement_options(command.placement))
+      .add(payload_options(command.payload))
       .add(wait_options("300"))
       .add(output_options(command.format));
   return options;

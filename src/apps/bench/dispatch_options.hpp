@@ -12,7 +12,7 @@ namespace moesaic::apps::bench {
 
 /// What the command line of `bench dispatch` says; lists as texts.
 struct DispatchCommand {
-  std::string presets, algorithms, loads, numerics, isa, replay;
+  std::string presets, algorithms, loads, numerics, isa, replay, progress;
   std::int64_t begin = 0, end = 0, factor = 2;  ///< rows a rank; 0: the preset's
   float alpha = 1;
   int num_hot = 2, num_threads = 0, node_ranks = 0;
@@ -22,6 +22,7 @@ struct DispatchCommand {
   std::uint64_t seed = 0;
   plan::LayoutRequest layout;
   plan::PlacementRequest placement;
+  DispatchPayload payload = DispatchPayload::kAct;
   DispatchJob::Repetitions repetitions;
   OutputFormat format = OutputFormat::kMarkdown;
 };

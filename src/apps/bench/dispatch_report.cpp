@@ -55,6 +55,11 @@ void add_sum_times(const SumTimes& sums, const std::vector<double>& totals_us, R
   record["exactness_percent"] = statistics(percent).median;
 }
 
+void add_error(const std::string& what, const RelativeError& error, Record& record) {
+  record[what + "_rms_percent"] = 100 * error.rms;
+  record[what + "_largest_percent"] = 100 * error.largest;
+}
+
 void add_times(const PartTimes& times, Record& record) {
   for (std::size_t i = 0; i < kNumParts; ++i) {
     const auto part = static_cast<Part>(i);
@@ -70,7 +75,7 @@ void add_times(const PartTimes& times, Record& record) {
 
 }  // namespace
 
-std::vector<Column> dispatch_columns(bool sum_orders, bool gemm) {
+std::vector<Column> dispatch_columns(bool sum_orders, bool gemm, bool rounded) {
   std::vector<Column> columns = {{"preset", "preset"},
                                  {"load", "load"},
                                  {"rows_a_rank", "rows/rank"},
@@ -101,6 +106,12 @@ std::vector<Column> dispatch_columns(bool sum_orders, bool gemm) {
     columns.insert(columns.end() - 1, {{"sums_tree_us", "sums by tree us", 1},
                                        {"sums_arrival_us", "by arrival us", 1},
                                        {"exactness_percent", "cost of exactness %", 1}});
+  if (rounded)
+    columns.insert(columns.end() - 1,
+                   {{"input_rms_percent", "rows: rms error %", 3}, {"input_largest_percent", "largest %", 2}});
+  if (rounded && gemm)
+    columns.insert(columns.end() - 1,
+                   {{"output_rms_percent", "outputs: rms error %", 3}, {"output_largest_percent", "largest %", 2}});
   return columns;
 }
 
@@ -156,6 +167,10 @@ Record dispatch_record(const DispatchJob& job, const DispatchResult& result, con
                    {"num_wrong", result.num_wrong},
                    {"hash", result.hash},
                    {"hash8", result.hash.substr(0, 8)}};
+  if (result.payload_errors) {
+    add_error("input", result.payload_errors->input, record);
+    if (result.payload_errors->output) add_error("output", *result.payload_errors->output, record);
+  }
   add_times(times, record);
   add_sum_times(sums, times.slowest(Part::kTotal), record);
   record["idle_us_by_rank"] = times.medians(Part::kWait);

@@ -17,7 +17,7 @@ struct SumTimes {
 };
 
 /// Columns of the table; the formulas are in docs/communication-bench.md.
-std::vector<Column> dispatch_columns(bool sum_orders, bool gemm);
+std::vector<Column> dispatch_columns(bool sum_orders, bool gemm, bool rounded);
 
 /// Rank 0: all that is known of one algorithm on one load.
 Record dispatch_record(const DispatchJob& job, const DispatchResult& result, const RawTimes& raw, const SumTimes& sums);

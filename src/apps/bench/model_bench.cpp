@@ -51,7 +51,7 @@ ModelBench::ModelBench(const comm::Communicator& world, const ModelBenchOptions&
       opened_(opened),
       weights_(weights),
       num_threads_(num_threads),
-      stage_(world, opened.grid, opened.kernels, shared_with(weights_)),
+      stage_(world, opened.grid, opened.kernels, shared_with(weights_), opened.dispatch),
       loops_(ops::peak_loops(opened.kernels.isa)) {
   const double least_owned = world_.min(static_cast<double>(weights_.memory.size_bytes()));
   if (least_owned * world_.size() < static_cast<double>(kReadMemory_bytes))
@@ -68,7 +68,7 @@ bool ModelBench::as_portable() {
   const ModelTest test{1, std::min(std::clamp(affordable, kLeastTokens, kMostTokens), c.sequence_len - kGenerated),
                        kGenerated};
   Stage portable(world_, opened_.grid, ops::kernels(ops::Isa::kPortable, opened_.kernels.numerics),
-                 shared_with(weights_));
+                 shared_with(weights_), opened_.dispatch);
   const std::string expected = pass(world_, portable, test, options_.scheduler).hash;
   const std::string found = pass(world_, stage_, test, options_.scheduler).hash;
   if (found != expected) spdlog::error("{}: logits hash {}, the portable path's is {}", test.name(), found, expected);
@@ -143,7 +143,7 @@ Record ModelBench::record_of(const Result& result) const {
           {"batch", test.num_sequences},
           {"n_threads", num_threads_},
           {"layout", opened_.choice.layout.text()},
-          {"numerics", name(opened_.kernels.numerics)},
+          {"numerics", opened_.numeric().text()},
           {"prefill_chunk", options_.scheduler.prefill_chunk},
           {"two_batch_overlap", options_.scheduler.overlap_rows},
           {"test_time", now()},

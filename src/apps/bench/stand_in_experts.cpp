@@ -1,6 +1,7 @@
 #include "apps/bench/stand_in_experts.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/hash.hpp"
@@ -21,9 +22,10 @@ void add(const Sum& from, Sum& into) {
 
 }  // namespace
 
-StandInExperts::StandInExperts(const plan::Grid& grid, const ops::Kernels& kernels)
+StandInExperts::StandInExperts(const plan::Grid& grid, const ops::Kernels& kernels, DispatchPayload payload)
     : grid_(grid),
       kernels_(kernels),
+      rounds_(NumericSetting{kernels.numerics, payload}.rounds_expert_rows()),
       width_(grid.config().emb_size),
       row_bytes_(GemmInput{kernels.numerics, width_}.row_bytes()) {
   values_.resize(static_cast<std::size_t>(width_) + kPlaces);
@@ -39,6 +41,32 @@ void StandInExperts::make_row(std::int64_t row, std::byte* to) const {
         values_.begin() + static_cast<std::ptrdiff_t>(place) + width_);
   x[0] = static_cast<float>(row % 256) / 256.0f;  // places are fewer than rows
   kernels_.to_input(x.data(), 1, width_, 1, to);
+}
+
+std::vector<float> StandInExperts::values_of(const std::byte* row) const {
+  std::vector<float> values(static_cast<std::size_t>(width_));
+  const bool whole = activation_type(kernels_.numerics) == DType::kF32;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (whole)
+      std::memcpy(&values[i], row + i * sizeof(float), sizeof(float));
+    else  // bf16 is the upper half of fp32
+      std::memcpy(reinterpret_cast<std::byte*>(&values[i]) + 2, row + 2 * i, 2);
+  return values;
+}
+
+std::vector<std::byte> StandInExperts::as_experts_get(const std::byte* row) const {
+  std::vector<std::byte> rounded(row, row + row_bytes_);
+  if (!rounds_) return rounded;
+  Sum x = values_of(row);
+  float largest = 0;
+  for (const float value : x) largest = std::max(largest, std::abs(value));
+  const float scale = largest < 0x1p-100f ? 0 : largest / 127;
+  for (float& value : x) {
+    const auto q = static_cast<std::int8_t>(scale == 0 ? 0 : std::nearbyint(value * (127 / largest)));
+    value = static_cast<float>(q) * scale;
+  }
+  kernels_.to_activation(x.data(), width_, rounded.data());
+  return rounded;
 }
 
 std::uint64_t StandInExperts::key(const std::byte* row, StandIn kind) const {
@@ -111,7 +139,7 @@ void StandInExperts::run(plan::StageRank me, std::int64_t layer, moe::ExpertBatc
 void StandInExperts::expected(const std::byte* row, std::span<const std::int32_t> experts, std::span<const float> gates,
                               float* m, StandIn kind) const {
   const auto width = static_cast<std::size_t>(width_);
-  const std::uint64_t row_key = key(row, kind);
+  const std::uint64_t row_key = key(as_experts_get(row).data(), kind);
   std::vector<std::byte> rounded(width * sizeof(float));
   Sum groups[kNumLeaves];  // of experts, each ascending
   for (std::size_t a = 0; a < experts.size(); ++a) {
@@ -121,15 +149,8 @@ void StandInExperts::expected(const std::byte* row, std::span<const std::int32_t
     else
       add_up(row_key, experts[a], {0, kNumLeaves}, term.data());
     kernels_.to_activation(term.data(), width_, rounded.data());
-    const bool whole = activation_type(kernels_.numerics) == DType::kF32;
-    for (std::size_t i = 0; i < width; ++i) {
-      float value = 0;
-      if (whole)
-        std::memcpy(&value, rounded.data() + i * sizeof(float), sizeof value);
-      else  // bf16 is the upper half of fp32
-        std::memcpy(reinterpret_cast<std::byte*>(&value) + 2, rounded.data() + 2 * i, 2);
-      term[i] = gates[a] * value;
-    }
+    const Sum values = values_of(rounded.data());
+    for (std::size_t i = 0; i < width; ++i) term[i] = gates[a] * values[i];
     std::size_t group = kNumLeaves - 1;
     while (static_cast<std::int64_t>(group) * grid_.config().num_experts / kNumLeaves > experts[a]) --group;
     if (groups[group].empty())
