@@ -4,14 +4,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string_view>
 
 #include "base/hash.hpp"
 
 namespace moesaic::apps {
 namespace {
-
-constexpr std::string_view kHidden = "'...'";
 
 /// Options with texts of users.
 constexpr std::string_view kTextOptions[] = {"--prompt", "--stop", "--system"};
@@ -24,35 +24,39 @@ std::string quoted(const std::string& word) {
   constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,=+@%-";
   if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
   std::string text = "'";
-  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
+  for (const char c : word) text.append(c == '\'' ? "'\\'" : "").append(1, c);
   return text + "'";
+}
+
+/// The command with what `shown` makes of each text of a user.
+std::string line_of(const std::string& command, const std::vector<std::string>& arguments,
+                    const std::function<std::string(std::string_view)>& shown) {
+  const bool counts_tokens = command.starts_with("plan");  // its --prompt is a number of them
+  std::string line = command;
+  bool is_text = false;
+  for (const std::string& argument : arguments) {
+    const std::size_t equals = argument.find('=');
+    if (is_text)
+      line.append(1, ' ').append(shown(argument));
+    else if (!counts_tokens && equals != std::string::npos && is_text_option(argument.substr(0, equals)))
+      line += fmt::format(" {}={}", argument.substr(0, equals), shown(argument.substr(equals + 1)));
+    else
+      line.append(1, ' ').append(quoted(argument));
+    is_text = !counts_tokens && is_text_option(argument);
+  }
+  return line;
 }
 
 }  // namespace
 
 std::string command_line(const std::string& command, const std::vector<std::string>& arguments) {
-  const bool counts_tokens = command.starts_with("plan");  // its --prompt is a number of them
-  std::string line = command;
-  bool hide = false;
-  for (const std::string& argument : arguments) {
-    const std::size_t equals = argument.find('=');
-    if (hide)
-      line += fmt::format(" {}", kHidden);
-    else if (!counts_tokens && equals != std::string::npos && is_text_option(argument.substr(0, equals)))
-      line += fmt::format(" {}={}", argument.substr(0, equals), kHidden);
-    else
-      line += " " + quoted(argument);
-    hide = !counts_tokens && is_text_option(argument);
-  }
-  return line;
+  return line_of(command, arguments, [](std::string_view) { return "'...'"; });
 }
 
 std::string distinct_command_line(const std::string& command, const std::vector<std::string>& arguments) {
-  const std::string line = command_line(command, arguments);
-  if (line.find(kHidden) == std::string::npos) return line;
-  std::string whole;
-  for (const std::string& argument : arguments) whole += argument + '\0';
-  return fmt::format("{} (texts: {})", line, hash_bytes(std::as_bytes(std::span(whole))).hex().substr(0, 12));
+  return line_of(command, arguments, [](std::string_view text) {
+    return fmt::format("(text {})", hash_bytes(std::as_bytes(std::span(text))).hex().substr(0, 12));
+  });
 }
 
 std::string defaults(const boost::program_options::options_description& options,
