@@ -8,13 +8,22 @@
 
 namespace moesaic::apps {
 
-std::string build() {
+namespace {
+
+std::string read_build() {
   try {
     const io::MappedFile binary("/proc/self/exe");
     return fmt::format("moesaic {}, build {}", MOESAIC_VERSION, hash_bytes(binary.bytes()).hex().substr(0, 12));
   } catch (const Error&) {  // may be executed, but not read
     return "moesaic " MOESAIC_VERSION;
   }
+}
+
+}  // namespace
+
+const std::string& build() {
+  static const std::string text = read_build();
+  return text;
 }
 
 }  // namespace moesaic::apps

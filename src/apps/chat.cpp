@@ -1,5 +1,6 @@
 #include "apps/chat_session.hpp"
 #include "apps/command.hpp"
+#include "apps/command_line.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "engine/kv_budget.hpp"
@@ -15,13 +16,6 @@ struct ChatOptions {
   SchedulerOptions scheduler;
   std::string chat_template, system;
 };
-
-std::string text_of(const boost::any& value) {
-  if (const auto* number = boost::any_cast<int>(&value)) return fmt::format("{}", *number);
-  if (const auto* number = boost::any_cast<std::int64_t>(&value)) return fmt::format("{}", *number);
-  if (const auto* number = boost::any_cast<float>(&value)) return fmt::format("{}", *number);
-  return boost::any_cast<std::string>(value);
-}
 
 /// False: help was asked for.
 bool parse_chat(const std::vector<std::string>& arguments, ChatOptions& chat) {

@@ -18,8 +18,8 @@ struct Command {
   int (*run)(const std::vector<std::string>& arguments);
 };
 
-/// Parses a command's options; an unknown or repeated option, a missing or bad value is an Error that names it. With
-/// --help the description is printed and nullopt-like empty map with "help" set is returned.
+/// Parses options; an unknown or repeated one, a missing or bad value is an Error that names it. With --help prints the
+/// description and returns a map with "help" alone. Else logs build and options of a command that needs a --model.
 boost::program_options::variables_map parse(
     const std::string& command, const std::vector<std::string>& arguments,
     const boost::program_options::options_description& options,

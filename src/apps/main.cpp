@@ -9,6 +9,7 @@
 
 #include "apps/build.hpp"
 #include "apps/command.hpp"
+#include "apps/command_line.hpp"
 #include "apps/plan_costs.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
@@ -75,10 +76,8 @@ void check_launcher(const comm::Communicator& world) {
 /// Ranks of another build, or started with other commands or options, would wait for each other for ever.
 void check_same_start(const comm::Communicator& world, const Command& command,
                       const std::vector<std::string>& arguments) {
-  std::string line = command.name;
-  for (const std::string& argument : arguments) line += " " + argument;
   comm::require_same(world, "the build", build());
-  comm::require_same(world, "the command line", line);
+  comm::require_same(world, "the command line", distinct_command_line(command.name, arguments));
 }
 
 /// --wait-timeout counts before it is parsed: ranks meet in MPI_Init and compare what they were started with.

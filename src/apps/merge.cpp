@@ -4,6 +4,7 @@
 
 #include "apps/batch_options.hpp"
 #include "apps/command.hpp"
+#include "base/counted.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "batch/journal.hpp"
@@ -100,7 +101,11 @@ int run_merge(const std::vector<std::string>& arguments) {
   } else {
     place.publish();
   }
-  spdlog::info("merged {} results of {} shards into {}", num_lines, parts.size(), output);
+  spdlog::info("merged {} of {} into {}", counted(num_lines, "result"), counted(std::ssize(parts), "shard"), output);
+  // That of the whole batch is over requests in the order of the input, and complete journals know only their own.
+  for (const Part& part : parts)
+    spdlog::info("logits hash of shard {}/{}: {}", part.shard.part, part.shard.count,
+                 part.facts.completed->logits_hash.hex());
   return kSuccess;
 }
 

@@ -6,8 +6,11 @@
 #include <iostream>
 #include <limits>
 
+#include "apps/build.hpp"
 #include "apps/command.hpp"
+#include "apps/command_line.hpp"
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "comm/wait.hpp"
 
 namespace moesaic::apps {
@@ -38,6 +41,15 @@ void refuse_empty_texts(const po::variables_map& map) {
       fail("--{} is empty, expected a value", option);
 }
 
+/// The first lines of a run, for commands that cannot do without a model: which program this is, and all its options.
+void log_start(const std::string& command, const std::vector<std::string>& arguments,
+               const po::options_description& options, const po::variables_map& map) {
+  const po::option_description* model = options.find_nothrow("model", false);
+  if (!model || !model->semantic()->is_required()) return;
+  spdlog::info("{}: {}", build(), command_line(command, arguments));
+  spdlog::info("defaults: {}", defaults(options, map));
+}
+
 bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
   namespace fs = std::filesystem;
   std::error_code ignored;
@@ -62,9 +74,10 @@ po::variables_map parse(const std::string& command, const std::vector<std::strin
   } catch (const po::error& error) {
     fail("{}; see moesaic {} --help", error.what(), command);
   }
-  if (map.contains("help")) {
+  if (map.contains("help"))
     std::cout << "moesaic " << command << "\n" << options;
-  }
+  else
+    log_start(command, arguments, options, map);
   return map;
 }
 

@@ -9,6 +9,7 @@
 #include "apps/calibration.hpp"
 #include "apps/command.hpp"
 #include "apps/plan_costs.hpp"
+#include "base/digits.hpp"
 #include "base/log.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
@@ -123,7 +124,7 @@ Record record_of(const plan::Layout& layout, const Case& test, const plan::Predi
     const bool waiting = static_cast<Part>(i) == Part::kIdle || static_cast<Part>(i) == Part::kHandOver;
     if (waiting || std::abs(p.ms[i] - part_ms) <= error_ms) continue;
     error_ms = std::abs(p.ms[i] - part_ms);
-    largest = fmt::format("{} {:.3g} / {:.3g}", part, p.ms[i], part_ms);
+    largest = fmt::format("{} {} / {}", part, in_digits(p.ms[i], 3), in_digits(part_ms, 3));
   }
   record["largest"] = largest;
   return record;

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.hpp"
+#include "base/counted.hpp"
+#include "base/digits.hpp"
 #include "base/error.hpp"
 
 namespace moesaic::apps {
@@ -53,8 +55,8 @@ void print_table(const std::vector<plan::RankedLayout>& layouts, const plan::Mac
       fmt::print("... {} more; --layouts shows them\n", std::ssize(layouts) - most);
       break;
     }
-    fmt::print("{:<{}}{:>10.4g} {:>10.4g}", layout.text(), kIndent, p.ms_per_token, p.total_ms);
-    for (const double ms : p.ms) fmt::print(" {:>9.3g}", ms);
+    fmt::print("{:<{}}{:>10} {:>10}", layout.text(), kIndent, in_digits(p.ms_per_token, 4), in_digits(p.total_ms, 4));
+    for (const double ms : p.ms) fmt::print(" {:>9}", in_digits(ms, 3));
     const double node_bytes = p.bytes_per_token[1] + p.bytes_per_token[2],
                  memory = static_cast<double>(p.memory.total_bytes());
     fmt::print(" {:>9} {:>14.0f} {:>14.0f} {:>12.0f}{}\n", name(p.dispatch), node_bytes, p.bytes_per_token[3],
@@ -116,13 +118,13 @@ int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, c
     fmt::print("{}\n", root.dump());
     return kSuccess;
   }
-  const double nodes = std::ceil(static_cast<double>(request.ranks) / node_ranks);
+  const int nodes = (request.ranks + node_ranks - 1) / node_ranks;
   fmt::print("{} ({})\n", machine.name, machine.source);
-  fmt::print("{} ranks on {:.0f} node{}, {}, {} of {} sequence{} at {} tokens; ms by part\n\n", request.ranks, nodes,
-             nodes == 1 ? "" : "s", arithmetic.numeric().text(), options.phase, job.sequences,
-             job.sequences == 1 ? "" : "s", job.context);
+  fmt::print("{} on {}, {}, {} of {} at {}; ms by part\n\n", counted(request.ranks, "rank"), counted(nodes, "node"),
+             arithmetic.numeric().text(), options.phase, counted(job.sequences, "sequence"),
+             counted(job.context, "token"));
   if (node_ranks != machine.ranks_per_node && machine.compute.front().read_gbps > 0)
-    fmt::print("note: {} ranks a node are planned, the machine's rates are those of {}\n", node_ranks,
+    fmt::print("note: planned with {} a node, the machine's rates are those of {}\n", counted(node_ranks, "rank"),
                machine.ranks_per_node);
   print_table(layouts, machine, options.most_layouts);
   return kSuccess;

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "apps/command.hpp"
+#include "base/counted.hpp"
 #include "base/error.hpp"
 #include "engine/routing_trace.hpp"
 #include "plan/cost_model.hpp"
@@ -264,9 +265,9 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   if (as_json) {
     print_json(c, placed.placement());
   } else {
-    fmt::print("{}: {} steps of {} rows, {} copies of {} experts asked for, on {} ranks ({}); times of '{}', {}\n\n",
-               options.trace, c.num_steps, trace.num_rows(), options.replicas, config.num_experts, layout.ranks(),
-               layout.text(), machine.name, arithmetic.numeric().text());
+    fmt::print("{}: {} steps of {} rows, {} copies of {} experts asked for, on {} ({}); times of '{}', {}\n\n",
+               options.trace, c.num_steps, trace.num_rows(), options.replicas, config.num_experts,
+               counted(layout.ranks(), "rank"), layout.text(), machine.name, arithmetic.numeric().text());
     print_text(c);
   }
   if (options.file.empty()) return kSuccess;

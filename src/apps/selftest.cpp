@@ -10,6 +10,7 @@
 #include "apps/command.hpp"
 #include "apps/options.hpp"
 #include "apps/selftest.hpp"
+#include "base/counted.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
@@ -138,11 +139,12 @@ void check_machine(const comm::Communicator& world, int num_threads, const TeamR
   const comm::Communicator node = world.split_node();
   const int allowed = device::allowed_processors();
   // Ranks that share processors are slow, but as right as others.
-  report.check("binding",
-               allowed < num_threads ? std::optional(fmt::format("{}: {}", device::host_name(), team.warnings.at(0)))
-                                     : std::nullopt,
-               fmt::format("{} threads a rank on {} processors, {} ranks on {}; {}", num_threads, allowed, node.size(),
-                           device::host_name(), team.placement));
+  report.check(
+      "binding",
+      allowed < num_threads ? std::optional(fmt::format("{}: {}", device::host_name(), team.warnings.at(0)))
+                            : std::nullopt,
+      fmt::format("{} a rank on {}, {} on {}; {}", counted(num_threads, "thread"), counted(allowed, "processor"),
+                  counted(node.size(), "rank"), device::host_name(), team.placement));
   constexpr double kGiB = 1 << 30;
   const double available = static_cast<double>(device::available_memory_bytes());
   rlimit locked{};

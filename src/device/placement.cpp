@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "base/counted.hpp"
 #include "base/error.hpp"
 
 namespace moesaic::device {
@@ -226,8 +227,8 @@ Placement place(std::span<const Processor> machine, std::span<const NodeRank> ra
   const std::int64_t num_processors = std::ssize(candidates);
   const auto num_cores = std::count_if(candidates.begin(), candidates.end(),
                                        [](const Candidate& candidate) { return candidate.nth_of_core == 0; });
-  const std::string numbers =
-      fmt::format("{} ranks x {} threads on {} processors", sharers.num_ranks, rank.num_threads, num_processors);
+  const std::string numbers = fmt::format("{} x {} on {}", counted(sharers.num_ranks, "rank"),
+                                          counted(rank.num_threads, "thread"), counted(num_processors, "processor"));
   const bool fits = sharers.num_threads <= num_processors;
   const bool fills = sharers.num_threads == num_cores || sharers.num_threads == num_processors;
   const bool launcher_chose = num_processors < std::ssize(machine);
@@ -262,8 +263,9 @@ std::string describe(std::span<const Placement> ranks) {
     domains.push_back(ranges_of(rank.threads, &Processor::domain));
   }
   if (threads.empty()) return fmt::format("not bound ({})", joined(reasons));
-  return fmt::format("{} threads a rank bound to processors {} (NUMA {})", joined(threads), listed(processors),
-                     joined(domains));
+  const std::string numbers = joined(threads);
+  return fmt::format("{} thread{} a rank bound to processors {} (NUMA {})", numbers, numbers == "1" ? "" : "s",
+                     listed(processors), joined(domains));
 }
 
 }  // namespace moesaic::device

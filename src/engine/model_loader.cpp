@@ -2,7 +2,9 @@
 
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "base/counted.hpp"
 #include "base/log.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
@@ -45,14 +47,14 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
                   const std::string& placement) {
   const std::string host = device::host_name();
   const auto hosts = world.gather(std::as_bytes(std::span(host)), 0);
-  std::string list, last;
+  std::set<std::string> named;  // ranks need not be side by side on their nodes
+  std::string list;
   for (const auto& bytes : hosts) {
     const std::string name(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    if (name != last) list += (list.empty() ? "" : " ") + name;
-    last = name;
+    if (named.insert(name).second) list += (list.empty() ? "" : " ") + name;
   }
-  spdlog::info("moesaic: {} ranks x {} threads on {}; {}; {}, {} kernels, verify {}", world.size(), opened.num_threads,
-               list, options.store, opened.numeric().text(),
+  spdlog::info("moesaic: {} x {} on {}; {}; {}, {} kernels, verify {}", counted(world.size(), "rank"),
+               counted(opened.num_threads, "thread"), list, options.store, opened.numeric().text(),
                opened.kernels.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa),
                io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
@@ -145,9 +147,9 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
   std::optional<std::string> error;
   if (node.rank() == 0 && needed > available)
     error = fmt::format(
-        "{}: the node has {:.0f} MiB of memory left, its {} ranks would need {:.0f} MiB (weights, KV cache, "
+        "{}: the node has {:.0f} MiB of memory left, its {} would need {:.0f} MiB (weights, KV cache, "
         "buffers); use more nodes, fewer or shorter sequences, {}or a smaller model",
-        device::host_name(), available / kMiB, node.size(), needed / kMiB,
+        device::host_name(), available / kMiB, counted(node.size(), "rank"), needed / kMiB,
         opened.grid.placement().num_copies() > 0 ? "fewer copies of experts, " : "");
   comm::agree(world, error);
 }

@@ -4,18 +4,30 @@
 #include "device/machine.hpp"
 
 namespace moesaic {
+namespace {
+
+/// Mean over the ranks of the seconds in a zone.
+double mean_seconds(const comm::Communicator& world, Zone zone) {
+  return world.sum(zone_times().seconds[static_cast<std::size_t>(zone)]) / world.size();
+}
+
+}  // namespace
 
 std::string stage_table(const comm::Communicator& world) {
   std::string table =
-      fmt::format("{:<16}{:>12}{:>12}{:>12}{:>10}\n", "stage", "min (s)", "mean (s)", "max (s)", "calls");
+      fmt::format("{:<16}{:>12}{:>12}{:>12}{:>8}{:>10}\n", "stage", "min (s)", "mean (s)", "max (s)", "%", "calls");
   const ZoneTimes& times = zone_times();
+  double total = 0;  // the other zones are parts of these
+  for (const Zone zone : {Zone::kSchedule, Zone::kStep, Zone::kSample}) total += mean_seconds(world, zone);
   for (std::size_t i = 0; i < kNumZones; ++i) {
-    const double seconds = times.seconds[i];
-    const double least = world.min(seconds), most = world.max(seconds), mean = world.sum(seconds) / world.size();
+    const Zone zone = static_cast<Zone>(i);
+    const double least = world.min(times.seconds[i]), most = world.max(times.seconds[i]);
+    const double mean = mean_seconds(world, zone);
     const double calls = world.max(static_cast<double>(times.calls[i]));
-    if (calls > 0)
-      table += fmt::format("{:<16}{:>12.4f}{:>12.4f}{:>12.4f}{:>10.0f}\n", name(static_cast<Zone>(i)), least, mean,
-                           most, calls);
+    if (calls == 0) continue;
+    const std::string share = zone == Zone::kLoad || total == 0 ? "-" : fmt::format("{:.1f}", 100 * mean / total);
+    table +=
+        fmt::format("{:<16}{:>12.4f}{:>12.4f}{:>12.4f}{:>8}{:>10.0f}\n", name(zone), least, mean, most, share, calls);
   }
   const std::int64_t peak_bytes = device::peak_memory_bytes();
   const auto peaks = world.gather(std::as_bytes(std::span(&peak_bytes, 1)), 0);

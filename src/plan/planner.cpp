@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "base/digits.hpp"
 #include "base/error.hpp"
 #include "plan/footprint.hpp"
 
@@ -94,12 +95,6 @@ std::vector<Layout> nearest_layouts(const ModelConfig& config, const LayoutReque
   return nearest;
 }
 
-/// Three digits that count, never with an exponent: "0.0123", "1.5", "4230".
-std::string three_digits(double ms) {
-  const double rounded = std::stod(fmt::format("{:.3g}", ms));
-  return rounded >= 100 ? fmt::format("{:.0f}", rounded) : fmt::format("{:.3g}", rounded);
-}
-
 }  // namespace
 
 std::string Refusal::message() const {
@@ -180,7 +175,7 @@ PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request
   if (result.choice)
     result.choice->reason = fmt::format(
         "least estimated time for one token of one sequence ({} ms by nominal constants) of {} layout{} that fit",
-        three_digits(best_ms), candidates, candidates == 1 ? "" : "s");
+        in_digits(best_ms, 3), candidates, candidates == 1 ? "" : "s");
   else
     result.refusal = {text(request), explain(config, request), nearest_layouts(config, request, arithmetic)};
   return result;

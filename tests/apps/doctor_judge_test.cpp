@@ -159,16 +159,32 @@ const std::vector<std::string> kHosts{"n0", "n1", "n2", "n3", "n4"};
 
 TEST(Doctor, NamesThePairAndTheNodeThatStandOut) {
   auto peers = five_nodes();
-  EXPECT_EQ(complaint(judge_peers(peers, kHosts, false)), "");
+  EXPECT_EQ(complaint(judge_peers(peers, kHosts, "ucx", false)), "");
   peers[2].gbps = 1;  // of 0 and 3
   EXPECT_THAT(
-      complaint(judge_peers(peers, kHosts, false)),
+      complaint(judge_peers(peers, kHosts, "ucx", false)),
       AllOf(HasSubstr("1 of them stand out"), HasSubstr("ranks 0 (n0) and 3 (n3)"), Not(HasSubstr("every link"))));
   for (PeerCost& peer : peers)
     if (peer.a == 3 || peer.b == 3) peer.latency_us = 100;
-  EXPECT_THAT(complaint(judge_peers(peers, kHosts, false)), HasSubstr("every link of n3 does"));
-  EXPECT_EQ(complaint(judge_peers(peers, kHosts, true)), "");  // ranks on too few processors: noise
-  EXPECT_THAT(judge_peers({}, kHosts, false), IsEmpty());
+  EXPECT_THAT(complaint(judge_peers(peers, kHosts, "ucx", false)), HasSubstr("every link of n3 does"));
+  EXPECT_EQ(complaint(judge_peers(peers, kHosts, "ucx", true)), "");  // ranks on too few processors: noise
+  EXPECT_THAT(judge_peers({}, kHosts, "ucx", false), IsEmpty());
+}
+
+TEST(Doctor, ComplainsOfANetworkThatIsNone) {
+  const auto of_two_nodes = [](double latency_us, double gbps, bool crowded = false) {
+    return complaint(judge_peers({{0, 1, false, latency_us, gbps}}, {"n0", "n1"}, "ob1 (tcp, vader)", crowded));
+  };
+  EXPECT_EQ(of_two_nodes(2, 12), "");
+  EXPECT_EQ(of_two_nodes(90, 0.11), "");  // gigabit Ethernet
+  EXPECT_THAT(of_two_nodes(1600, 0.15),
+              AllOf(HasSubstr("1 between nodes beyond 200 us or below 0.1 GB/s, most of all ranks 0 (n0) and 1 (n1) "
+                              "with 1600.0 us, 0.15 GB/s"),
+                    HasSubstr("go by ob1 (tcp, vader)"), HasSubstr("wait 205 ms of each token for 1600 us"),
+                    HasSubstr("--pp")));
+  EXPECT_THAT(of_two_nodes(50, 0.05), HasSubstr("0.05 GB/s"));
+  EXPECT_EQ(of_two_nodes(1600, 0.15, true), "");
+  EXPECT_EQ(complaint(judge_peers({{0, 1, true, 1600, 0.05}}, {"n0", "n0"}, "ob1 (vader)", false)), "");
 }
 
 TEST(Doctor, ComplainsOfClocksThatAreSurelyWrong) {

@@ -10,6 +10,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 /// A machine whose second hardware threads are numbered after all cores, as Linux does; in hwloc's order.
 std::vector<Processor> machine_of(int num_domains, int cores_per_domain, int threads_per_core) {
@@ -59,7 +60,8 @@ TEST(Placement, AWholeMachineIsBoundOnlyWhenItIsFilled) {
     EXPECT_THAT(describe(place_free(machine, num_ranks, num_threads)), HasSubstr("bound to processors"));
   for (const auto& [num_ranks, num_threads] : {std::pair(1, 1), {1, 3}, {3, 1}, {2, 4}, {5, 1}})
     EXPECT_EQ(describe(place_free(machine, num_ranks, num_threads)),
-              fmt::format("not bound ({} ranks x {} threads on 4 processors)", num_ranks, num_threads));
+              fmt::format("not bound ({} rank{} x {} thread{} on 4 processors)", num_ranks, num_ranks == 1 ? "" : "s",
+                          num_threads, num_threads == 1 ? "" : "s"));
 }
 
 TEST(Placement, RanksLieSideBySide) {
@@ -115,7 +117,7 @@ TEST(Placement, OneProcessorForAllRanksBindsNone) {
     EXPECT_FALSE(placement.processor_each);
   }
   const auto narrow = place_all(machine, {{mask_of(2, 1), 2}});
-  EXPECT_EQ(describe(narrow), "not bound (1 ranks x 2 threads on 1 processors)");
+  EXPECT_EQ(describe(narrow), "not bound (1 rank x 2 threads on 1 processor)");
 }
 
 TEST(Placement, MasksThatOverlapBindNone) {
@@ -212,13 +214,13 @@ TEST(Placement, CoresWithoutTheProcessorsIsAnError) {
     place_free(machine_of(1, 2, 1), 3, 1, Bind::kCores);
     FAIL();
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("3 ranks x 1 threads on 2 processors; give fewer --threads"));
+    EXPECT_THAT(error.what(), HasSubstr("3 ranks x 1 thread on 2 processors; give fewer --threads"));
   }
 }
 
 TEST(Placement, OfManyRanksTheFirstAreListed) {
   const std::string text = describe(place_free(machine_of(1, 100, 1), 100, 1));
-  EXPECT_THAT(text, HasSubstr("1 threads a rank bound to processors 0 | 1 | 2"));
+  EXPECT_THAT(text, StartsWith("1 thread a rank bound to processors 0 | 1 | 2"));
   EXPECT_THAT(text, HasSubstr("| 31 | ... (NUMA 0)"));
 }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <barrier>
 #include <cstdlib>
 
@@ -52,6 +53,8 @@ TEST(Threads, RanksAloneWithTheirMaskHaveAllOfIt) {
   EXPECT_EQ(threads_per_rank(self, 3), 3);
   for (const char* variable : {"OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"}) unsetenv(variable);
   EXPECT_EQ(threads_per_rank(self, 0), device::allowed_processors());
+  for (const int ranks : {1, 2, 3, 64})  // with the same mask
+    EXPECT_EQ(device::threads_per_rank(0, ranks), std::max(1, device::allowed_processors() / ranks));
 }
 
 TEST(Threads, TooManyAreWarnedOf) {

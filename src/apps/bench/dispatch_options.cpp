@@ -4,6 +4,8 @@
 #include <charconv>
 #include <sstream>
 
+#include "base/counted.hpp"
+
 namespace moesaic::apps::bench {
 namespace {
 
@@ -140,8 +142,8 @@ plan::Layout layout_of(const DispatchCommand& command, const ModelConfig& config
   layout.tp = asked.tp.value_or(asked.dp ? std::max(1, ranks / *asked.dp) : 1);
   layout.dp = asked.dp.value_or(std::max(1, ranks / layout.tp));
   if (const std::string rule = broken_rule(config, layout); !rule.empty())
-    fail("{} on {} ranks: {}", layout.text(), ranks, rule);
-  if (layout.ranks() != ranks) fail("{}: {} ranks, the job has {}", layout.text(), layout.ranks(), ranks);
+    fail("{} on {}: {}", layout.text(), counted(ranks, "rank"), rule);
+  if (layout.ranks() != ranks) fail("{}: {}, the job has {}", layout.text(), counted(layout.ranks(), "rank"), ranks);
   return layout;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/bench/kernel_case.hpp"
+#include "base/counted.hpp"
 #include "base/parallel.hpp"
 #include "base/random.hpp"
 #include "comm/agree.hpp"
@@ -22,9 +23,9 @@ void check_memory(const comm::Communicator& world, std::size_t own_bytes) {
   std::optional<std::string> error;
   if (node.rank() == 0 && needed > available)
     error = fmt::format(
-        "--gemm: {}: the node has {:.0f} MiB of memory left, the experts' weights on its {} ranks would need {:.0f} "
+        "--gemm: {}: the node has {:.0f} MiB of memory left, the experts' weights on its {} would need {:.0f} "
         "MiB; use more nodes, or shorten the experts with --gemm-ffn",
-        device::host_name(), available / kMiB, node.size(), needed / kMiB);
+        device::host_name(), available / kMiB, counted(node.size(), "rank"), needed / kMiB);
   comm::agree(world, error);
 }
 

@@ -98,7 +98,7 @@ int run_doctor(const std::vector<std::string>& arguments) {
   const auto peers = doctor::measure_peers(world, node);
   const bool crowded =
       std::any_of(facts.begin(), facts.end(), [](const auto& rank) { return !rank.thread_warnings.empty(); });
-  if (world.rank() == 0) table.add(doctor::judge_peers(peers, comm::hosts(), crowded));
+  if (world.rank() == 0) table.add(doctor::judge_peers(peers, comm::hosts(), facts.front().transport, crowded));
   table.print(doctor::peer_matrix(peers, comm::hosts()));
   if (!no_arithmetic) {
     const Finding arithmetic = check_arithmetic(world);

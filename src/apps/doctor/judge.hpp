@@ -18,8 +18,11 @@ struct PeerCost {
 };
 
 /// hosts: by rank. A pair stands out that is several times worse than the median of its kind (inside a node, between
-/// nodes); a node whose pairs all do is named as such. crowded: ranks share processors, so that figures say little.
-Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts, bool crowded);
+/// nodes); a node whose pairs all do is named as such. Between nodes there are limits too, beyond which a network is of
+/// no use, since with two nodes nothing can stand out. transport: what carries the messages. crowded: ranks share
+/// processors, so that figures say little.
+Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts,
+                     const std::string& transport, bool crowded);
 
 /// How far a node's clock is from rank 0's.
 struct ClockOffset {

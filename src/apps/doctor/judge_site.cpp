@@ -6,6 +6,7 @@
 #include <set>
 
 #include "apps/doctor/judge.hpp"
+#include "base/counted.hpp"
 
 namespace moesaic::apps::doctor {
 namespace {
@@ -51,9 +52,56 @@ std::set<std::string> slow_hosts(const std::vector<PeerCost>& slow, const std::v
   return names;
 }
 
+/// Between nodes: gigabit Ethernet has 50 to 100 us and 0.11 GB/s over TCP, so what is slower is no cluster's network.
+constexpr double kMostLatency_us = 200, kLeastGbps = 0.1;
+
+bool is_too_slow(const PeerCost& peer) {
+  return !peer.same_node && (peer.latency_us > kMostLatency_us || peer.gbps < kLeastGbps);
+}
+
+/// The worst of some pairs, e.g. "ranks 0 (n0) and 3 (n1) with 12.0 us, 0.50 GB/s".
+std::string worst_of(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts) {
+  const PeerCost& worst = *std::max_element(peers.begin(), peers.end(), [](const auto& a, const auto& b) {
+    return a.latency_us / a.gbps < b.latency_us / b.gbps;
+  });
+  const auto name = [&](int rank) { return fmt::format("{} ({})", rank, hosts[static_cast<std::size_t>(rank)]); };
+  return fmt::format("ranks {} and {} with {:.1f} us, {:.2f} GB/s", name(worst.a), name(worst.b), worst.latency_us,
+                     worst.gbps);
+}
+
+void complain(Finding& finding, const std::string& text, const std::string& remedy) {
+  finding.status = Status::kWarning;
+  finding.text += "; " + text;
+  finding.remedy += (finding.remedy.empty() ? "" : "; ") + remedy;
+}
+
+void complain_of_outliers(const std::vector<PeerCost>& outliers, const std::vector<PeerCost>& peers,
+                          const std::vector<std::string>& hosts, Finding& finding) {
+  std::string text = fmt::format("{} of them stand out, most of all {}", outliers.size(), worst_of(outliers, hosts));
+  if (const auto names = slow_hosts(outliers, peers, hosts); !names.empty() && names.size() * 2 < hosts.size())
+    text += fmt::format("; every link of {} does", joined(names, ", "));
+  complain(finding, text,
+           "again to see whether it stays; then leave the node out (sbatch --exclude) and tell the site's staff");
+}
+
+void complain_of_network(const std::vector<PeerCost>& too_slow, const std::vector<std::string>& hosts,
+                         const std::string& transport, Finding& finding) {
+  constexpr int kExchanges = 2 * 64;  // dispatch and combine of Grok-1's layers
+  double latency_us = 0;
+  for (const PeerCost& peer : too_slow) latency_us = std::max(latency_us, peer.latency_us);
+  complain(finding,
+           fmt::format("{} between nodes beyond {:.0f} us or below {} GB/s, most of all {}", too_slow.size(),
+                       kMostLatency_us, kLeastGbps, worst_of(too_slow, hosts)),
+           fmt::format("messages go by {}: is there a faster network (docs/clusters.md)? Dispatch and combine of "
+                       "Grok-1's 64 layers wait {:.0f} ms of each token for {:.0f} us; --pp with a stage for each node "
+                       "keeps them inside nodes",
+                       transport, kExchanges * latency_us * 1e-3, latency_us));
+}
+
 }  // namespace
 
-Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts, bool crowded) {
+Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts,
+                     const std::string& transport, bool crowded) {
   if (peers.empty()) return {};
   const Typical inside(peers, true), across(peers, false);
   const auto has = [&](bool same_node) {
@@ -62,27 +110,19 @@ Findings judge_peers(const std::vector<PeerCost>& peers, const std::vector<std::
   std::vector<std::string> words;
   if (has(true)) words.push_back(inside.text("inside a node"));
   if (has(false)) words.push_back(across.text("between nodes"));
-  Finding finding{Status::kOk, "peers", fmt::format("{} (medians of {} pairs)", joined(words, "; "), peers.size()), ""};
-  std::vector<PeerCost> slow;
-  for (const PeerCost& peer : peers)
-    if ((peer.same_node ? inside : across).has_outlier(peer)) slow.push_back(peer);
-  if (slow.empty()) return {finding};
-  if (crowded) {
-    finding.text += fmt::format("; {} of them stand out, but ranks share processors", slow.size());
+  Finding finding{Status::kOk, "peers",
+                  fmt::format("{} (medians of {})", joined(words, "; "), counted(std::ssize(peers), "pair")), ""};
+  std::vector<PeerCost> outliers, too_slow;
+  for (const PeerCost& peer : peers) {
+    if ((peer.same_node ? inside : across).has_outlier(peer)) outliers.push_back(peer);
+    if (is_too_slow(peer)) too_slow.push_back(peer);
+  }
+  if (const std::size_t noisy = std::max(outliers.size(), too_slow.size()); crowded && noisy > 0) {
+    finding.text += fmt::format("; {} of them stand out or are slow, but ranks share processors", noisy);
     return {finding};
   }
-
-  const auto name = [&](int rank) { return fmt::format("{} ({})", rank, hosts[static_cast<std::size_t>(rank)]); };
-  const PeerCost& worst = *std::max_element(slow.begin(), slow.end(), [](const auto& a, const auto& b) {
-    return a.latency_us / a.gbps < b.latency_us / b.gbps;
-  });
-  finding.status = Status::kWarning;
-  finding.text += fmt::format("; {} of them stand out, most of all ranks {} and {} with {:.1f} us, {:.2f} GB/s",
-                              slow.size(), name(worst.a), name(worst.b), worst.latency_us, worst.gbps);
-  finding.remedy =
-      "again to see whether it stays; then leave the node out (sbatch --exclude) and tell the site's staff";
-  if (const auto names = slow_hosts(slow, peers, hosts); !names.empty() && names.size() * 2 < hosts.size())
-    finding.text += fmt::format("; every link of {} does", joined(names, ", "));
+  if (!outliers.empty()) complain_of_outliers(outliers, peers, hosts, finding);
+  if (!too_slow.empty()) complain_of_network(too_slow, hosts, transport, finding);
   return {finding};
 }
 
