@@ -49,15 +49,15 @@ TEST_F(LineJobTest, SpaceAtTheEndOfAContextIsTheContinuations) {
 }
 
 TEST_F(LineJobTest, TextsAndIdsHaveTheSameLimit) {
-  const std::string word = " day";
-  ASSERT_EQ(std::ssize(tokenizer_.encode(repeated(word, 100))), 100);
+  const std::string word = " day", context = "day" + repeated(word, 199);
+  ASSERT_EQ(std::ssize(tokenizer_.encode(context)), 200);
   const auto ids = [](std::size_t num) { return std::vector<std::int32_t>(num, 5); };
-  EXPECT_EQ(loglikelihood(repeated(word, 200), repeated(word, 57)).prompt.size(), 257u);
-  EXPECT_EQ(loglikelihood(repeated(word, 200), ids(57)).prompt.size(), 257u);
+  EXPECT_EQ(loglikelihood(context, repeated(word, 57)).prompt.size(), 257u);
+  EXPECT_EQ(loglikelihood(context, ids(57)).prompt.size(), 257u);
   EXPECT_EQ(loglikelihood(ids(200), ids(57)).prompt.size(), 257u);
   const char* too_long = "context with its continuation has 258 tokens, the model's context is 256";
-  EXPECT_ERROR(loglikelihood(repeated(word, 200), repeated(word, 58)), too_long);
-  EXPECT_ERROR(loglikelihood(repeated(word, 200), ids(58)), too_long);
+  EXPECT_ERROR(loglikelihood(context, repeated(word, 58)), too_long);
+  EXPECT_ERROR(loglikelihood(context, ids(58)), too_long);
   EXPECT_ERROR(loglikelihood(ids(200), ids(58)), too_long);
 }
 
@@ -66,13 +66,13 @@ TEST_F(LineJobTest, ATextThatCannotFitIsNotEncodedAndNoneElseIsRefusedSo) {
   for (std::int32_t id = 0; id < tokenizer_.num_pieces(); ++id)
     if (const std::string piece = tokenizer_.piece(id); piece.size() > longest.size()) longest = piece;
   EXPECT_EQ(model_.most_token_bytes, std::ssize(longest));
-  const std::string fits = repeated(longest, 256);
+  const std::string fits = repeated(longest, 255);  // behind one for the space at the beginning
   ASSERT_EQ(std::ssize(tokenizer_.encode(fits)), 256);
   EXPECT_EQ(job(RequestKind::kCompletion, {fits}).sequence(0).prompt.size(), 256u);
   EXPECT_ERROR(job(RequestKind::kCompletion, {fits + longest}), "prompt has 257 tokens, the model's context is 256");
-  EXPECT_ERROR(job(RequestKind::kCompletion, {repeated(fits, 2)}),
+  EXPECT_ERROR(job(RequestKind::kCompletion, {repeated(longest, 300)}),
                fmt::format("prompt has {} bytes, more than the model's context of 256 tokens of at most {} bytes",
-                           2 * fits.size(), longest.size()));
+                           300 * longest.size(), longest.size()));
 }
 
 }  // namespace

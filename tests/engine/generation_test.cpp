@@ -8,11 +8,17 @@ namespace {
 /// Two prompts that pass in chunks of 4 tokens, a chunk a step.
 class GenerationTest : public testing::Test {
  protected:
-  GenerationTest() {
-    config_.vocab_size = 8;
-    config_.sequence_len = 64;
-    options_.prefill_chunk = options_.batch_rows = 4;
-    options_.blocks_per_group = 8;
+  static ModelConfig small() {
+    ModelConfig config;
+    config.vocab_size = 8;
+    config.sequence_len = 64;
+    return config;
+  }
+  static SchedulerOptions in_chunks() {
+    SchedulerOptions options;
+    options.prefill_chunk = options.batch_rows = 4;
+    options.blocks_per_group = 8;
+    return options;
   }
   std::optional<GenerationRequest> next() {
     if (num_asked_ == 2) return std::nullopt;
@@ -33,10 +39,8 @@ class GenerationTest : public testing::Test {
     return !step.batches.empty();
   }
 
-  ModelConfig config_;
-  SchedulerOptions options_;
   std::int64_t num_asked_ = 0;
-  Generation generation_{config_, options_, nullptr, [this] { return next(); }, {}};
+  Generation generation_{small(), in_chunks(), nullptr, [this] { return next(); }, {}};
 };
 
 TEST_F(GenerationTest, TokensOfPromptsCountAsTheyPass) {
