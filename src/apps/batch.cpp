@@ -165,7 +165,7 @@ class BatchJob {
                              {"store", options_.model.store},
                              {"store_id", store_id(opened_)},
                              {"layout", opened_.choice.layout.text()},
-                             {"numerics", name(opened_.kernels.numerics)},
+                             {"numerics", opened_.numeric().text()},
                              {"requests", num_requests_},
                              {"finished_before", num_at_start_},
                              {"finished", run_ ? run_->num_finished() : 0},
