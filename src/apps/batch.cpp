@@ -1,52 +1,50 @@
 #include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "apps/batch_options.hpp"
 #include "apps/batch_progress.hpp"
+#include "apps/batch_report.hpp"
+#include "apps/build.hpp"
 #include "apps/command.hpp"
 #include "base/log.hpp"
 #include "batch/batch_run.hpp"
 #include "batch/journal.hpp"
 #include "comm/agree.hpp"
-#include "device/machine.hpp"
 #include "engine/stage_table.hpp"
 #include "io/mapped_file.hpp"
 #include "io/stop_signals.hpp"
-#include "io/temporary_file.hpp"
 
 namespace moesaic::apps {
 namespace {
 
 constexpr double kMiB = 1 << 20;
 
-/// What tells an input from another, and how many of its requests are this shard's.
-struct InputSummary {
-  std::int64_t num_requests = 0;
-  std::string text;
-};
+/// What tells an input from another.
+std::string text_of(const batch::FileContent& input) {
+  return fmt::format("{} bytes, {} requests, XXH3-128 {}", input.size_bytes, input.num_lines, input.hash.hex());
+}
 
-InputSummary summarize(const batch::BatchInput& input) {
-  batch::LineReader reader(input.path);
-  while (reader.next()) {
-  }
-  const std::int64_t num_lines = reader.next_place().index;
-  const io::MappedFile file(input.path);
-  return {input.shard.size(num_lines), fmt::format("{} bytes, {} requests, XXH3-128 {}", file.bytes().size(), num_lines,
-                                                   hash_bytes(file.bytes()).hex())};
+/// XXH3-128 of its index, in which the hashes of all else are.
+std::string store_id(const OpenedModel& opened) {
+  const std::string index = opened.reader->index().serialize();
+  return hash_bytes(std::as_bytes(std::span(index))).hex();
+}
+
+/// A regular file, or none yet: what can be known again when the batch is continued.
+void require_regular(const char* option, const std::string& path) {
+  if (path == "-" || (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)))
+    fail("--{} {}: is no regular file; a batch needs one, to be continued", option, path);
 }
 
 /// What the results depend on.
-batch::Identity identity_of(const BatchOptions& options, const OpenedModel& opened, const InputSummary& input) {
-  const std::string index = opened.reader->index().serialize();
+batch::Identity identity_of(const BatchOptions& options, const OpenedModel& opened) {
   std::string chat_template = "none";
   if (!options.chat_template.empty())
     chat_template =
         options.chat_template == "plain" ? "plain" : hash_bytes(io::MappedFile(options.chat_template).bytes()).hex();
-  return {{"input", input.text},
+  return {{"input", text_of(options.input.content)},
           {"format", options.input.format == batch::LineFormat::kJson ? "jsonl" : "text"},
           {"shard", fmt::format("{}/{}", options.input.shard.part, options.input.shard.count)},
-          {"store", "XXH3-128 of its index " + hash_bytes(std::as_bytes(std::span(index))).hex()},
+          {"store", "XXH3-128 of its index " + store_id(opened)},
           {"model name", options.model_name()},
           {"numerics", opened.numeric().text()},
           {"seed", fmt::format("{}", options.input.defaults.seed)},
@@ -58,30 +56,30 @@ class BatchJob {
  public:
   /// Reads and checks what the options name. Error, and nothing is touched, when the job cannot be done or continued.
   BatchJob(BatchOptions& options, const OpenedModel& opened)
-      : options_(options), config_(opened.grid.config()), limit_(options.output, options.max_time) {
+      : options_(options), opened_(opened), config_(opened.grid.config()), limit_(options.output, options.max_time) {
     limit_.check_files();
-    if (options.output == "-" ||
-        (std::filesystem::exists(options.output) && !std::filesystem::is_regular_file(options.output)))
-      fail("--output {}: is no regular file; a batch that can be continued needs one", options.output);
+    require_regular("input", options.input.path);
+    require_regular("output", options.output);
     check_writable(options.report, "report",
                    {options.model.store, options.input.path, options.chat_template, options.output,
                     batch::journal_of(options.output)});
     if (std::filesystem::exists(options.output) && std::filesystem::equivalent(options.output, options.input.path))
       fail("--output {}: is the input too; give another name", options.output);
-    options.input.format = batch::choose_format(options.format, options.input.path);
+    options.input.format = options.format ? *options.format : batch::guess_format(options.input.path);
     if (!options.chat_template.empty()) chat_template_ = batch::ChatTemplate::load(options.chat_template);
     options.input.defaults.vocab_size = config_.vocab_size;
     options.input.defaults.chat_template = chat_template_ ? &*chat_template_ : nullptr;
     if (opened.reader->index().tokenizer) tokenizer_ = opened.reader->tokenizer();
-    input_ = summarize(options.input);
-    results_.emplace(options.output, identity_of(options, opened, input_));
+    options.input.content = batch::content_of(options.input.path);
+    num_requests_ = options.input.shard.size(options.input.content.num_lines);
+    results_.emplace(options.output, identity_of(options, opened));
     num_at_start_ = results_->num_finished();
   }
 
-  bool complete() const { return results_->complete(); }
+  bool is_complete() const { return results_->complete(); }
   void print_start() const {
-    spdlog::info("batch: {} requests of {} ({}), {} of them finished before; results in {}", input_.num_requests,
-                 options_.input.path, input_.text, num_at_start_, options_.output);
+    spdlog::info("batch: {} requests of {} ({}), {} of them finished before; results in {}", num_requests_,
+                 options_.input.path, text_of(options_.input.content), num_at_start_, options_.output);
   }
 
   Driver* start() {
@@ -95,15 +93,15 @@ class BatchJob {
             .finish = [this](std::int64_t ticket, const Continuation& result) { run_->finish(ticket, result); },
             .before_step = [this] { before_step(); },
             .stopped = [this](int signal) { stop(fmt::format("signal {}", signal)); }});
-    progress_.emplace(input_.num_requests, num_at_start_, limit_);
+    progress_.emplace(num_requests_, num_at_start_, limit_);
     return &*generation_;
   }
 
-  /// What there is to say after the last step; the exit code.
-  int end(const std::string& table) {
-    results_->sync();
+  /// What there is to say after the last step; the exit code. ranks: figures_of_ranks().
+  int end(const std::string& table, const nlohmann::json& ranks) {
+    sync();
     print_figures(table);
-    const std::int64_t num_left = input_.num_requests - results_->num_finished();
+    const std::int64_t num_left = num_requests_ - results_->num_finished();
     if (num_left > 0) {
       spdlog::info("stopped by {}: {} requests were finished in this start, {} are left; the same command continues",
                    stopped_by_, run_->num_finished(), num_left);
@@ -112,24 +110,29 @@ class BatchJob {
             "no progress: not one request came to its end in this start; give it more time, more ranks, or shorter "
             "requests");
     }
-    write_report(num_left);
-    if (num_left > 0) return kWorkLeft;
-    print_complete();
-    return kSuccess;
+    if (num_left == 0) return complete(ranks);
+    report(ranks, nullptr);
+    return kWorkLeft;
   }
 
-  void print_complete() {
-    const Hash128 hash = results_->finish(input_.num_requests);
-    spdlog::info("complete: {} results in {}, {} of them errors", input_.num_requests, options_.output,
+  int complete(const nlohmann::json& ranks) {
+    const Hash128 hash = results_->finish(num_requests_);
+    spdlog::info("complete: {} results in {}, {} of them errors", num_requests_, options_.output,
                  results_->num_errors());
     spdlog::info("logits hash: {}", hash.hex());
+    report(ranks, hash.hex());
+    return kSuccess;
   }
 
  private:
   void before_step() {
     if (const auto reason = limit_.reached()) stop(*reason);
     progress_->report(results_->num_finished(), *generation_);
-    if (sync_.due()) results_->sync();
+    if (sync_.due()) sync();
+  }
+  void sync() {
+    results_->sync();
+    run_->check_input();
   }
   void stop(const std::string& reason) {
     stopped_by_ = reason;
@@ -151,48 +154,43 @@ class BatchJob {
         static_cast<double>(rates.prompt_tokens + rates.drawn_tokens) / seconds, counts.preempted);
   }
 
-  void write_report(std::int64_t num_left) const {
+  /// Of a job that had nothing to do too.
+  void report(const nlohmann::json& ranks, const nlohmann::json& logits_hash) const {
     if (options_.report.empty()) return;
-    const Generation::Rates rates = generation_->rates();
-    const auto& counts = generation_->scheduler().counts();
-    const double seconds = progress_->seconds();
-    const nlohmann::json report = {
-        {"requests", input_.num_requests},
-        {"finished_before", num_at_start_},
-        {"finished", run_->num_finished()},
-        {"left", num_left},
-        {"errors", results_->num_errors()},
-        {"seconds", seconds},
-        {"prompt_tokens", rates.prompt_tokens},
-        {"shared_prompt_tokens", counts.shared_tokens},
-        {"output_tokens", rates.drawn_tokens},
-        {"output_tokens_per_s", static_cast<double>(rates.drawn_tokens) / seconds},
-        {"total_tokens_per_s", static_cast<double>(rates.prompt_tokens + rates.drawn_tokens) / seconds},
-        {"preemptions", counts.preempted},
-        {"peak_memory_bytes", device::peak_memory_bytes()},
-        {"latencies", run_->latencies().json()},
-        {"stages", zone_seconds()}};
-    io::TemporaryFile file(options_.report);
-    std::ofstream stream(file.temporary_path());
-    stream << report.dump(2) << "\n";
-    stream.close();
-    if (!stream) fail("--report {}: cannot be written", options_.report);
-    file.publish();
-  }
-
-  static nlohmann::json zone_seconds() {
-    nlohmann::json seconds;
-    for (std::size_t i = 0; i < kNumZones; ++i)
-      if (zone_times().calls[i] > 0) seconds[std::string(name(static_cast<Zone>(i)))] = zone_times().seconds[i];
-    return seconds;
+    const Generation::Rates rates = generation_ ? generation_->rates() : Generation::Rates{};
+    const Scheduler::Counts counts = generation_ ? generation_->scheduler().counts() : Scheduler::Counts{};
+    const double seconds = progress_ ? progress_->seconds() : 0;
+    const auto per_second = [&](std::int64_t num) { return seconds > 0 ? static_cast<double>(num) / seconds : 0; };
+    nlohmann::json report = {{"version", build()},
+                             {"store", options_.model.store},
+                             {"store_id", store_id(opened_)},
+                             {"layout", opened_.choice.layout.text()},
+                             {"numerics", opened_.numeric().text()},
+                             {"requests", num_requests_},
+                             {"finished_before", num_at_start_},
+                             {"finished", run_ ? run_->num_finished() : 0},
+                             {"left", num_requests_ - results_->num_finished()},
+                             {"errors", results_->num_errors()},
+                             {"logits_hash", logits_hash},
+                             {"seconds", seconds},
+                             {"prompt_tokens", rates.prompt_tokens},
+                             {"shared_prompt_tokens", counts.shared_tokens},
+                             {"output_tokens", rates.drawn_tokens},
+                             {"output_tokens_per_s", per_second(rates.drawn_tokens)},
+                             {"total_tokens_per_s", per_second(rates.prompt_tokens + rates.drawn_tokens)},
+                             {"preemptions", counts.preempted},
+                             {"latencies", (run_ ? run_->latencies() : batch::Latencies()).json()}};
+    report.update(ranks);
+    write_report(options_.report, report);
   }
 
   BatchOptions& options_;
+  const OpenedModel& opened_;
   const ModelConfig& config_;
   StopLimit limit_;
   std::optional<batch::ChatTemplate> chat_template_;
   std::optional<io::Tokenizer> tokenizer_;
-  InputSummary input_;
+  std::int64_t num_requests_ = 0;
   std::optional<batch::ResultFiles> results_;
   std::int64_t num_at_start_ = 0;
   std::optional<batch::RunModel> model_;
@@ -231,9 +229,12 @@ int run_batch(const std::vector<std::string>& arguments) {
   comm::on_root(world, [&] {
     job.emplace(options, opened);
     job->print_start();
-    if (job->complete()) job->print_complete();
   });
-  if (share_code(job && job->complete()) != 0) return kSuccess;
+  if (share_code(job && job->is_complete()) != 0) {
+    const nlohmann::json ranks = figures_of_ranks(world);
+    comm::on_root(world, [&] { job->complete(ranks); });
+    return kSuccess;
+  }
 
   spdlog::info("KV cache: {} blocks of {} tokens for each of {} attention groups, {:.1f} MiB on this rank",
                workload.kv_blocks, kBlockKeys, opened.grid.layout().dp,
@@ -241,8 +242,9 @@ int run_batch(const std::vector<std::string>& arguments) {
   const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
   run(world, *stage, job ? job->start() : nullptr);
   const std::string table = stage_table(world);
+  const nlohmann::json ranks = figures_of_ranks(world);
   int code = kSuccess;
-  comm::on_root(world, [&] { code = job->end(table); });
+  comm::on_root(world, [&] { code = job->end(table, ranks); });
   return share_code(code);
 }
 

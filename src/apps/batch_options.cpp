@@ -17,6 +17,14 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
   return whole ? std::optional(value) : std::nullopt;
 }
 
+/// auto: nothing.
+std::optional<batch::LineFormat> format_of(const std::string& text) {
+  if (text == "jsonl") return batch::LineFormat::kJson;
+  if (text == "text") return batch::LineFormat::kText;
+  if (text != "auto") fail("--format is '{}', expected jsonl, text or auto", text);
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::chrono::seconds duration_of(const std::string& text, const char* option) {
@@ -58,7 +66,8 @@ std::optional<BatchOptions> parse_batch(const std::vector<std::string>& argument
       ("input,i", po::value(&batch.input.path)->required(), "a request a line: OpenAI batch lines, {\"prompt\": ...}, or plain text")
       ("output,o", po::value(&batch.output)->required(), "a result a line, in the same order; OUTPUT.journal lies beside it. The "
        "same command continues what was stopped")
-      ("format", po::value(&batch.format)->default_value("auto"), "of the input: jsonl, text or auto")
+      ("format", po::value<std::string>()->default_value("auto")->notifier([&](const std::string& text) { batch.format = format_of(text); }),
+       "of the input: jsonl, text or auto")
       ("chat-template", po::value(&batch.chat_template), "plain, or a JSON file: how the messages of a chat become a prompt")
       ("shard", po::value<std::string>()->notifier([&](const std::string& text) { batch.input.shard = shard_of(text); }),
        "I/N: of every N requests the I-th, from 0 (N/N is 0/N); moesaic merge joins the outputs")
@@ -83,8 +92,6 @@ std::optional<BatchOptions> parse_batch(const std::vector<std::string>& argument
       .add(kv_options(batch.kv))
       .add(wait_options());
   if (parse("batch", arguments, options).contains("help")) return std::nullopt;
-  if (batch.format != "auto" && batch.format != "jsonl" && batch.format != "text")
-    fail("--format is '{}', expected jsonl, text or auto", batch.format);
   batch.scheduler.most_sequences = batch.kv.num_sequences;
   return batch;
 }

@@ -15,7 +15,8 @@ namespace moesaic::apps {
 struct BatchOptions {
   ModelOptions model;
   batch::BatchInput input;
-  std::string output, format = "auto", chat_template, report;
+  std::string output, chat_template, report;
+  std::optional<batch::LineFormat> format;  ///< nothing: guessed
   SchedulerOptions scheduler;
   KvRequest kv;
   std::optional<std::chrono::seconds> max_time;
@@ -30,7 +31,7 @@ std::optional<BatchOptions> parse_batch(const std::vector<std::string>& argument
 /// HH:MM:SS, MM:SS or seconds. Error names the option.
 std::chrono::seconds duration_of(const std::string& text, const char* option);
 
-/// I/N: part I of N, counted from 0; N/N is 0/N, so that an array may count from 1.
+/// I/N: part I of N, counted from 0; N/N is 0/N, for who counts from 1.
 batch::Shard shard_of(const std::string& text);
 
 }  // namespace moesaic::apps

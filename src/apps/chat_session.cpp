@@ -162,7 +162,12 @@ void ChatSession::set(const std::string& assignment) {
   std::vector<std::string> arguments;
   for (const auto& [option, text] : settings) arguments.push_back(fmt::format("--{}={}", option, text));
   GenerationRequest answer = options_.answer;
-  parse("chat", arguments, answer_options(answer));
+  try {
+    parse("chat", arguments, answer_options(answer));
+  } catch (const Error& error) {  // without what it says of the command line
+    const std::string reason = error.what();
+    fail("/set {}: {}", name, reason.substr(0, reason.find("; see moesaic")));
+  }
   options_.answer = std::move(answer);
   options_.settings = std::move(settings);
 }
@@ -172,7 +177,7 @@ void ChatSession::save(const std::string& file) {
   if (file != saved_file_ && std::filesystem::exists(file))
     fail("{}: is there already; give another name, or remove it", file);
   if (conversation_.messages().empty()) fail("there is nothing to save");
-  check_writable(file, "save", {options_.store});
+  check_writable(file, "/save", {options_.store});
   io::TemporaryFile place(file);
   std::ofstream stream(place.temporary_path());
   stream << conversation_.json();

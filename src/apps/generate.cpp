@@ -1,7 +1,7 @@
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.hpp"
+#include "apps/in_order.hpp"
 #include "apps/options.hpp"
 #include "apps/prompts.hpp"
 #include "apps/standard_output.hpp"
@@ -43,18 +43,13 @@ class Output {
                                    {"text", has_text_ ? nlohmann::ordered_json(result.text) : nullptr},
                                    {"tokens", result.tokens},
                                    {"finish_reason", name(result.finish_reason)}};
-    lines_[index] = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-    for (auto first = lines_.begin(); first != lines_.end() && first->first == next_; first = lines_.begin()) {
-      put(first->second);
-      lines_.erase(first);
-      ++next_;
-    }
+    lines_.put(index, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
+               [](const std::string& text) { put(text); });
   }
 
   std::vector<Hash128> hashes_;  // of each prompt
   bool has_text_;
-  std::map<std::int64_t, std::string> lines_;  // finished, waiting for earlier ones
-  std::int64_t next_ = 0;
+  InOrder<std::string> lines_;
 };
 
 /// The prompts, all asked for in the same way.

@@ -265,14 +265,15 @@ po::typed_value<std::string>* seed(std::uint64_t* into, const char* fallback) {
 
 void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others) {
   if (file.empty()) return;
+  const std::string given = (option[0] == '/' ? "" : "--") + std::string(option) + " " + file;
   const bool existed = std::filesystem::exists(file);
   if (existed && !std::filesystem::is_regular_file(file))
-    fail("--{} {}: is not a regular file; give the name of a file that may be replaced", option, file);
+    fail("{}: is not a regular file; give the name of a file that may be replaced", given);
   for (const std::string& other : others)
     if (!other.empty() && same_file(file, other))
-      fail("--{} {}: is another file of this command too; give another name", option, file);
+      fail("{}: is another file of this command too; give another name", given);
   std::ofstream stream(file, std::ios::app);
-  if (!stream) fail("--{} {}: cannot be written; is the directory there and writable?", option, file);
+  if (!stream) fail("{}: cannot be written; is the directory there and writable?", given);
   stream.close();
   if (!existed) std::filesystem::remove(file);
 }

@@ -57,8 +57,8 @@ po::options_description sampling_options(SamplingOptions& options);
 /// A --seed of 64 bits.
 po::typed_value<std::string>* seed(std::uint64_t* into, const char* fallback);
 
-/// Throws Error when `file` cannot be created or replaced (option names it), or is one of `others`, which the command
-/// uses too; leaves it as it was, or absent. An empty name is no file.
+/// Throws Error when `file` cannot be created or replaced (option names it: "output", or of a chat "/save"), or is one
+/// of `others`, which the command uses too; leaves it as it was, or absent. An empty name is no file.
 void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others);
 
 }  // namespace moesaic::apps

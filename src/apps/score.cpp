@@ -1,9 +1,9 @@
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.hpp"
+#include "apps/in_order.hpp"
 #include "apps/options.hpp"
 #include "base/log.hpp"
 #include "batch/json_line.hpp"
@@ -106,14 +106,11 @@ class ScoreOutput {
     nlohmann::ordered_json line = {{"index", index}, {"logprob", sum}, {"tokens", num}, {"perplexity", nullptr}};
     if (num > 0) line["perplexity"] = perplexity(sum, num);
     line["hash"] = result.logits_hash.hex();
-    waiting_[index] = {line.dump() + "\n", sum, num};
-    for (auto first = waiting_.begin(); first != waiting_.end() && first->first == next_; first = waiting_.begin()) {
-      stream_ << first->second.line;
-      sum_ += first->second.sum;
-      num_ += first->second.num;
-      waiting_.erase(first);
-      ++next_;
-    }
+    scores_.put(index, {line.dump() + "\n", sum, num}, [this](const Score& score) {
+      stream_ << score.line;
+      sum_ += score.sum;
+      num_ += score.num;
+    });
   }
 
   void print_total() const {
@@ -127,15 +124,15 @@ class ScoreOutput {
   static double perplexity(double sum, std::int64_t num) {
     return 1 / ops::clamped_exp_f64(sum / static_cast<double>(num));
   }
-  struct Waiting {
+  struct Score {
     std::string line;
     double sum;
     std::int64_t num;
   };
   std::ostream& stream_;
   std::vector<Hash128> hashes_;
-  std::map<std::int64_t, Waiting> waiting_;  // finished, behind earlier ones
-  std::int64_t next_ = 0, num_ = 0;
+  InOrder<Score> scores_;
+  std::int64_t num_ = 0;
   double sum_ = 0;
 };
 

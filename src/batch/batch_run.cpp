@@ -7,7 +7,7 @@
 namespace moesaic::batch {
 
 BatchRun::BatchRun(const BatchInput& input, const RunModel& model, ResultFiles& results)
-    : input_(input), model_(model), results_(results), reader_(input.path) {}
+    : input_(input), model_(model), results_(results), reader_(input.path, &input.content) {}
 
 std::optional<GenerationRequest> BatchRun::next() {
   while (!next_sequence_)
@@ -33,7 +33,8 @@ bool BatchRun::begin_line() {
     return true;
   }
   auto& request = std::get<Request>(parsed);
-  report_unknown(request);
+  for (const std::string& field : request.unknown_fields)
+    if (const auto warning = unknown_fields_.warning(field)) spdlog::warn("{}: {}", input_.path, *warning);
   const std::optional<std::string> custom_id = request.custom_id;
   try {
     jobs_.try_emplace(index, model_, index, line->text, std::move(request));
@@ -48,12 +49,6 @@ void BatchRun::refuse(const InputLine& line, std::int64_t place, const std::opti
                       const std::string& message) {
   const std::string id = record_id(line.place.index, line.text);
   put({place, error_record(id, custom_id, "invalid_request", message), run_hash({}), true}, place);
-}
-
-void BatchRun::report_unknown(const Request& request) {
-  for (const std::string& field : request.unknown_fields)
-    if (unknown_fields_.insert(field).second)
-      spdlog::warn("{}: the field '{}' means nothing here and is ignored", input_.path, field);
 }
 
 void BatchRun::finish(std::int64_t ticket, const Continuation& result) {

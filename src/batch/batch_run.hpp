@@ -4,7 +4,6 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "batch/line_job.hpp"
 #include "batch/line_reader.hpp"
 #include "batch/result_files.hpp"
+#include "batch/unknown_fields.hpp"
 
 namespace moesaic::batch {
 
@@ -25,6 +25,7 @@ struct Shard {
 
 struct BatchInput {
   std::string path;
+  FileContent content;  ///< of the file, which must not change while the batch runs
   LineFormat format = LineFormat::kJson;
   Shard shard;
   RequestDefaults defaults;
@@ -39,6 +40,8 @@ class BatchRun {
   std::optional<GenerationRequest> next();
   /// As Generation::Events::finish.
   void finish(std::int64_t ticket, const Continuation& result);
+  /// Error when the input is not the file that it was. No result is of anything else, whenever that is noticed.
+  void check_input() const { reader_.check_unchanged(); }
 
   std::int64_t num_finished() const { return num_finished_; }  ///< requests, since this start
   const Latencies& latencies() const { return latencies_; }
@@ -50,7 +53,6 @@ class BatchRun {
   bool begin_line();
   void refuse(const InputLine& line, std::int64_t place, const std::optional<std::string>& custom_id,
               const std::string& message);
-  void report_unknown(const Request& request);
   void put(Finished finished, std::int64_t place);
 
   const BatchInput& input_;
@@ -61,7 +63,7 @@ class BatchRun {
   std::map<std::int64_t, Ticket> tickets_;  // sequences under way
   std::int64_t next_ticket_ = 0;
   std::optional<Ticket> next_sequence_;  // of the line that was begun last
-  std::set<std::string> unknown_fields_;
+  UnknownFields unknown_fields_;
   std::int64_t num_finished_ = 0;
   Latencies latencies_;
 };

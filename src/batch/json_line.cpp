@@ -78,7 +78,7 @@ const json* Fields::find(const char* name) {
 std::optional<bool> Fields::boolean(const char* name) {
   const json* value = find(name);
   if (!value) return std::nullopt;
-  if (!value->is_boolean()) fail("{} is {}, expected true or false", name, describe(*value));
+  if (!value->is_boolean()) fail("{}{} is {}, expected true or false", prefix_, name, describe(*value));
   return value->get<bool>();
 }
 
@@ -88,7 +88,7 @@ std::optional<std::int64_t> Fields::integer(const char* name, std::int64_t low, 
   const bool fits = value->is_number_unsigned() ? value->get<std::uint64_t>() <= std::uint64_t{INT64_MAX}
                                                 : value->is_number_integer();
   if (!fits || value->get<std::int64_t>() < low || value->get<std::int64_t>() > high)
-    fail("{} is {}, expected an integer from {} to {}", name, describe(*value), low, high);
+    fail("{}{} is {}, expected an integer from {} to {}", prefix_, name, describe(*value), low, high);
   return value->get<std::int64_t>();
 }
 
@@ -97,14 +97,14 @@ std::optional<float> Fields::number(const char* name, float low, float high) {
   if (!value) return std::nullopt;
   const double wide = value->is_number() ? value->get<double>() : NAN;
   if (!(std::abs(wide) <= 1e30) || !(static_cast<float>(wide) >= low && static_cast<float>(wide) <= high))
-    fail("{} is {}, expected a number from {} to {}", name, describe(*value), low, high);
+    fail("{}{} is {}, expected a number from {} to {}", prefix_, name, describe(*value), low, high);
   return static_cast<float>(wide);
 }
 
 std::optional<std::string> Fields::text(const char* name) {
   const json* value = find(name);
   if (!value) return std::nullopt;
-  if (!value->is_string()) fail("{} is {}, expected a string", name, describe(*value));
+  if (!value->is_string()) fail("{}{} is {}, expected a string", prefix_, name, describe(*value));
   return value->get<std::string>();
 }
 

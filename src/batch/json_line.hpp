@@ -23,7 +23,9 @@ nlohmann::json parse_object(std::string_view line);
 /// absent. An Error names the field, what was expected and what was found.
 class Fields {
  public:
-  explicit Fields(const nlohmann::json& object) : object_(object) {}
+  /// prefix: of their names in an Error.
+  explicit Fields(const nlohmann::json& object, std::string prefix = "")
+      : object_(object), prefix_(std::move(prefix)) {}
 
   const nlohmann::json* find(const char* name);
   std::optional<bool> boolean(const char* name);
@@ -35,6 +37,7 @@ class Fields {
 
  private:
   const nlohmann::json& object_;
+  std::string prefix_;
   std::set<std::string, std::less<>> known_;
 };
 

@@ -1,18 +1,20 @@
 #include "batch/line_job.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include "base/error.hpp"
+#include "batch/utf8.hpp"
 #include "engine/run_hash.hpp"
 
 namespace moesaic::batch {
-namespace {
 
-/// More than any token stands for: SentencePiece's are 16 characters at most, unless trained otherwise. To encode 16
-/// MiB takes many seconds, for which all ranks would wait, and gigabytes.
-constexpr std::int64_t kMostTokenBytes = 128;
-
-}  // namespace
+std::int64_t longest_piece_bytes(const io::Tokenizer* tokenizer) {
+  std::int64_t longest = 0;
+  for (std::int64_t id = 0; tokenizer && id < tokenizer->num_pieces(); ++id)
+    longest = std::max(longest, std::ssize(tokenizer->piece(static_cast<std::int32_t>(id))));
+  return longest;
+}
 
 LineJob::LineJob(const RunModel& model, std::int64_t index, const std::string& line, Request request)
     : model_(model), index_(index), id_(record_id(index, line)), request_(std::move(request)) {
@@ -20,52 +22,69 @@ LineJob::LineJob(const RunModel& model, std::int64_t index, const std::string& l
     encode_loglikelihood();
   } else {
     for (std::size_t i = 0; i < request_.prompts.size(); ++i)
-      prompts_.push_back(
-          encode(request_.prompts[i], request_.prompts.size() == 1 ? "prompt" : fmt::format("prompt {}", i)));
+      prompts_.push_back(encode(request_.prompts[i],
+                                request_.prompts.size() == 1 ? "prompt" : fmt::format("prompt {}", i),
+                                model_.config.sequence_len));
   }
   request_.return_token_ids |= !model_.tokenizer;  // there is no text
   results_.resize(prompts_.size() * static_cast<std::size_t>(request_.num_choices));
   num_left_ = std::ssize(results_);
 }
 
-std::vector<std::int32_t> LineJob::encode(const Prompt& prompt, const std::string& what) const {
-  std::vector<std::int32_t> tokens;
-  if (const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt)) {
-    tokens = *ids;
-  } else {
-    if (!model_.tokenizer) fail("{} is a text, but the model has no tokenizer: give token ids", what);
-    const auto& text = std::get<std::string>(prompt);
-    if (std::ssize(text) > kMostTokenBytes * (model_.config.sequence_len + 1))
-      fail("{} has {} bytes, far more than the model's context of {} tokens", what, text.size(),
-           model_.config.sequence_len);
-    tokens = model_.tokenizer->encode(text);
-  }
+/// what: the prompt's name in an Error.
+std::vector<std::int32_t> LineJob::encode(const Prompt& prompt, const std::string& what,
+                                          std::int64_t most_tokens) const {
+  const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt);
+  std::vector<std::int32_t> tokens = ids ? *ids : encode_text(std::get<std::string>(prompt), what);
   if (tokens.empty()) fail("{} has no tokens", what);
-  if (std::ssize(tokens) > model_.config.sequence_len)
+  if (std::ssize(tokens) > most_tokens)
     fail("{} has {} tokens, the model's context is {}", what, tokens.size(), model_.config.sequence_len);
   return tokens;
 }
 
-/// Texts are encoded together, so that the continuation has the tokens that it would have in the whole.
+std::vector<std::int32_t> LineJob::encode_text(const std::string& text, const std::string& what) const {
+  if (!model_.tokenizer) fail("{} is a text, but the model has no tokenizer: give token ids", what);
+  if (cannot_fit(text))
+    fail("{} has {} bytes, more than the model's context of {} tokens of at most {} bytes", what, text.size(),
+         model_.config.sequence_len, model_.most_token_bytes);
+  return model_.tokenizer->encode(text);
+}
+
+/// Whether so much of the text as context + 1 of the longest tokens can stand for, and one token more, is not all of
+/// it. To encode 16 MiB takes many seconds, for which all ranks would wait, and gigabytes. A tokenizer that leaves some
+/// of a text out, or puts one token for any number of unknown characters, gives another text back: then it is encoded.
+bool LineJob::cannot_fit(const std::string& text) const {
+  const auto most_bytes = static_cast<std::size_t>(model_.most_token_bytes * (model_.config.sequence_len + 2));
+  if (text.size() <= most_bytes) return false;
+  std::size_t size = most_bytes;
+  while (size < text.size() && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) ++size;  // whole characters
+  const std::string begin = text.substr(0, size);
+  return model_.tokenizer->decode(model_.tokenizer->encode(begin)) == begin;
+}
+
+/// As lm-eval does it: white space at the context's end is the continuation's, and both texts are encoded together, so
+/// that the continuation has the tokens that it would have in the whole.
 void LineJob::encode_loglikelihood() {
-  std::vector<std::int32_t> context = encode(request_.prompts[0], "context");
-  num_context_ = std::ssize(context);
+  const std::int64_t most_tokens = model_.config.sequence_len + 1;  // the last one need not pass
   const auto* first = std::get_if<std::string>(&request_.prompts[0]);
   const auto* second = std::get_if<std::string>(&request_.prompts[1]);
+  std::vector<std::int32_t> tokens;
   if (first && second) {
-    context = encode(*first + *second, "context and continuation");
+    const std::string context(without_space_at_end(*first));
+    const char* what = context == *first ? "context" : "context without the white space at its end";
+    num_context_ = std::ssize(encode(context, what, most_tokens));
+    tokens = encode(*first + *second, "context with its continuation", most_tokens);
   } else {
-    const auto continuation = encode(request_.prompts[1], "continuation");
-    context.insert(context.end(), continuation.begin(), continuation.end());
+    tokens = encode(request_.prompts[0], "context", most_tokens);
+    num_context_ = std::ssize(tokens);
+    const auto continuation = encode(request_.prompts[1], "continuation", most_tokens);
+    tokens.insert(tokens.end(), continuation.begin(), continuation.end());
+    tokens = encode(tokens, "context with its continuation", most_tokens);
   }
-  if (std::ssize(context) <= num_context_)
-    fail("continuation has no tokens of its own: with the context it has {}, the context alone {}", context.size(),
+  if (std::ssize(tokens) <= num_context_)
+    fail("continuation has no tokens of its own: with the context it has {}, the context alone {}", tokens.size(),
          num_context_);
-  // The last token need not pass, so one more than the context's length can be scored.
-  if (std::ssize(context) > model_.config.sequence_len + 1)
-    fail("context and continuation have {} tokens, the model's context is {}", context.size(),
-         model_.config.sequence_len);
-  prompts_.push_back(std::move(context));
+  prompts_.push_back(std::move(tokens));
 }
 
 const std::vector<std::int32_t>& LineJob::prompt_of(std::int64_t k) const {
@@ -105,7 +124,7 @@ std::string LineJob::bytes_of(std::int32_t token) const {
   return model_.tokenizer ? model_.tokenizer->piece(token) : fmt::format("token_id:{}", token);
 }
 
-TokenScores LineJob::scores_of(const moesaic::ScoredToken& token) const {
+TokenScores LineJob::scores_of(const ScoredToken& token) const {
   TokenScores scores{bytes_of(token.token), token.log_prob, {}};
   for (const TokenLogProb& other : token.top) scores.top.push_back({bytes_of(other.id), other.log_prob});
   return scores;

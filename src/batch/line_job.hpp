@@ -12,11 +12,15 @@
 
 namespace moesaic::batch {
 
+/// The most bytes of text that a token stands for; 0 without a tokenizer.
+std::int64_t longest_piece_bytes(const io::Tokenizer* tokenizer);
+
 /// What all lines of a run have in common.
 struct RunModel {
   const ModelConfig& config;
   const io::Tokenizer* tokenizer;  ///< null: prompts are token ids
   std::string name;                ///< in results of requests that name no model
+  std::int64_t most_token_bytes = longest_piece_bytes(tokenizer);
 };
 
 /// One line of the input on its way: the sequences that it needs, and its record once they have ended. Sequence k is
@@ -35,11 +39,13 @@ class LineJob {
   Finished finished() const;
 
  private:
-  std::vector<std::int32_t> encode(const Prompt& prompt, const std::string& what) const;
+  std::vector<std::int32_t> encode(const Prompt& prompt, const std::string& what, std::int64_t most_tokens) const;
+  std::vector<std::int32_t> encode_text(const std::string& text, const std::string& what) const;
+  bool cannot_fit(const std::string& text) const;
   void encode_loglikelihood();
   const std::vector<std::int32_t>& prompt_of(std::int64_t k) const;
   Choice choice(std::int64_t k) const;
-  TokenScores scores_of(const moesaic::ScoredToken& token) const;
+  TokenScores scores_of(const ScoredToken& token) const;
   std::string bytes_of(std::int32_t token) const;
   std::string record() const;
 

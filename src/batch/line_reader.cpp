@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <span>
 
 #include "base/error.hpp"
@@ -20,24 +19,60 @@ bool is_blank(std::string_view line) {
 
 }  // namespace
 
-LineReader::LineReader(const std::string& path, LinePlace start)
-    : file_(io::File::open_for_reading(path)), size_bytes_(file_.size_bytes()), place_(start) {
-  if (place_.offset_bytes < 0 || place_.offset_bytes > size_bytes_)
-    fail("{}: has {} bytes, expected at least {}: it is not the file that was read before", path, size_bytes_,
-         place_.offset_bytes);
-  if (place_.offset_bytes == 0 && fill() &&
-      std::string_view(buffer_.data(), buffer_.size()).starts_with(kByteOrderMark))
+FileContent content_of(const std::string& path) {
+  FileContent content;
+  std::error_code no_such_file;                                             // the reader says so
+  content.modified = std::filesystem::last_write_time(path, no_such_file);  // what changes from now on is noticed
+  LineReader reader(path);
+  while (reader.next()) {
+  }
+  content.size_bytes = reader.size_bytes_;
+  content.num_lines = reader.place_.index;
+  content.hash = reader.hasher_.digest();
+  content.pieces = std::move(reader.pieces_);
+  return content;
+}
+
+LineReader::LineReader(const std::string& path, const FileContent* expected)
+    : file_(io::File::open_for_reading(path)), expected_(expected), size_bytes_(file_.size_bytes()) {
+  check_unchanged();
+  if (fill() && std::string_view(buffer_.data(), buffer_.size()).starts_with(kByteOrderMark))
     place_.offset_bytes = std::ssize(kByteOrderMark);
 }
 
-/// Makes the byte at place_ the buffer's, if it is not; false at the end of the file.
+void LineReader::check_unchanged() const {
+  if (!expected_) return;
+  std::error_code error;
+  const auto modified = std::filesystem::last_write_time(file_.path(), error);
+  const bool is_same = !error && file_.is_at_its_path() && file_.size_bytes() == expected_->size_bytes &&
+                       modified == expected_->modified;
+  if (!is_same) fail_changed();
+}
+
+void LineReader::fail_changed() const {
+  fail(
+      "{}: was changed, replaced or removed while the job ran; it had {} bytes, XXH3-128 {}. All results so far are of "
+      "the file as it was: put that back, and the same command continues; to begin anew with another input, move the "
+      "output and its journal away",
+      file_.path(), expected_->size_bytes, expected_->hash.hex());
+}
+
+/// Makes the byte at place_ the buffer's, if it is not; false at the end of the file. A piece follows another, so their
+/// numbers and bounds are the same whenever the file is read.
 bool LineReader::fill() {
   const std::int64_t offset = place_.offset_bytes;
   if (offset >= size_bytes_) return false;
   if (offset >= buffer_offset_bytes_ && offset < buffer_offset_bytes_ + std::ssize(buffer_)) return true;
   buffer_.resize(static_cast<std::size_t>(std::min(kBuffer_bytes, size_bytes_ - offset)));
   buffer_offset_bytes_ = offset;
-  file_.read_at(offset, std::as_writable_bytes(std::span(buffer_)));
+  check_unchanged();
+  const auto bytes = std::as_writable_bytes(std::span(buffer_));
+  file_.read_at(offset, bytes);
+  pieces_.push_back(hash_bytes(bytes));
+  if (!expected_)
+    hasher_.update(bytes);
+  else if (pieces_.back() != expected_->pieces.at(pieces_.size() - 1))
+    fail_changed();
   return true;
 }
 
@@ -68,10 +103,7 @@ std::optional<InputLine> LineReader::next() {
   return std::nullopt;
 }
 
-LineFormat choose_format(const std::string& option, const std::string& path) {
-  if (option == "jsonl") return LineFormat::kJson;
-  if (option == "text") return LineFormat::kText;
-  if (option != "auto") fail("--format is '{}', expected auto, jsonl or text", option);
+LineFormat guess_format(const std::string& path) {
   const std::string extension = std::filesystem::path(path).extension();
   if (extension == ".jsonl" || extension == ".ndjson" || extension == ".json") return LineFormat::kJson;
   if (extension == ".txt") return LineFormat::kText;

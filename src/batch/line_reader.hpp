@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/hash.hpp"
 #include "io/file.hpp"
 
 namespace moesaic::batch {
@@ -23,33 +25,52 @@ struct InputLine {
   std::string text;
 };
 
+/// What a file held when all of it was read.
+struct FileContent {
+  std::int64_t size_bytes = 0;
+  std::int64_t num_lines = 0;  ///< that are not blank
+  Hash128 hash;
+  std::filesystem::file_time_type modified;
+  std::vector<Hash128> pieces;  ///< hashes of each MiB
+};
+
+/// Reads all of it. Error when it is no regular file or cannot be read.
+FileContent content_of(const std::string& path);
+
 /// Reads the lines of a file that are not blank, in order and one at a time: any size of file in the memory of one
 /// line. A byte order mark at the file's beginning is skipped.
 class LineReader {
  public:
-  /// From `start` on, which is a file's beginning or what next_place() of another reader of this file gave.
-  explicit LineReader(const std::string& path, LinePlace start = {});
+  /// expected: the file is read once more, and must still be what it was; outlives this object. Nothing is given out
+  /// that it did not hold then.
+  explicit LineReader(const std::string& path, const FileContent* expected = nullptr);
 
-  /// None: the file has ended. Error when it cannot be read.
+  /// None: the file has ended. Error when it cannot be read, or is not what is expected.
   std::optional<InputLine> next();
-  /// Where next() goes on.
-  const LinePlace& next_place() const { return place_; }
+  /// Error when the path names another file than the one that is read, or that one has another size or time of change
+  /// than expected.
+  void check_unchanged() const;
 
  private:
+  friend FileContent content_of(const std::string& path);
   bool fill();
   std::string take_line();
+  [[noreturn]] void fail_changed() const;
 
   io::File file_;
+  const FileContent* expected_;
   std::int64_t size_bytes_;
   LinePlace place_;
-  std::vector<char> buffer_;  // of the file, from buffer_offset_bytes_ on
+  Hasher hasher_;
+  std::vector<Hash128> pieces_;  // read so far
+  std::vector<char> buffer_;     // of the file, from buffer_offset_bytes_ on
   std::int64_t buffer_offset_bytes_ = 0;
 };
 
 enum class LineFormat : std::uint8_t { kJson, kText };
 
-/// `option` is jsonl, text or auto: then .jsonl, .ndjson and .json files are JSON, .txt files text, and others what
-/// their first line looks like: JSON if it begins with '{'. What is no JSON in a JSON file is an error, never text.
-LineFormat choose_format(const std::string& option, const std::string& path);
+/// .jsonl, .ndjson and .json files are JSON, .txt files text, and others what their first line looks like: JSON if it
+/// begins with '{'.
+LineFormat guess_format(const std::string& path);
 
 }  // namespace moesaic::batch

@@ -44,7 +44,7 @@ std::vector<std::pair<std::int32_t, float>> logit_bias(Fields& fields, std::int6
   const json* object = fields.find("logit_bias");
   if (!object) return biases;
   if (!object->is_object()) fail("logit_bias is {}, expected an object of token ids and numbers", describe(*object));
-  Fields numbers(*object);
+  Fields numbers(*object, "logit_bias of token ");
   for (const auto& item : object->items()) {
     const std::string& key = item.key();
     std::int64_t id = -1;

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "batch/text_offsets.hpp"
 #include "batch/utf8.hpp"
 
 namespace moesaic::batch {
@@ -20,18 +21,11 @@ Json number(double value) {
 Json number(const std::optional<double>& value) { return value ? number(*value) : Json(); }
 Json text_or_null(const std::optional<std::string>& text) { return text ? Json(valid_utf8(*text)) : Json(); }
 
-/// Characters that begin in these bytes.
-std::int64_t num_characters(std::string_view bytes) {
-  std::int64_t count = 0;
-  for (const char byte : bytes) count += (static_cast<unsigned char>(byte) & 0xC0) != 0x80;
-  return count;
-}
-
 /// The alternatives and the token itself, as completions have them. Of tokens that read the same the most probable is
 /// shown.
 Json top_of(const TokenScores& scores) {
   Json top = Json::object();
-  for (const ScoredToken& token : scores.top)
+  for (const Alternative& token : scores.top)
     if (const std::string text = valid_utf8(token.bytes); !top.contains(text)) top[text] = number(token.log_prob);
   if (const std::string text = valid_utf8(scores.bytes); !top.contains(text)) top[text] = number(scores.log_prob);
   return top;
@@ -39,13 +33,12 @@ Json top_of(const TokenScores& scores) {
 
 Json completion_scores(const Choice& choice) {
   Json tokens = Json::array(), log_probs = Json::array(), top = Json::array(), offsets = Json::array();
-  std::int64_t offset = 0;
+  TextOffsets text_offsets(choice.text);
   for (const TokenScores& scores : choice.scores) {
     tokens.push_back(valid_utf8(scores.bytes));
     log_probs.push_back(number(scores.log_prob));
     top.push_back(scores.log_prob ? top_of(scores) : Json());
-    offsets.push_back(offset);
-    offset += num_characters(scores.bytes);
+    offsets.push_back(text_offsets.next(scores.bytes));
   }
   return {{"tokens", tokens}, {"token_logprobs", log_probs}, {"top_logprobs", top}, {"text_offset", offsets}};
 }
@@ -61,7 +54,7 @@ Json chat_scores(const Choice& choice) {
   for (const TokenScores& scores : choice.scores) {
     Json token = chat_token(scores.bytes, scores.log_prob);
     token["top_logprobs"] = Json::array();
-    for (const ScoredToken& other : scores.top)
+    for (const Alternative& other : scores.top)
       token["top_logprobs"].push_back(chat_token(other.bytes, other.log_prob));
     content.push_back(std::move(token));
   }

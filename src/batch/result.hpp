@@ -11,7 +11,7 @@
 namespace moesaic::batch {
 
 /// A token's bytes, which need not be UTF-8, and its log-probability.
-struct ScoredToken {
+struct Alternative {
   std::string bytes;
   double log_prob = 0;
 };
@@ -20,7 +20,7 @@ struct ScoredToken {
 struct TokenScores {
   std::string bytes;
   std::optional<double> log_prob;  ///< none: the first token of a prompt that is echoed
-  std::vector<ScoredToken> top;    ///< most probable first
+  std::vector<Alternative> top;    ///< most probable first
 };
 
 /// One continuation.

@@ -24,7 +24,24 @@ std::size_t character_size(std::string_view text) {
   return 0;
 }
 
+/// Bytes of the white space character that `text` ends with; 0: it ends with another.
+std::size_t space_at_end(std::string_view text) {
+  constexpr std::string_view kWide[] = {"\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
+                                        "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+                                        "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
+  const char last = text.empty() ? 'x' : text.back();
+  if (last == ' ' || (last >= '\t' && last <= '\r') || (last >= '\x1c' && last <= '\x1f')) return 1;
+  for (const std::string_view space : kWide)
+    if (text.ends_with(space)) return space.size();
+  return 0;
+}
+
 }  // namespace
+
+std::string_view without_space_at_end(std::string_view text) {
+  while (const std::size_t size = space_at_end(text)) text.remove_suffix(size);
+  return text;
+}
 
 std::optional<std::size_t> first_invalid_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {

@@ -61,7 +61,6 @@ void Generation::pull() {
       return;
     }
     const auto num_prompt = std::ssize(request->prompt);
-    rates_.prompt_tokens += num_prompt;
     const std::int64_t first_row = request->score_from ? *request->score_from - 1 : num_prompt - 1;
     const std::int32_t sequence = request->only_scores() ? scheduler_.add_scored(request->prompt, first_row)
                                                          : scheduler_.add(request->prompt, first_row);
@@ -74,12 +73,22 @@ void Generation::start_clock(const Step& step) {
   bool has_prompt = false;
   for (const TokenBatch& batch : step.batches) {
     num_rows += batch.num_rows();
-    for (std::size_t row = 0; row < batch.tokens.size(); ++row)
-      has_prompt |= batch.positions[row] < std::ssize(live_.at(batch.sequences[row]).request.prompt);
+    for (std::size_t row = 0; row < batch.tokens.size(); ++row) {
+      Live& live = live_.at(batch.sequences[row]);
+      if (batch.positions[row] >= std::ssize(live.request.prompt)) continue;
+      has_prompt = true;
+      count_passed(live, batch.positions[row] + 1);
+    }
   }
   running_ = has_prompt ? &prefill_ : &decode_;
   running_->num_rows += num_rows;
   step_start_ = Clock::now();
+}
+
+void Generation::count_passed(Live& live, std::int64_t num_tokens) {
+  if (num_tokens <= live.num_passed) return;
+  rates_.prompt_tokens += num_tokens - live.num_passed;
+  live.num_passed = num_tokens;
 }
 
 void Generation::stop_clock() {
@@ -185,6 +194,8 @@ void Generation::append(std::int32_t sequence, Live& live, std::int32_t token) {
 void Generation::finish(std::int32_t sequence, FinishReason reason) {
   auto node = live_.extract(sequence);
   Live& live = node.mapped();
+  // A prompt that is only scored has done with its last token without it.
+  if (reason != FinishReason::kCancelled) count_passed(live, std::ssize(live.request.prompt));
   scheduler_.finish(sequence);
   const std::string text = live.stream.finish();
   if (!text.empty() && events_.text) events_.text(live.request.ticket, text);

@@ -91,7 +91,9 @@ class Generation final : public Driver {
   const Scheduler& scheduler() const { return scheduler_; }
 
   struct Rates {
-    std::int64_t prompt_tokens = 0, drawn_tokens = 0;
+    /// Of prompts: those that have passed or were found in the KV cache; of finished requests all.
+    std::int64_t prompt_tokens = 0;
+    std::int64_t drawn_tokens = 0;
     double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;
   };
   Rates rates() const;
@@ -105,6 +107,7 @@ class Generation final : public Driver {
     Continuation result;
     TextStream stream;
     Hasher logits;
+    std::int64_t num_passed = 0;  // tokens of the prompt, each counted once however often it passes
     Clock::time_point start = Clock::now(), last_token = start;
 
     bool in_prompt(std::int64_t position) const { return position + 1 < std::ssize(request.prompt); }
@@ -118,6 +121,7 @@ class Generation final : public Driver {
                      std::span<const float> logits) const;
   void pull();
   void start_clock(const Step& step);
+  void count_passed(Live& live, std::int64_t num_tokens);
   void stop_clock();
   void append(std::int32_t sequence, Live& live, std::int32_t token);
   void finish(std::int32_t sequence, FinishReason reason);

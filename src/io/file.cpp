@@ -37,7 +37,11 @@ File::File(std::string path, int flags) : path_(std::move(path)) {
   constexpr int kMode = 0666;
   do descriptor_ = ::open(path_.c_str(), flags | O_CLOEXEC, kMode);
   while (descriptor_ < 0 && errno == EINTR);
-  if (descriptor_ < 0) fail("{}: cannot be {}: {}", path_, flags & O_CREAT ? "created" : "opened", reason(errno));
+  if (descriptor_ < 0) {
+    const std::string why = reason(errno);
+    const bool is_new = (flags & O_CREAT) != 0 && ::access(path_.c_str(), F_OK) != 0;
+    fail("{}: cannot be {}: {}", path_, is_new ? "created" : "opened", why);
+  }
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor_);

@@ -54,6 +54,12 @@ struct BatchCase {
       if (!files.finished(i)) files.put(results[static_cast<std::size_t>(i)]);
     return files.finish(num_requests());
   }
+  /// One job does all of it.
+  void complete() const {
+    std::mt19937 random(1);
+    ResultFiles files = start();
+    run_to_the_end(files, random);
+  }
   std::vector<std::int64_t> shuffled(std::mt19937& random) const {
     std::vector<std::int64_t> order(results.size());
     std::iota(order.begin(), order.end(), 0);

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
+#include <span>
 
+#include "../io/expect_error.hpp"
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
 
@@ -38,24 +41,76 @@ TEST_F(LineReaderTest, GivesIndexNumberAndOffsetOfLinesThatAreNotBlank) {
   EXPECT_EQ(lines[2].place.index, 2);
 }
 
-TEST_F(LineReaderTest, GoesOnFromAnyPlace) {
-  std::string content = "\xEF\xBB\xBF";
-  for (int i = 0; i < 3000; ++i)
-    content += std::string(static_cast<std::size_t>(i % 1500), 'x') + (i % 7 ? "\n" : "\r\n");
-  const std::string path = write(content);
-  const auto whole = all(LineReader(path));
-  LineReader reader(path);
-  for (std::size_t i = 0; i < whole.size(); i += 500) {
-    const auto rest = all(LineReader(path, reader.next_place()));
-    ASSERT_EQ(rest.size(), whole.size() - i);
-    for (std::size_t k = 0; k < rest.size(); ++k) {
-      ASSERT_EQ(rest[k].text, whole[i + k].text);
-      ASSERT_EQ(rest[k].place.index, whole[i + k].place.index);
-      ASSERT_EQ(rest[k].place.number, whole[i + k].place.number);
-    }
-    for (int k = 0; k < 500; ++k) reader.next();
+/// A file of several pieces that has been read once.
+class ChangingFile : public LineReaderTest {
+ protected:
+  void SetUp() override {
+    for (int i = 0; i < 3000; ++i)
+      lines_ += std::string(static_cast<std::size_t>(i % 1500), 'x') + (i % 7 ? "\n" : "\r\n");
+    path_ = write(lines_);
+    content_ = content_of(path_);
   }
-  EXPECT_THROW(LineReader(path, {static_cast<std::int64_t>(content.size()) + 1, 1, 0}), Error);
+  void read_again() const {
+    LineReader reader(path_, &content_);
+    while (reader.next()) {
+    }
+    reader.check_unchanged();
+  }
+  void expect_changed(const std::string& message) const {
+    EXPECT_NE(message.find(path_ + ": was changed, replaced or removed while the job ran"), std::string::npos)
+        << message;
+  }
+
+  std::string lines_, path_;
+  FileContent content_;
+};
+
+TEST_F(ChangingFile, IsKnownByItsContent) {
+  EXPECT_EQ(content_.size_bytes, std::ssize(lines_));
+  EXPECT_EQ(content_.num_lines, std::ssize(all(LineReader(path_))));
+  EXPECT_EQ(content_.hash, hash_bytes(std::as_bytes(std::span(lines_))));
+  EXPECT_EQ(content_.pieces.size(), 3u);
+  EXPECT_NO_THROW(read_again());
+}
+
+TEST_F(ChangingFile, ALaterSizeTimeOrNameIsNoticed) {
+  LineReader reader(path_, &content_);
+  reader.check_unchanged();
+  std::filesystem::last_write_time(path_, content_.modified + std::chrono::seconds(1));
+  expect_changed(test::error_of([&] { reader.check_unchanged(); }));
+  std::filesystem::last_write_time(path_, content_.modified);
+  reader.check_unchanged();
+  std::filesystem::resize_file(path_, lines_.size() + 1);
+  std::filesystem::last_write_time(path_, content_.modified);
+  expect_changed(test::error_of([&] { reader.check_unchanged(); }));
+  std::filesystem::resize_file(path_, lines_.size());
+  std::filesystem::last_write_time(path_, content_.modified);
+  std::filesystem::copy_file(path_, path_ + ".new", std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::rename(path_ + ".new", path_);
+  std::filesystem::last_write_time(path_, content_.modified);
+  expect_changed(test::error_of([&] { reader.check_unchanged(); }));
+  EXPECT_NO_THROW(read_again());  // the same file, for whoever opens it now
+  std::filesystem::remove(path_);
+  expect_changed(test::error_of([&] { reader.check_unchanged(); }));
+}
+
+/// With size and time as they were.
+TEST_F(ChangingFile, OtherBytesAreNeverGivenOut) {
+  for (const std::size_t at : {std::size_t{0}, std::size_t{1} << 20, lines_.size() - 2}) {
+    std::string changed = lines_;
+    changed[at] ^= 1;
+    write(changed);
+    std::filesystem::last_write_time(path_, content_.modified);
+    std::int64_t num_given = 0;
+    expect_changed(test::error_of([&] {
+      for (LineReader reader(path_, &content_); reader.next();) ++num_given;
+    }));
+    EXPECT_EQ(num_given,
+              std::ssize(all(LineReader(write(lines_.substr(0, at >> 20 << 20), "before")))) - (at >> 20 ? 1 : 0));
+    write(lines_);
+    std::filesystem::last_write_time(path_, content_.modified);
+    EXPECT_NO_THROW(read_again());
+  }
 }
 
 TEST_F(LineReaderTest, ALineThatIsTooLongIsCutAndTheNextOneIsWhole) {
@@ -75,15 +130,12 @@ TEST_F(LineReaderTest, EmptyFilesHaveNoLines) {
   EXPECT_THROW(LineReader(testing::TempDir() + "is-not-there"), Error);
 }
 
-TEST_F(LineReaderTest, TheFormatIsChosenByOptionThenNameThenFirstLine) {
+TEST_F(LineReaderTest, TheFormatIsGuessedByNameThenFirstLine) {
   const std::string json = "\xEF\xBB\xBF\n {\"prompt\": \"a\"}\n", text = "Once upon a time\n";
-  EXPECT_EQ(choose_format("auto", write(json)), LineFormat::kJson);
-  EXPECT_EQ(choose_format("auto", write(text)), LineFormat::kText);
-  EXPECT_EQ(choose_format("auto", write(text, "lines.jsonl")), LineFormat::kJson);
-  EXPECT_EQ(choose_format("auto", write(json, "lines.txt")), LineFormat::kText);
-  EXPECT_EQ(choose_format("jsonl", "lines.txt"), LineFormat::kJson);
-  EXPECT_EQ(choose_format("text", "lines.jsonl"), LineFormat::kText);
-  EXPECT_THROW(choose_format("csv", "lines"), Error);
+  EXPECT_EQ(guess_format(write(json)), LineFormat::kJson);
+  EXPECT_EQ(guess_format(write(text)), LineFormat::kText);
+  EXPECT_EQ(guess_format(write(text, "lines.jsonl")), LineFormat::kJson);
+  EXPECT_EQ(guess_format(write(json, "lines.txt")), LineFormat::kText);
 }
 
 }  // namespace

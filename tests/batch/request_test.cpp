@@ -30,6 +30,12 @@ LineError error_of(std::string_view line, LineFormat format = LineFormat::kJson)
   return std::get<LineError>(std::move(parsed));
 }
 
+/// Of lines, each with what its error says.
+template <class Cases>
+void expect_errors(const Cases& cases) {
+  for (const auto& [line, expected] : cases) EXPECT_THAT(error_of(line).message, HasSubstr(expected));
+}
+
 TEST(Request, ABareLineIsACompletionWithDefaults) {
   const Request r = request_of(R"({"prompt": "Once"})");
   EXPECT_EQ(r.kind, RequestKind::kCompletion);
@@ -135,7 +141,8 @@ TEST(Request, EachFieldIsChecked) {
       {R"("echo": 1)", "echo is 1, expected true or false"},
       {R"("logit_bias": {"1000": 1})", "logit_bias has the key '1000', expected a token id from 0 to 999"},
       {R"("logit_bias": {"01": 1})", "logit_bias has the key '01'"},
-      {R"("logit_bias": {"1": 101})", "1 is 101"},
+      {R"("logit_bias": {"1": 101})", "logit_bias of token 1 is 101, expected a number from -100 to 100"},
+      {R"("logit_bias": {"1": null})", "logit_bias of token 1 is null"},
       {R"("logit_bias": [1])", "logit_bias is a list of 1"},
       {R"("presence_penalty": 2.1)", "presence_penalty is 2.1"},
       {R"("frequency_penalty": -3)", "frequency_penalty is -3"},
@@ -172,7 +179,7 @@ TEST(Request, PromptsAndMessagesAreChecked) {
       {R"({"messages": [{"role": "user", "content": "a"}], "max_tokens": 2, "max_completion_tokens": 3})",
        "one of them"},
   };
-  for (const auto& [line, expected] : cases) EXPECT_THAT(error_of(line).message, HasSubstr(expected));
+  expect_errors(cases);
 }
 
 TEST(Request, TheEnvelopeIsChecked) {
@@ -185,7 +192,7 @@ TEST(Request, TheEnvelopeIsChecked) {
       {R"({"custom_id": "c", "url": "/v1/completions", "body": []})", "body is a list of 0"},
       {R"({"custom_id": "c", "url": "/v1/completions", "body": {}})", "prompt is missing"},
   };
-  for (const auto& [line, expected] : cases) EXPECT_THAT(error_of(line).message, HasSubstr(expected));
+  expect_errors(cases);
   EXPECT_EQ(error_of(cases[1].first).custom_id, "c");
   EXPECT_FALSE(error_of(cases[0].first).custom_id);
 }

@@ -43,11 +43,7 @@ TEST(ResultFiles, GiveTheResultsInInputOrder) {
 TEST(ResultFiles, CompleteTwiceChangesNothing) {
   for (const std::int64_t num_requests : {0, 1, 40}) {
     BatchCase batch(num_requests);
-    std::mt19937 random(1);
-    {
-      ResultFiles files = batch.start();
-      batch.run_to_the_end(files, random);
-    }
+    batch.complete();
     const std::string journal = batch.journal_content();
     ResultFiles files = batch.start();
     EXPECT_TRUE(files.complete());
@@ -63,11 +59,7 @@ TEST(ResultFiles, CompleteTwiceChangesNothing) {
 
 TEST(ResultFiles, AnOutputAlteredAfterTheEndIsNoticed) {
   BatchCase batch(10);
-  std::mt19937 random(1);
-  {
-    ResultFiles files = batch.start();
-    batch.run_to_the_end(files, random);
-  }
+  batch.complete();
   std::string altered = batch.expected_output();
   altered[7] ^= 1;
   for (const std::string& content : {altered, batch.expected_output() + "\n", std::string()}) {
@@ -359,7 +351,7 @@ TEST(ResultFiles, ContinueAfterADiskWasFullOrReadOnly) {
   }
   EXPECT_TRUE(batch.expected_output().starts_with(batch.output_content()));
   ASSERT_TRUE(disk.change(MS_RDONLY, "size=1m"));
-  EXPECT_ERROR(batch.start(), "Read-only file system");
+  EXPECT_ERROR(batch.start(), batch.journal + ": cannot be opened: Read-only file system");
   ASSERT_TRUE(disk.change(0, "size=1m"));
   {
     ResultFiles files = batch.start();
@@ -371,7 +363,8 @@ TEST(ResultFiles, ContinueAfterADiskWasFullOrReadOnly) {
 
 TEST(ResultFiles, NeedAFolderThatIsThere) {
   BatchCase batch(1);
-  EXPECT_ERROR(ResultFiles(batch.folder.file("absent/results.jsonl"), batch.identity), "absent/results.jsonl.journal");
+  EXPECT_ERROR(ResultFiles(batch.folder.file("absent/results.jsonl"), batch.identity),
+               "absent/results.jsonl.journal: cannot be created");
   EXPECT_ERROR(ResultFiles(batch.folder.path().string(), batch.identity), "exists");
 }
 

@@ -53,6 +53,12 @@ TEST(Result, CompletionsListTokensTheirScoresAndOffsets) {
   EXPECT_EQ(scores["top_logprobs"][2], json({{"b", -0.125}, {"\uFFFD", -2.0}}));
 }
 
+TEST(Result, OffsetsAreInTheTextThatIsReturned) {
+  Choice choice{"One day", true, {{" One", std::nullopt, {}}, {" day", -1.0, {}}}};
+  const json record = json::parse(completion_record(kId, request(RequestKind::kCompletion, 0), "m", {{choice}, 1, 1}));
+  EXPECT_EQ(record["response"]["body"]["choices"][0]["logprobs"]["text_offset"], json({0, 3}));
+}
+
 TEST(Result, ChatsListTokensWithTheirBytes) {
   const json record = json::parse(completion_record(kId, request(RequestKind::kChat, 2), "m", {{scored()}, 1, 2}));
   const json& body = record["response"]["body"];

@@ -26,6 +26,13 @@ TEST(Utf8, EveryInvalidByteIsReplaced) {
   EXPECT_EQ(valid_utf8("\u00e9"), "\u00e9");
 }
 
+TEST(Utf8, SpaceAtTheEndIsPythons) {
+  EXPECT_EQ(without_space_at_end("a b \t\r\n\x0b\x0c\x1c\x1f\u0085\u00a0\u1680\u2000\u200a\u2029\u202f\u205f\u3000"),
+            "a b");
+  EXPECT_EQ(without_space_at_end(" \n"), "");
+  for (const char* text : {"", "a", "a\u200b", "\u00e9", "a\x1b", "a\x7f"}) EXPECT_EQ(without_space_at_end(text), text);
+}
+
 TEST(Utf8, AShortenedTextCutsNoCharacter) {
   EXPECT_EQ(shortened("abc", 3), "abc");
   EXPECT_EQ(shortened("abcd", 3), "abc...");

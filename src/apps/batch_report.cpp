@@ -1,0 +1,72 @@
+#include "apps/batch_report.hpp"
+
+#include <fstream>
+#include <span>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/trace.hpp"
+#include "device/machine.hpp"
+#include "io/temporary_file.hpp"
+
+namespace moesaic::apps {
+namespace {
+
+/// Of each value over the ranks.
+struct Spread {
+  std::vector<double> least, sum, most;
+
+  Spread(const comm::Communicator& world, const std::vector<double>& values)
+      : least(values), sum(values), most(values) {
+    world.reduce(least, MPI_MIN);
+    world.reduce(sum, MPI_SUM);
+    world.reduce(most, MPI_MAX);
+  }
+};
+
+nlohmann::json num_ranks_by_host(const comm::Communicator& world) {
+  nlohmann::json hosts = nlohmann::json::object();
+  const std::string host = device::host_name();
+  for (const auto& bytes : world.gather(std::as_bytes(std::span(host)), 0)) {
+    nlohmann::json& num_ranks = hosts[std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())];
+    num_ranks = num_ranks.is_null() ? 1 : num_ranks.get<int>() + 1;
+  }
+  return hosts;
+}
+
+}  // namespace
+
+nlohmann::json figures_of_ranks(const comm::Communicator& world) {
+  const ZoneTimes& times = zone_times();
+  std::vector<double> values(times.seconds.begin(), times.seconds.end());
+  values.insert(values.end(), times.calls.begin(), times.calls.end());
+  values.push_back(static_cast<double>(device::peak_memory_bytes()));
+  const Spread spread(world, values);
+  const auto num_ranks = static_cast<double>(world.size());
+  nlohmann::json stages = nlohmann::json::object();
+  for (std::size_t i = 0; i < kNumZones; ++i)
+    if (const double calls = spread.most[kNumZones + i]; calls > 0)
+      stages[std::string(name(static_cast<Zone>(i)))] = {{"min_s", spread.least[i]},
+                                                         {"mean_s", spread.sum[i] / num_ranks},
+                                                         {"max_s", spread.most[i]},
+                                                         {"calls", static_cast<std::int64_t>(calls)}};
+  const auto bytes = [](double value) { return static_cast<std::int64_t>(value); };
+  return {{"ranks", world.size()},
+          {"hosts", num_ranks_by_host(world)},
+          {"peak_memory_bytes",
+           {{"min", bytes(spread.least.back())},
+            {"mean", bytes(spread.sum.back() / num_ranks)},
+            {"max", bytes(spread.most.back())}}},
+          {"stages", stages}};
+}
+
+void write_report(const std::string& path, const nlohmann::json& report) {
+  io::TemporaryFile file(path);
+  std::ofstream stream(file.temporary_path());
+  stream << report.dump(2) << "\n";
+  stream.close();
+  if (!stream) fail("--report {}: cannot be written", path);
+  file.publish();
+}
+
+}  // namespace moesaic::apps

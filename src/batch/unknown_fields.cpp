@@ -1,0 +1,25 @@
+#include "batch/unknown_fields.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "batch/utf8.hpp"
+
+namespace moesaic::batch {
+
+std::optional<std::string> UnknownFields::warning(const std::string& name) {
+  if (more_) return std::nullopt;
+  const std::string quoted =
+      nlohmann::json(shortened(name, kMostName_bytes)).dump(-1, ' ', true);  // escapes all but ASCII
+  const std::string shown = quoted.substr(1, quoted.size() - 2);
+  if (names_.contains(shown)) return std::nullopt;
+  if (names_.size() == kMostNames) {
+    more_ = true;
+    return "other fields mean nothing here too and are ignored; they are not named";
+  }
+  names_.insert(shown);
+  return fmt::format("the field '{}' means nothing here and is ignored", shown);
+}
+
+}  // namespace moesaic::batch
