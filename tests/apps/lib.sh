@@ -42,7 +42,7 @@ expect_line() {
 on() {
   local ranks=$1
   shift
-  if [ "$ranks" -eq 0 ]; then timeout 60 "$@"; else timeout 60 mpirun -n "$ranks" "$@"; fi
+  if [ "$ranks" -eq 0 ]; then timeout 150 "$@"; else timeout 60 mpirun -n "$ranks" "$@"; fi
 }
 
 # succeeds RANKS NAME COMMAND...: leaves NAME.out and NAME.err
