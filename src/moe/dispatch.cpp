@@ -242,7 +242,8 @@ class RoutedDispatcher final : public Dispatcher {
 
   /// Waits until the rows that are here and not given out are worth a batch, or until all have come.
   void collect_enough() {
-    const auto worth = kBatchTerms * setting_.slots(me_).size();
+    // A rank without experts waits too: messages without rows come to it.
+    const auto worth = std::max<std::int64_t>(1, kBatchTerms * setting_.slots(me_).size());
     std::int64_t terms = 0;
     for (std::size_t b = num_given_out_; b < blocks_.size(); ++b)
       terms += plan::num_terms(setting_, me_, blocks_[b].plan);
