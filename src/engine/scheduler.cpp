@@ -67,8 +67,8 @@ std::int64_t Scheduler::num_used_blocks() const {
 Step Scheduler::next() {
   Step step;
   make_room(step);
-  const std::int64_t pending = num_pending();
-  step.side_by_side = options_.overlap_rows > 0 && pending >= options_.overlap_rows ? kMostSideBySide : 1;
+  const Pending pending = count_pending();
+  step.side_by_side = options_.overlap_rows > 0 && pending.num_rows >= options_.overlap_rows ? kMostSideBySide : 1;
   const int most_batches = (options_.num_stages == 1 ? 1 : 2 * options_.num_stages) * step.side_by_side;
   const std::int64_t limit = row_limit(pending, step.side_by_side);
   while (std::ssize(step.batches) < most_batches) {
@@ -120,23 +120,22 @@ void Scheduler::release(std::int32_t number, Sequence& s) {
   s.num_cached = 0;
 }
 
-std::int64_t Scheduler::num_pending() const {
-  std::int64_t num = 0;
+Scheduler::Pending Scheduler::count_pending() const {
+  Pending pending;
   for (const Sequences* sequences : {&running_, &waiting_})
-    for (const auto& [number, s] : *sequences) num += s.num_pending();
-  return num;
+    for (const auto& [number, s] : *sequences) {
+      pending.num_rows += s.num_pending();
+      pending.longest_chunk = std::max(pending.longest_chunk, std::min(s.num_pending(), options_.prefill_chunk));
+    }
+  return pending;
 }
 
 /// Small work is spread over the stages and what goes side by side, large work is cut by the row limit, which holds for
 /// those together.
-std::int64_t Scheduler::row_limit(std::int64_t num_pending, int side_by_side) const {
-  std::int64_t longest_chunk = 0;
-  for (const Sequences* sequences : {&running_, &waiting_})
-    for (const auto& [number, s] : *sequences)
-      longest_chunk = std::max(longest_chunk, std::min(s.num_pending(), options_.prefill_chunk));
+std::int64_t Scheduler::row_limit(const Pending& pending, int side_by_side) const {
   const auto part = [](std::int64_t whole, std::int64_t num) { return (whole + num - 1) / num; };
-  return std::min(part(num_pending, std::int64_t{options_.num_stages} * side_by_side),
-                  part(std::max(options_.batch_rows, longest_chunk), side_by_side));
+  return std::min(part(pending.num_rows, std::int64_t{options_.num_stages} * side_by_side),
+                  part(std::max(options_.batch_rows, pending.longest_chunk), side_by_side));
 }
 
 /// First what decodes, then chunks of prompts; every group gets its share of the rows before any gets more.

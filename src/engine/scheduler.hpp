@@ -103,8 +103,12 @@ class Scheduler {
   void make_room(Step& step);
   void preempt(Sequences::iterator victim);
   void release(std::int32_t number, Sequence& s);
-  std::int64_t num_pending() const;
-  std::int64_t row_limit(std::int64_t num_pending, int side_by_side) const;
+  /// What has not passed yet, of running and waiting sequences.
+  struct Pending {
+    std::int64_t num_rows = 0, longest_chunk = 0;
+  };
+  Pending count_pending() const;
+  std::int64_t row_limit(const Pending& pending, int side_by_side) const;
   TokenBatch draft_batch(std::int64_t row_limit, Step& step);
   void extend(Draft& draft, std::int32_t number, std::int64_t most_rows);
   void admit(Draft& draft, std::int64_t row_limit, Step& step);
