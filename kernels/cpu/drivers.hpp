@@ -25,7 +25,7 @@ void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t
 void to_activation(const Path& path, const float* x, std::int64_t n, void* y);
 void from_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x);
 void add_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x);
-void add(const Path& path, const float* y, std::int64_t n, float* x);
+void add(const Path& path, const float* x, const float* y, std::int64_t n, float* sum);
 void scale(const Path& path, float factor, std::int64_t n, float* x);
 void router_logits(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, const float* w,
                    std::int64_t num_experts, float* logits);

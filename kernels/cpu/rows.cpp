@@ -67,9 +67,9 @@ void add_activation(const Path& path, const void* y, std::int64_t n, float facto
   });
 }
 
-void add(const Path&, const float* y, std::int64_t n, float* x) {
+void add(const Path&, const float* x, const float* y, std::int64_t n, float* sum) {
   for_each_part(n, [&](std::int64_t first, std::int64_t count) {
-    for (std::int64_t i = first; i < first + count; ++i) x[i] += y[i];
+    for (std::int64_t i = first; i < first + count; ++i) sum[i] = x[i] + y[i];
   });
 }
 

@@ -104,8 +104,8 @@ void measure_rows(const comm::Communicator& world, const ops::Kernels& kernels, 
   costs.norm_ps = 1e6 / elems * median_us(world, kCalls, [&](std::size_t) {
                     kernels.rms_norm(values.data(), weights.data(), kRows, kWidth, 1e-5f, out.data());
                   });
-  const double add_us =
-      median_us(world, kCalls, [&](std::size_t) { kernels.add(values.data(), kRows * kWidth, out.data()); });
+  const double add_us = median_us(
+      world, kCalls, [&](std::size_t) { kernels.add(values.data(), out.data(), kRows * kWidth, out.data()); });
   const double round_us =
       median_us(world, kCalls, [&](std::size_t) { kernels.to_activation(values.data(), kRows * kWidth, out.data()); });
   costs.value_ps = 1e6 / elems * (add_us + round_us) / 2;

@@ -1,5 +1,6 @@
 #include "model/attention.hpp"
 
+#include <array>
 #include <cstring>
 
 #include "base/parallel.hpp"
@@ -128,8 +129,16 @@ void Attention::reduce_to_all(const BatchRows& rows, float* a) {
 /// subtrees: (shards, num_rows, D), overwritten; a: (num_rows, D).
 void Attention::finish_tree(float* subtrees, std::int64_t num_rows, float* a) const {
   const std::int64_t size = num_rows * context_.config().emb_size;
-  for (const auto& [into, from] : merges_) context_.kernels.add(subtrees + from * size, size, subtrees + into * size);
-  std::memcpy(a, subtrees, static_cast<std::size_t>(size) * sizeof(float));
+  if (merges_.empty()) {
+    std::memcpy(a, subtrees, static_cast<std::size_t>(size) * sizeof(float));
+    return;
+  }
+  std::array<const float*, kNumLeaves> parts;
+  const auto subtree = [&](int k) { return subtrees + k * size; };
+  for (int shard = 0; shard < context_.grid.layout().tp; ++shard)
+    parts[static_cast<std::size_t>(shard)] = subtree(shard);
+  plan::add_up(merges_, parts, a, subtree,
+               [&](const float* x, const float* y, float* sum) { context_.kernels.add(x, y, size, sum); });
 }
 
 }  // namespace moesaic

@@ -25,7 +25,7 @@ void DecoderLayer::attend(const LayerWeights& w, std::int64_t layer, Lane& lane)
   attention_.forward(w, layer, rows, lane.input(), block);
   see(layer, Operation::kAttn, block, rows);
   norm(block, w.norm_attn_out, rows);
-  context_.kernels.add(n, size, x);
+  context_.kernels.add(x, n, size, x);
   see(layer, Operation::kAttnResidual, x, rows);
 
   norm(x, w.norm_moe_in, rows);
@@ -46,7 +46,7 @@ void DecoderLayer::join(const LayerWeights& w, std::int64_t layer, Lane& lane) {
   lane.dispatcher().finish_combine(block);
   see(layer, Operation::kMoe, block, rows);
   norm(block, w.norm_moe_out, rows);
-  context_.kernels.add(normed_.as<float>(), rows.num_own() * context_.config().emb_size, lane.x());
+  context_.kernels.add(lane.x(), normed_.as<float>(), rows.num_own() * context_.config().emb_size, lane.x());
   see(layer, Operation::kMoeResidual, lane.x(), rows);
 }
 

@@ -10,55 +10,42 @@ namespace {
 
 constexpr std::int64_t kGrain_pieces = 8;  ///< that are worth another thread
 
-/// The sums of a tree, each begun when it is needed: its first value stays where it lies until something is added to
-/// it.
-class TreeSums {
- public:
-  /// The result is in sum 0. begin(k): sum k becomes its first value; add_first(k, into), add_sum(k, into): what sum
-  /// `into` gets, k's first value or its sum.
-  template <class Begin, class AddFirst, class AddSum>
-  void add_up(std::span<const plan::Merge> merges, std::size_t num_sums, Begin&& begin, AddFirst&& add_first,
-              AddSum&& add_sum) {
-    begun_.assign(num_sums, 0);
-    const auto begin_once = [&](int k) {
-      if (std::uint8_t& begun = begun_[static_cast<std::size_t>(k)]; begun == 0) begin(k), begun = 1;
-    };
-    for (const auto& [into, from] : merges) {
-      begin_once(into);
-      begun_[static_cast<std::size_t>(from)] ? add_sum(from, into) : add_first(from, into);
-    }
-    begin_once(0);
-  }
-
- private:
-  std::vector<std::uint8_t> begun_;  // by sum
-};
-
 /// Scratch of one row, kept from call to call.
 struct RowScratch {
-  TreeSums sums;
-  AlignedBuffer slices;                   // fp32 (slices of an expert, D)
+  std::vector<const float*> slices;       // of an expert: where their sums lie
+  AlignedBuffer sums;                     // fp32 (slices of an expert, D)
   AlignedBuffer gated;                    // fp32 (A, D)
   AlignedBuffer rounded;                  // Act (A, D)
   std::vector<const std::byte*> outputs;  // Act (D) of each expert
   std::vector<plan::Merge> merges;
-
-  /// fp32 (D): partial outputs of one expert, added up by the tree. slice(k): the k-th.
-  template <class Slice>
-  const float* add_slices(const ops::Kernels& kernels, std::span<const plan::Merge> tree, std::size_t num_slices,
-                          std::int64_t width, Slice&& slice) {
-    const std::size_t bytes = static_cast<std::size_t>(width) * sizeof(float);
-    slices.reserve(num_slices * bytes);
-    const auto sum = [&](int k) { return slices.as<float>() + k * width; };
-    sums.add_up(
-        tree, num_slices, [&](int k) { std::memcpy(sum(k), slice(k), bytes); },
-        [&](int k, int into) { kernels.add(reinterpret_cast<const float*>(slice(k)), width, sum(into)); },
-        [&](int k, int into) { kernels.add(sum(k), width, sum(into)); });
-    return sum(0);
-  }
+  std::vector<std::uint8_t> begun;  // by expert: its gated sum is there
 };
 
-/// m(D) = the gated outputs of a row's experts, added up by the tree over the expert index.
+/// out fp32 (D): partial outputs of one expert, added up by the tree. slice(k): the k-th.
+template <class Slice>
+void add_slices(const ops::Kernels& kernels, std::span<const plan::Merge> tree, std::size_t num_slices,
+                std::int64_t width, RowScratch& scratch, Slice&& slice, float* out) {
+  scratch.slices.clear();
+  for (std::size_t k = 0; k < num_slices; ++k)
+    scratch.slices.push_back(reinterpret_cast<const float*>(slice(static_cast<int>(k))));
+  scratch.sums.reserve(num_slices * static_cast<std::size_t>(width) * sizeof(float));
+  plan::add_up(
+      tree, scratch.slices, out, [&](int k) { return scratch.sums.as<float>() + k * width; },
+      [&](const float* x, const float* y, float* sum) { kernels.add(x, y, width, sum); });
+}
+
+/// As add_slices(), rounded to Act.
+template <class Slice>
+void round_slices(const ops::Kernels& kernels, std::span<const plan::Merge> tree, std::size_t num_slices,
+                  std::int64_t width, RowScratch& scratch, Slice&& slice, std::byte* out) {
+  scratch.sums.reserve(num_slices * static_cast<std::size_t>(width) * sizeof(float));
+  float* const sum = scratch.sums.as<float>();
+  add_slices(kernels, tree, num_slices, width, scratch, slice, sum);
+  kernels.to_activation(sum, width, out);
+}
+
+/// m(D) = the gated outputs of a row's experts, added up by the tree over the expert index. A gated output comes into
+/// being where it is needed: as the first value of a sum, or while it is added to one.
 void add_experts(const plan::DispatchSetting& setting, const ops::Kernels& kernels,
                  std::span<const std::int32_t> experts, std::span<const float> gates, RowScratch& scratch, float* m) {
   const std::int64_t width = setting.grid.config().emb_size;
@@ -66,10 +53,20 @@ void add_experts(const plan::DispatchSetting& setting, const ops::Kernels& kerne
   const auto sum = [&](int a) { return a == 0 ? m : scratch.gated.as<float>() + a * width; };
   const auto output = [&](int a) { return scratch.outputs[static_cast<std::size_t>(a)]; };
   const auto gate = [&](int a) { return gates[static_cast<std::size_t>(a)]; };
-  scratch.sums.add_up(
-      scratch.merges, experts.size(), [&](int a) { kernels.from_activation(output(a), width, gate(a), sum(a)); },
-      [&](int a, int into) { kernels.add_activation(output(a), width, gate(a), sum(into)); },
-      [&](int a, int into) { kernels.add(sum(a), width, sum(into)); });
+  const auto begun = [&](int a) -> std::uint8_t& { return scratch.begun[static_cast<std::size_t>(a)]; };
+  const auto begin = [&](int a) {
+    if (!begun(a)) kernels.from_activation(output(a), width, gate(a), sum(a));
+    begun(a) = 1;
+  };
+  scratch.begun.assign(experts.size(), 0);
+  for (const auto& [into, from] : scratch.merges) {
+    begin(into);
+    if (begun(from))
+      kernels.add(sum(into), sum(from), width, sum(into));
+    else
+      kernels.add_activation(output(from), width, gate(from), sum(into));
+  }
+  begin(0);
 }
 
 }  // namespace
@@ -85,18 +82,16 @@ void write_pieces(const plan::DispatchSetting& setting, const ops::Kernels& kern
       const int member = setting.domains.place(job.fragment->holders[static_cast<std::size_t>(k)]);
       return outputs[static_cast<std::size_t>(member)] + static_cast<std::size_t>(job.place) * term_bytes;
     };
-    const int slices = static_cast<int>(job.fragment->holders.size());
+    const std::size_t slices = job.fragment->holders.size();
     if (slices == 1) {
       std::memcpy(out, output(0), term_bytes);
       return;
     }
     thread_local RowScratch scratch;
-    const float* const sum =
-        scratch.add_slices(kernels, job.fragment->merges, static_cast<std::size_t>(slices), width, output);
     if (job.complete)
-      kernels.to_activation(sum, width, out);
+      round_slices(kernels, job.fragment->merges, slices, width, scratch, output, out);
     else
-      std::memcpy(out, sum, term_bytes);
+      add_slices(kernels, job.fragment->merges, slices, width, scratch, output, reinterpret_cast<float*>(out));
   });
 }
 
@@ -123,7 +118,7 @@ void combine_pieces(const plan::DispatchSetting& setting, const ops::Kernels& ke
       scratch.outputs[a] = piece(0);
       if (tree.complete()) continue;
       std::byte* const rounded = scratch.rounded.data() + a * setting.pieces.complete;
-      kernels.to_activation(scratch.add_slices(kernels, tree.merges, num_pieces, width, piece), width, rounded);
+      round_slices(kernels, tree.merges, num_pieces, width, scratch, piece, rounded);
       scratch.outputs[a] = rounded;
     }
     add_experts(setting, kernels, std::span(routing.ascending_experts).subspan(first, num_terms),

@@ -71,8 +71,8 @@ struct Kernels {
   /// x(n) = x(n) + float(y Act(n)) * factor, the product rounded.
   void (*add_activation)(const void* y, std::int64_t n, float factor, float* x);
 
-  /// x(n) = x(n) + y(n), fp32.
-  void (*add)(const float* y, std::int64_t n, float* x);
+  /// sum(n) = x(n) + y(n), fp32; sum may be x or y.
+  void (*add)(const float* x, const float* y, std::int64_t n, float* sum);
 
   /// x(n) = x(n) * factor, fp32.
   void (*scale)(float factor, std::int64_t n, float* x);

@@ -25,6 +25,18 @@ struct Merge {
 /// The additions that finish the tree from the partial sums of consecutive complete subtrees; the result is in sum[0].
 std::vector<Merge> finish_tree(std::span<const Range> subtrees);
 
+/// Carries the additions out, each by add(x, y, sum) on values where they lie: parts[k], and sums in memory(k), which
+/// may be where part k lies. The last one goes to `out`. Requires an addition; `parts` is used up.
+template <class Memory, class Add>
+void add_up(std::span<const Merge> merges, std::span<const float*> parts, float* out, Memory&& memory, Add&& add) {
+  for (const Merge& merge : merges) {
+    const float*& into = parts[static_cast<std::size_t>(merge.into)];
+    float* const sum = &merge == &merges.back() ? out : memory(merge.into);
+    add(into, parts[static_cast<std::size_t>(merge.from)], sum);
+    into = sum;
+  }
+}
+
 /// The additions that combine the terms of the chosen experts (ascending ids out of num_experts): 8 contiguous groups
 /// with boundaries floor(g * E / 8), ascending inside a group, groups by the leaf tree, absent terms skipped. The
 /// result is in sum[0]. Replaces `merges`, whose memory is used again.
