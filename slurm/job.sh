@@ -31,6 +31,8 @@ export SLURM_CPUS_PER_TASK
 
 # PMIx's shared-memory store crashed in 13 of 910 launches, this one in none of 960.
 export PMIX_MCA_gds=${PMIX_MCA_gds:-hash}
+# Long messages over Open MPI's TCP cross only when they are cut (docs/clusters.md); other transports do not read this.
+export OMPI_MCA_btl_tcp_rdma_pipeline_frag_size=${OMPI_MCA_btl_tcp_rdma_pipeline_frag_size:-131072}
 # Open MPI 4.1 refuses UCX without InfiniBand unless told so. Only where UCX is chosen: set for everybody, it would put UCX
 # before the other transports, Omni-Path's own among them.
 if [ "${OMPI_MCA_pml:-}" = ucx ]; then
