@@ -23,8 +23,8 @@ struct TeamOptions {
 /// one thread. This and the loops below are for one thread at a time, the bodies of loops apart.
 void make_team(const TeamOptions& options);
 
-/// While it lives, `call` is made by the thread that starts a loop whenever it has done a range of it, for what must go
-/// on meanwhile (messages). One at a time.
+/// While it lives, `call` is made by the thread that starts a loop when it has done a range of it, at most once in 100
+/// us, for what must go on meanwhile (messages). One at a time.
 class BetweenRanges {
  public:
   explicit BetweenRanges(std::function<void()> call);
