@@ -32,11 +32,23 @@ std::string text(Range range) {
   return range.size() == 1 ? fmt::format("{}", range.begin) : fmt::format("{}-{}", range.begin, range.end - 1);
 }
 
+/// Ascending numbers: "0-3,6" or "-".
+std::string text(const std::vector<std::int32_t>& numbers) {
+  std::string list;
+  for (std::size_t i = 0; i < numbers.size();) {
+    const std::size_t first = i++;
+    while (i < numbers.size() && numbers[i] == numbers[i - 1] + 1) ++i;
+    list += fmt::format("{}{}", list.empty() ? "" : ",", text(Range{numbers[first], numbers[i - 1] + 1}));
+  }
+  return list.empty() ? "-" : list;
+}
+
 /// What is planned for.
 struct Job {
   ModelConfig config;
   plan::Arithmetic arithmetic;
   plan::Workload workload;
+  int node_ranks = 0;  ///< 0: all ranks are on one
 };
 
 /// Weights of the whole model in each format; f32 mode keeps a wider embedding.
@@ -48,19 +60,34 @@ std::int64_t weight_bytes(const Job& job, WeightFormat format) {
 /// What one rank holds.
 struct Part {
   int stage;
-  Range layers, kv_heads, experts, leaves;
+  Range layers, kv_heads, leaves;
+  std::vector<std::vector<std::int32_t>> experts;  ///< of each of its layers; of one for all where they are alike
   plan::Footprint memory;
+
+  std::string experts_text() const {
+    return experts.size() == 1 ? text(experts[0]) : fmt::format("{} and more", text(experts[0]));
+  }
 };
 
 Part part_of(const plan::Grid& grid, int rank, const Job& job) {
   const plan::WorldRank world{rank};
   const plan::StageRank local = grid.in_stage(world);
-  return {grid.stage(world),
-          grid.layers(grid.stage(world)),
-          grid.kv_heads(grid.shard(local)),
-          grid.home_experts(grid.subset(local)),
-          grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))],
-          plan::footprint(grid, world, job.arithmetic, job.workload)};
+  Part part{grid.stage(world),
+            grid.layers(grid.stage(world)),
+            grid.kv_heads(grid.shard(local)),
+            grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))],
+            {},
+            plan::footprint(grid, world, job.arithmetic, job.workload)};
+  for (auto layer = part.layers.begin; layer < part.layers.end; ++layer)
+    part.experts.push_back(grid.placement().experts(layer, grid.subset(local)));
+  if (grid.placement().num_layers() == 1) part.experts.resize(1);
+  return part;
+}
+
+std::vector<plan::Link> links_of(const plan::Grid& grid, const Job& job) {
+  const int ranks = grid.ranks_per_stage();
+  return plan::links(grid, job.arithmetic.numeric(),
+                     plan::RankPlacement{job.node_ranks > 0 ? job.node_ranks : ranks}.nodes(ranks));
 }
 
 void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
@@ -75,21 +102,22 @@ void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& j
     root["rank"].push_back({{"stage", part.stage},
                             {"layers", indices(part.layers)},
                             {"kv_heads", indices(part.kv_heads)},
-                            {"experts", indices(part.experts)},
+                            {"experts", part.experts[0]},
                             {"leaves", indices(part.leaves)},
                             {"weight_bytes", part.memory.weight_bytes},
                             {"kv_bytes", part.memory.kv_bytes},
                             {"buffer_bytes", part.memory.buffer_bytes}});
+    if (part.experts.size() > 1) root["rank"].back()["experts_by_layer"] = part.experts;
   }
   root["links"] = json::array();
-  for (const plan::Link& link : plan::links(grid, job.arithmetic.numeric()))
+  for (const plan::Link& link : links_of(grid, job))
     root["links"].push_back(
         {{"from", index(link.from)}, {"to", index(link.to)}, {"bytes_per_token", link.bytes_per_token}});
   fmt::print("{}\n", root.dump());
 }
 
 void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
-  const auto& [config, arithmetic, workload] = job;
+  const auto& [config, arithmetic, workload, node_ranks] = job;
   fmt::print("weights of the whole model:");
   for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kInt4})
     fmt::print("{} {} {:.4g} GB", format == WeightFormat::kBf16 ? "" : ",", name(format),
@@ -105,11 +133,11 @@ void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& j
   for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
     const Part part = part_of(grid, rank, job);
     fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank, part.stage,
-               text(part.layers), text(part.kv_heads), text(part.experts), text(part.leaves),
+               text(part.layers), text(part.kv_heads), part.experts_text(), text(part.leaves),
                static_cast<double>(part.memory.weight_bytes) / kMiB, static_cast<double>(part.memory.kv_bytes) / kMiB,
                static_cast<double>(part.memory.buffer_bytes) / kMiB);
   }
-  const auto links = plan::links(grid, job.arithmetic.numeric());
+  const auto links = links_of(grid, job);
   if (links.empty()) return;
   fmt::print("\nexpected bytes for one token, uniform routing\n{:>5} {:>5} {:>12}\n", "from", "to", "bytes");
   for (const plan::Link& link : links)
@@ -179,15 +207,17 @@ int run_plan(const std::vector<std::string>& arguments) {
   for (const char* option : {"phase", "batch", "nodes", "threads", "layouts", "output"})
     if (costs.machine.empty() && given(option) && !(places && std::string_view(option) == "threads"))
       fail("--{} is for predicted times: give --machine too, a file of moesaic calibrate or a preset", option);
-  for (const char* option : {"replicas", "placement", "node-ranks"})
-    if (!places && given(option))
-      fail("--{} is for placing experts: give --from-trace too, a file of generate or logits --trace-routing", option);
+  if (!places && !costs.machine.empty() && given("node-ranks"))
+    fail("--node-ranks: with --machine the ranks of a node follow from --nodes, or are the machine's");
+  const plan::PlacementRequest copies{replicas.replicas, replicas.file};
 
   Job job = job_of(store, preset, weights, numerics);
   job.arithmetic.payload = payload;
   job.workload = workload;
   if (workload.context == 0) job.workload.context = job.config.sequence_len;
-  if (!costs.machine.empty() && !places) return print_costs(job.config, job.arithmetic, layout, job.workload, costs);
+  job.node_ranks = replicas.node_ranks;
+  if (!costs.machine.empty() && !places)
+    return print_costs(job.config, job.arithmetic, layout, copies, job.workload, costs);
   const plan::PlanResult result = plan::choose_layout(job.config, layout, job.arithmetic);
   if (!result.choice) {
     if (!as_json) fail("{}", result.refusal.message());
@@ -202,7 +232,10 @@ int run_plan(const std::vector<std::string>& arguments) {
   if (places)
     return print_replicas(job.config, job.arithmetic, result.choice->layout, replicas,
                           costs.machine.empty() ? "ordinary" : costs.machine, costs.num_threads, as_json);
-  const plan::Grid grid(job.config, result.choice->layout);
+  const plan::Layout& chosen = result.choice->layout;
+  const auto grids = plan::placed_grids(copies, plan::file_text(copies), job.config, {&chosen, 1},
+                                        job.node_ranks > 0 ? job.node_ranks : chosen.ranks());
+  const plan::Grid& grid = grids.front();
   (as_json ? print_json : print_text)(grid, *result.choice, job);
   return kSuccess;
 }

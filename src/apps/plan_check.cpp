@@ -194,8 +194,6 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   CheckOptions options;
   bool check = false;
   if (parse("plan --check", arguments, check_options(options, check)).contains("help")) return kSuccess;
-  if (options.model.placement.asked())
-    fail("--check: predictions are without copies of experts; leave out --replicas and --placement");
   const comm::Communicator world = comm::Communicator::world();
   options.model.layout.ranks = world.size();
   const auto tests = cases_of(options, 0);
@@ -205,7 +203,9 @@ int run_plan_check(const std::vector<std::string>& arguments) {
         fail("{}: {} tokens, the model's context is {}; give --prompt {} or less, and --steps that fit",
              test.test.name(), context, config.sequence_len, config.sequence_len);
   };
-  const OpenedModel first = open_model(world, options.model, check_context);
+  ModelOptions at_home = options.model;
+  at_home.placement = {};
+  const OpenedModel first = open_model(world, at_home, check_context);
   const plan::Machine machine = machine_for(world, options, first);
   options.model.dispatch.machine_text = plan::to_text(machine);
   const plan::RankPlacement placement = bench::rank_sites(world).placement();
@@ -218,7 +218,10 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   const bench::ReadMemory memory(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads);
   double sum_error = 0, worst_error = 0;
   int num_records = 0;
-  const auto ranked = plan::rank_layouts(model, config, world.size(), cases.front().job, placement);
+  const std::string file_text = placement_text(world, options.model.placement);
+  const auto grids = plan::placed_grids(options.model.placement, file_text, config,
+                                        plan::all_layouts(config, world.size()), placement.ranks_per_node);
+  const auto ranked = plan::rank_layouts(model, grids, cases.front().job, placement);
   for (const plan::Layout& layout : some_layouts(ranked, options.most_layouts)) {
     ModelOptions one = options.model;
     one.layout = {world.size(), layout.pp, layout.dp, layout.tp, layout.ep, layout.etp};
@@ -228,7 +231,7 @@ int run_plan_check(const std::vector<std::string>& arguments) {
     for (Case& test : cases) {
       test.job.dispatch = stage->dispatch().algorithm(batch_rows(test, layout));
       const Measured measured = measure(world, *stage, test.test, options);
-      const plan::Prediction predicted = model.predict(layout, test.job, placement);
+      const plan::Prediction predicted = model.predict(opened.grid, test.job, placement);
       Record record = record_of(layout, test, predicted, measured,
                                 machine_now(world, opened, memory, machine.with_threads(opened.num_threads)));
       const double error = std::abs(record["ratio"].get<double>() - 1);

@@ -15,12 +15,6 @@ using nlohmann::ordered_json;
 
 constexpr double kMiB = 1 << 20;
 
-bool matches(const plan::LayoutRequest& request, const plan::Layout& layout) {
-  const auto same = [](const std::optional<int>& asked, int found) { return !asked || *asked == found; };
-  return same(request.pp, layout.pp) && same(request.dp, layout.dp) && same(request.tp, layout.tp) &&
-         same(request.ep, layout.ep) && same(request.etp, layout.etp);
-}
-
 ordered_json to_json(const plan::RankedLayout& ranked) {
   const auto& [layout, p] = ranked;
   ordered_json json{{"ranks", layout.ranks()},
@@ -88,7 +82,7 @@ po::options_description cost_options(CostOptions& options) {
 }
 
 int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, const plan::LayoutRequest& request,
-                const plan::Workload& workload, const CostOptions& options) {
+                const plan::PlacementRequest& copies, const plan::Workload& workload, const CostOptions& options) {
   const plan::Machine machine = plan::read_machine(options.machine);
   plan::Job job;
   job.phase = options.phase == "decode" ? plan::Phase::kDecode : plan::Phase::kPrefill;
@@ -100,8 +94,9 @@ int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, c
       options.nodes > 0 ? (request.ranks + options.nodes - 1) / options.nodes : machine.ranks_per_node;
   const plan::RankPlacement placement{node_ranks, std::min(node_ranks, machine.ranks_per_numa)};
   plan::CostModel model(config, arithmetic, machine);
-  auto layouts = plan::rank_layouts(model, config, request.ranks, job, placement);
-  std::erase_if(layouts, [&](const plan::RankedLayout& ranked) { return !matches(request, ranked.layout); });
+  const auto grids =
+      plan::placed_grids(copies, plan::file_text(copies), config, plan::matching_layouts(config, request), node_ranks);
+  const auto layouts = plan::rank_layouts(model, grids, job, placement);
   if (layouts.empty()) {
     const plan::PlanResult none = plan::choose_layout(config, request, arithmetic);
     fail("{}", none.refusal.message());

@@ -5,6 +5,8 @@
 
 #include "apps/options.hpp"
 #include "plan/cost_model.hpp"
+#include "plan/placement_file.hpp"
+#include "plan/planner.hpp"
 
 /// What `moesaic plan` says of time: predictions for all layouts, and predictions against measurements.
 namespace moesaic::apps {
@@ -21,9 +23,9 @@ struct CostOptions {
 };
 po::options_description cost_options(CostOptions& options);
 
-/// Prints the layouts of the request, the least predicted time first.
+/// Prints the layouts of the request that can have the copies of experts, the least predicted time first.
 int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, const plan::LayoutRequest& request,
-                const plan::Workload& workload, const CostOptions& options);
+                const plan::PlacementRequest& copies, const plan::Workload& workload, const CostOptions& options);
 
 /// Whether these arguments of `plan` ask for measurements, which need MPI.
 bool asks_for_check(const std::vector<std::string>& arguments);

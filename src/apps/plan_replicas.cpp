@@ -217,7 +217,8 @@ po::options_description replica_options(ReplicaOptions& options) {
       ("from-trace", po::value(&options.trace), "places the experts of --ranks ranks by the loads in this file of --trace-routing")
       ("replicas", ranged(&options.replicas, "replicas", std::int64_t{0}, std::int64_t{1} << 20)->default_value(0),
        "copies in each layer, at most (ep-1) for each expert")
-      ("placement", po::value(&options.file), "file that is written, for --placement of generate, logits and bench")
+      ("placement", po::value(&options.file),
+       "with --from-trace: file that is written, for --placement of generate, logits and bench; else: such a file, planned with")
       ("node-ranks", ranged(&options.node_ranks, "node-ranks", 0, 1 << 20)->default_value(0),
        "ranks of a node, in rank order; 0: all are on one");
   // clang-format on

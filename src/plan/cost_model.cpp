@@ -4,8 +4,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "plan/planner.hpp"
-
 namespace moesaic::plan {
 namespace {
 
@@ -23,9 +21,8 @@ std::uint64_t next_word(std::uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-constexpr double kEager_bytes = 4096;  ///< longer messages need their sender until they have left
-constexpr double kMs = 1e-3;           // of a microsecond
-constexpr double kPs_us = 1e-6;        // of a picosecond
+constexpr double kMs = 1e-3;     // of a microsecond
+constexpr double kPs_us = 1e-6;  // of a picosecond
 
 }  // namespace
 
@@ -70,28 +67,38 @@ const CostModel::Counts& CostModel::routing(std::int64_t rows) {
   return counts;
 }
 
-/// The mean over samples of the busiest rank's time: all wait for it.
-double CostModel::experts_us(const Grid& grid, std::int64_t rows, const ComputeCosts& compute) {
+/// The mean over samples, and over layers that hold other experts, of the busiest subset's time: all wait for it.
+double CostModel::experts_us(const ExchangeCosts& costs, Range layers, std::int64_t rows) {
+  const Grid& grid = costs.grid();
+  const Placement& placement = grid.placement();
+  if (placement.num_layers() == 1) layers = {0, 1};
   std::vector<double> known_us(static_cast<std::size_t>(rows + 1), -1);
-  const auto known = [&](std::int32_t terms) {
+  const auto known = [&](std::int64_t terms) {
     double& us = known_us[static_cast<std::size_t>(terms)];
-    if (us < 0) us = expert_us(grid, terms, arithmetic_.numerics, compute);
+    if (us < 0) us = expert_us(grid, terms, arithmetic_.numerics, costs.compute());
     return us;
   };
   double sum_us = 0;
   const Counts& samples = routing(rows);
-  for (const auto& counts : samples) {
-    double busiest_us = 0;
-    for (int subset = 0; subset < grid.layout().ep; ++subset) {
-      double subset_us = 0;
-      const Range experts = grid.home_experts(subset);
-      for (std::int64_t e = experts.begin; e < experts.end; ++e)
-        subset_us += known(counts[static_cast<std::size_t>(e)]);
-      busiest_us = std::max(busiest_us, subset_us);
+  std::vector<double> subset_us(static_cast<std::size_t>(placement.num_subsets()));
+  for (auto layer = layers.begin; layer < layers.end; ++layer)
+    for (const auto& counts : samples) {
+      std::fill(subset_us.begin(), subset_us.end(), 0);
+      for (std::int64_t e = 0; e < placement.num_experts(); ++e) {
+        // An expert's rows in whole numbers over its copies.
+        const std::int64_t count = counts[static_cast<std::size_t>(e)];
+        double shares = 0;
+        std::int64_t given = 0;
+        for (const std::int32_t slot : placement.slots_of(layer, e)) {
+          shares += costs.routing().share(layer, slot);
+          const std::int64_t terms = std::llround(shares * static_cast<double>(count)) - given;
+          subset_us[static_cast<std::size_t>(placement.subset_of_slot(slot))] += known(terms);
+          given += terms;
+        }
+      }
+      sum_us += *std::max_element(subset_us.begin(), subset_us.end());
     }
-    sum_us += busiest_us;
-  }
-  return sum_us / static_cast<double>(samples.size());
+  return sum_us / static_cast<double>(std::ssize(samples) * layers.size());
 }
 
 double CostModel::attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape,
@@ -111,9 +118,10 @@ double CostModel::attention_us(const Grid& grid, const Batch& batch, const Batch
   return weights_us + scores_us + values_us + kCalls * compute.call_us;
 }
 
-double CostModel::head_us(const Grid& grid, double logit_rows, const ComputeCosts& compute,
-                          const RankPlacement& placement) const {
+double CostModel::head_us(const ExchangeCosts& costs, double logit_rows) const {
   if (logit_rows <= 0) return 0;
+  const Grid& grid = costs.grid();
+  const ComputeCosts& compute = costs.compute();
   const bool f32 = arithmetic_.numerics == Numerics::kF32;
   const KernelCosts& kernels = compute.of(f32 ? Numerics::kF32 : Numerics::kW16A16);
   const double width = static_cast<double>(config_.emb_size), vocabulary = static_cast<double>(config_.vocab_size);
@@ -121,27 +129,27 @@ double CostModel::head_us(const Grid& grid, double logit_rows, const ComputeCost
   const double share = std::ceil(1.0 / ranks * vocabulary / kVocabularyPiece_rows) * kVocabularyPiece_rows;
   double us = width * share * kernels.matrix_ps.at(logit_rows) * kPs_us + 2 * compute.call_us;
   const Range stage{last * ranks, (last + 1) * ranks};
-  const Peers others = peers_in(placement, static_cast<int>(stage.begin), stage);
+  const Peers others = peers_in(costs.ranks(), static_cast<int>(stage.begin), stage);
   const double row_bytes = width * static_cast<double>(size_bytes(activation_type(arithmetic_.numerics)));
   us += exchange(machine_, others, logit_rows * row_bytes / ranks, logit_rows * row_bytes / ranks).us;
   // All parts come to rank 0, which puts them together.
   const double part_bytes = logit_rows * share * static_cast<double>(sizeof(float));
-  const Peers senders = peers_in(placement, 0, stage);
+  const Peers senders = peers_in(costs.ranks(), 0, stage);
   us += exchange(machine_, senders, 0, part_bytes).us;
   us += logit_rows * vocabulary * static_cast<double>(sizeof(float)) /
         (machine_.link(LinkClass::kSelf).stream_gbps * 1e3);
   return us;
 }
 
-CostModel::BatchTimes CostModel::batch_times(const Grid& grid, int stage, const Batch& batch,
-                                             DispatchAlgorithm dispatch, const ComputeCosts& compute,
-                                             const RankPlacement& placement) {
+CostModel::BatchTimes CostModel::batch_times(const ExchangeCosts& costs, int stage, const Batch& batch,
+                                             DispatchAlgorithm dispatch) {
+  const Grid& grid = costs.grid();
+  const ComputeCosts& compute = costs.compute();
   const BatchShape shape = batch_shape(grid.layout(), batch.rows, batch.sequences);
   const double layers = static_cast<double>(grid.layers(stage).size());
   LayerExchanges slowest;
   for (int rank = 0; rank < grid.ranks_per_stage(); ++rank) {
-    const LayerExchanges layer = layer_exchanges(grid, grid.in_world(stage, StageRank{rank}), dispatch, shape,
-                                                 arithmetic_.numeric(), machine_, compute, placement);
+    const LayerExchanges layer = costs.layer(grid.in_world(stage, StageRank{rank}), dispatch, shape);
     if (rank == 0 || layer.us() > slowest.us()) slowest = layer;
   }
   BatchTimes times;
@@ -149,14 +157,8 @@ CostModel::BatchTimes CostModel::batch_times(const Grid& grid, int stage, const 
   times[Part::kAttention] = layers * kMs * attention_us(grid, batch, shape, compute);
   times[Part::kAttentionExchange] = layers * kMs * slowest.attention.us;
   times[Part::kDispatch] = layers * kMs * slowest.dispatch.us;
-  times[Part::kExperts] = layers * kMs * experts_us(grid, batch.rows, compute);
+  times[Part::kExperts] = layers * kMs * experts_us(costs, grid.layers(stage), batch.rows);
   times[Part::kCombine] = layers * kMs * slowest.combine.us;
-  // Long messages do not leave while their sender computes its own rows' experts: ranks without rows wait for that.
-  const bool by_messages = dispatch != DispatchAlgorithm::kDense && dispatch != DispatchAlgorithm::kHier;
-  const double message_bytes =
-      shape.own_rows * static_cast<double>(arithmetic_.numeric().expert_row(config_.emb_size).row_bytes());
-  if (by_messages && batch.sequences < grid.layout().dp && message_bytes > kEager_bytes)
-    times[Part::kDispatch] += times[Part::kExperts] * shape.own_rows / shape.rows;
   const double width = static_cast<double>(config_.emb_size);
   const double x_rows = slowest.normed_rows;
   if (stage == 0) {
@@ -164,25 +166,26 @@ CostModel::BatchTimes CostModel::batch_times(const Grid& grid, int stage, const 
     const Range ranks{0, grid.ranks_per_stage()};
     const double each = x_rows * row_bytes / grid.ranks_per_stage();
     constexpr double kColumnPasses = 8;  // a column of the packed table is far from contiguous
-    times[Part::kEmbed] = kMs * (exchange(machine_, peers_in(placement, 0, ranks), each, each).us +
+    times[Part::kEmbed] = kMs * (exchange(machine_, peers_in(costs.ranks(), 0, ranks), each, each).us +
                                  kColumnPasses * x_rows * width * compute.value_ps * kPs_us);
   }
   if (stage + 1 < grid.num_stages()) {
     const int from = index(grid.in_world(stage, StageRank{0})), to = from + grid.ranks_per_stage();
     Peers neighbour{};
-    neighbour[static_cast<std::size_t>(placement.between(from, to))] = 1;
+    neighbour[static_cast<std::size_t>(costs.ranks().between(from, to))] = 1;
     const double bytes = x_rows * width * static_cast<double>(sizeof(float));
     times[Part::kHandOver] = kMs * (exchange(machine_, neighbour, bytes, 0).us +
                                     bytes / (machine_.link(LinkClass::kSelf).stream_gbps * 1e3));
   } else {
-    times[Part::kHead] = kMs * head_us(grid, batch.logit_rows, compute, placement);
+    times[Part::kHead] = kMs * head_us(costs, batch.logit_rows);
   }
   return times;
 }
 
-Prediction CostModel::predict(const Layout& layout, const Job& job, const RankPlacement& placement) {
-  const Grid grid(config_, layout);
+Prediction CostModel::predict(const Grid& grid, const Job& job, const RankPlacement& ranks) {
+  const Layout& layout = grid.layout();
   const ComputeCosts& compute = machine_.with_threads(job.num_threads);
+  const ExchangeCosts costs(grid, arithmetic_.numeric(), machine_, compute, ranks);
   const bool decode = job.phase == Phase::kDecode;
   // As the scheduler cuts: small work is spread over the stages, large work by the limit.
   const std::int64_t tokens = job.num_tokens();
@@ -204,13 +207,12 @@ Prediction CostModel::predict(const Layout& layout, const Job& job, const RankPl
   }
   Prediction p;
   const BatchShape shape = batch_shape(layout, batch.rows, batch.sequences);
-  p.dispatch =
-      job.dispatch.value_or(cheapest_dispatch(grid, shape, arithmetic_.numeric(), machine_, compute, placement));
+  p.dispatch = job.dispatch ? *job.dispatch : costs.cheapest(shape);
   double longest_ms = 0, all_stages_ms = 0;
   BatchTimes longest;
   std::array<double, kNumParts> once{};
   for (int stage = 0; stage < layout.pp; ++stage) {
-    const BatchTimes times = batch_times(grid, stage, batch, p.dispatch, compute, placement);
+    const BatchTimes times = batch_times(costs, stage, batch, p.dispatch);
     for (std::size_t i = 0; i < kNumParts; ++i) once[i] += times.ms[i];
     all_stages_ms += times.total();
     longest_ms = std::max(longest_ms, times.total());
@@ -220,7 +222,7 @@ Prediction CostModel::predict(const Layout& layout, const Job& job, const RankPl
   const double step_ms = all_stages_ms + (batches_a_step - 1) * longest_ms;
   const double busy = batches_a_step / layout.pp;  // a rank works for all batches, on its stage
   for (std::size_t i = 0; i < kNumParts; ++i) p.ms[i] = num_steps * busy * once[i];
-  const double network_us = machine_.link(placement.between(0, layout.ranks() - 1)).latency_us;
+  const double network_us = machine_.link(ranks.between(0, layout.ranks() - 1)).latency_us;
   const double engine_us = compute.step_us + 2 * std::ceil(std::log2(layout.ranks())) * network_us;
   p.ms[static_cast<std::size_t>(Part::kIdle)] = num_steps * (step_ms - busy * all_stages_ms);
   p.ms[static_cast<std::size_t>(Part::kStep)] = num_steps * kMs * engine_us;
@@ -229,8 +231,7 @@ Prediction CostModel::predict(const Layout& layout, const Job& job, const RankPl
 
   const BatchShape mean{shape.rows, shape.rows / layout.dp, shape.rows / grid.ranks_per_stage()};
   for (int rank = 0; rank < layout.ranks(); ++rank) {
-    const LayerExchanges layer =
-        layer_exchanges(grid, WorldRank{rank}, p.dispatch, mean, arithmetic_.numeric(), machine_, compute, placement);
+    const LayerExchanges layer = costs.layer(WorldRank{rank}, p.dispatch, mean);
     Transfer sum = layer.attention;
     sum += layer.dispatch;
     sum += layer.combine;
@@ -245,11 +246,10 @@ Prediction CostModel::predict(const Layout& layout, const Job& job, const RankPl
   return p;
 }
 
-std::vector<RankedLayout> rank_layouts(CostModel& model, const ModelConfig& config, int ranks, const Job& job,
-                                       const RankPlacement& placement) {
+std::vector<RankedLayout> rank_layouts(CostModel& model, std::span<const Grid> grids, const Job& job,
+                                       const RankPlacement& ranks) {
   std::vector<RankedLayout> all;
-  for (const Layout& layout : all_layouts(config, ranks))
-    all.push_back({layout, model.predict(layout, job, placement)});
+  for (const Grid& grid : grids) all.push_back({grid.layout(), model.predict(grid, job, ranks)});
   std::stable_sort(all.begin(), all.end(), [](const RankedLayout& a, const RankedLayout& b) {
     return a.prediction.ms_per_token < b.prediction.ms_per_token;
   });

@@ -61,8 +61,8 @@ class CostModel {
   CostModel(const ModelConfig& config, const Arithmetic& arithmetic, const Machine& machine)
       : config_(config), arithmetic_(arithmetic), machine_(machine) {}
 
-  /// placement: how many ranks of the job are on a node.
-  Prediction predict(const Layout& layout, const Job& job, const RankPlacement& placement);
+  /// grid: of this model. ranks: of the job, by node.
+  Prediction predict(const Grid& grid, const Job& job, const RankPlacement& ranks);
 
  private:
   /// Milliseconds by part of one micro-batch on one stage.
@@ -77,12 +77,10 @@ class CostModel {
   };
   using Counts = std::vector<std::vector<std::int32_t>>;  // (samples, E)
 
-  BatchTimes batch_times(const Grid& grid, int stage, const Batch& batch, DispatchAlgorithm dispatch,
-                         const ComputeCosts& compute, const RankPlacement& placement);
+  BatchTimes batch_times(const ExchangeCosts& costs, int stage, const Batch& batch, DispatchAlgorithm dispatch);
   double attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape, const ComputeCosts& compute) const;
-  double experts_us(const Grid& grid, std::int64_t rows, const ComputeCosts& compute);
-  double head_us(const Grid& grid, double logit_rows, const ComputeCosts& compute,
-                 const RankPlacement& placement) const;
+  double experts_us(const ExchangeCosts& costs, Range layers, std::int64_t rows);
+  double head_us(const ExchangeCosts& costs, double logit_rows) const;
   const Counts& routing(std::int64_t rows);
 
   ModelConfig config_;
@@ -91,12 +89,12 @@ class CostModel {
   std::map<std::int64_t, Counts> routings_;  // by rows
 };
 
-/// All layouts of a rank count, the least time per token first.
+/// The least time per token first.
 struct RankedLayout {
   Layout layout;
   Prediction prediction;
 };
-std::vector<RankedLayout> rank_layouts(CostModel& model, const ModelConfig& config, int ranks, const Job& job,
-                                       const RankPlacement& placement);
+std::vector<RankedLayout> rank_layouts(CostModel& model, std::span<const Grid> grids, const Job& job,
+                                       const RankPlacement& ranks);
 
 }  // namespace moesaic::plan

@@ -49,14 +49,12 @@ DispatchPolicy::DispatchPolicy(const Grid& grid, const DispatchRequest& request,
   if (asked_ || grid.ranks_per_stage() == 1) return;
   const int node_ranks = most_ranks_of_a_node(nodes_);
   const RankPlacement placement{node_ranks, std::min(node_ranks, machine.ranks_per_numa)};
-  const ComputeCosts& compute = machine.with_threads(num_threads);
-  const NumericSetting numeric{numerics, payload_};
+  const ExchangeCosts costs(grid, {numerics, payload_}, machine, machine.with_threads(num_threads), placement);
   for (const std::int64_t rows : row_counts()) {
     const BatchShape batch = batch_shape(grid.layout(), rows, rows);
-    const DispatchAlgorithm best =
-        cheapest_dispatch(grid, batch, numeric, machine, compute, placement, request.shared_memory);
+    const DispatchAlgorithm best = costs.cheapest(batch, request.shared_memory);
     if (!choices_.empty() && choices_.back().algorithm == best) continue;
-    choices_.push_back({rows, best, layer_overhead_us(grid, best, batch, numeric, machine, compute, placement)});
+    choices_.push_back({rows, best, costs.overhead_us(best, batch)});
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "config/numeric_setting.hpp"
 #include "plan/dispatch_plan.hpp"
+#include "plan/expected_routing.hpp"
 #include "plan/machine_model.hpp"
 
 /// What the exchanges of a layer cost: expected values under uniform routing.
@@ -24,6 +25,8 @@ struct RankPlacement {
     const int first = rank / ranks_per_node * ranks_per_node;
     return {first, first + ranks_per_node};
   }
+  /// The nodes of the first ranks.
+  Domains nodes(int num_ranks) const;
 };
 
 /// How many ranks of each link class a rank has to do with.
@@ -44,9 +47,6 @@ struct Transfer {
 /// other, the farthest one's latency counts, and the longer direction.
 Transfer exchange(const Machine& machine, const Peers& peers, double send_bytes, double receive_bytes);
 
-/// C(n - k, active) / C(n, active): none of `active` distinct experts of n is among k given ones.
-double none_chosen(std::int64_t n, std::int64_t k, std::int64_t active);
-
 /// Rows of a micro-batch, as the busiest rank has them: of the stage, of its attention group, its own.
 struct BatchShape {
   double rows = 0, group_rows = 0, own_rows = 0;
@@ -63,23 +63,40 @@ struct LayerExchanges {
   double us() const { return attention.us + dispatch.us + combine.us; }
 };
 
-LayerExchanges layer_exchanges(const Grid& grid, WorldRank rank, DispatchAlgorithm algorithm, const BatchShape& batch,
-                               const NumericSetting& numeric, const Machine& machine, const ComputeCosts& compute,
-                               const RankPlacement& placement);
-
-/// Microseconds of a layer in which the algorithms differ: exchanges, copies, and norms and router of the rows that a
-/// rank owns. Of the slowest rank of the first stage.
-double layer_overhead_us(const Grid& grid, DispatchAlgorithm algorithm, const BatchShape& batch,
-                         const NumericSetting& numeric, const Machine& machine, const ComputeCosts& compute,
-                         const RankPlacement& placement);
-
 /// Norms, residual and router of a layer for some rows.
 double norms_us(const ModelConfig& config, double rows, const ComputeCosts& compute);
 
-/// The one with the least overhead; the first of equals in the order of kAllDispatchAlgorithms. Left out are alltoallv,
-/// the reference, and hier where a stage has no nodes of several ranks.
-DispatchAlgorithm cheapest_dispatch(const Grid& grid, const BatchShape& batch, const NumericSetting& numeric,
-                                    const Machine& machine, const ComputeCosts& compute, const RankPlacement& placement,
-                                    bool shared_memory = true);
+/// What the layers of a grid cost on a machine beside attention and experts. All that it is made of must outlive it.
+class ExchangeCosts {
+ public:
+  ExchangeCosts(const Grid& grid, const NumericSetting& numeric, const Machine& machine, const ComputeCosts& compute,
+                const RankPlacement& ranks);
+
+  LayerExchanges layer(WorldRank rank, DispatchAlgorithm algorithm, const BatchShape& batch) const;
+
+  /// Microseconds of a layer in which the algorithms differ: exchanges, copies, and norms and router of the rows that a
+  /// rank owns. Of the slowest rank of the first stage.
+  double overhead_us(DispatchAlgorithm algorithm, const BatchShape& batch) const;
+
+  /// The one with the least overhead; the first of equals in the order of kAllDispatchAlgorithms. Left out are
+  /// alltoallv, the reference, and hier where a stage has no nodes of several ranks, or they have no shared memory.
+  DispatchAlgorithm cheapest(const BatchShape& batch, bool shared_memory = true) const;
+
+  const Grid& grid() const { return grid_; }
+  const Machine& machine() const { return machine_; }
+  const ComputeCosts& compute() const { return compute_; }
+  const RankPlacement& ranks() const { return ranks_; }
+  const ExpectedRouting& routing() const { return routing_; }
+
+ private:
+  struct Moe;
+
+  const Grid& grid_;
+  const NumericSetting numeric_;
+  const Machine& machine_;
+  const ComputeCosts& compute_;
+  const RankPlacement ranks_;
+  const ExpectedRouting routing_;
+};
 
 }  // namespace moesaic::plan

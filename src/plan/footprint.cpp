@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "config/kv_page.hpp"
-#include "plan/exchange_cost.hpp"
+#include "plan/expected_routing.hpp"
 
 namespace moesaic::plan {
 namespace {
@@ -31,7 +31,8 @@ std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, std::int64_t l
 
 /// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same
 /// probability.
-double layer_traffic(const Grid& grid, StageRank from, StageRank to, const NumericSetting& numeric) {
+double layer_traffic(const Grid& grid, const ExpectedRouting& routing, StageRank from, StageRank to,
+                     const NumericSetting& numeric) {
   const ModelConfig& c = grid.config();
   const double width = static_cast<double>(c.emb_size);
   const double owned = 1.0 / grid.ranks_per_stage();
@@ -39,11 +40,8 @@ double layer_traffic(const Grid& grid, StageRank from, StageRank to, const Numer
   double bytes = 0;
   if (grid.group(from) == grid.group(to))
     bytes += owned * (bytes_of(numeric.row(c.emb_size)) + width * sizeof(float));  // gather, reduce-scatter
-  const auto num_experts = [&](StageRank rank) { return grid.home_experts(grid.subset(rank)).size(); };
-  const double reached = 1 - none_chosen(c.num_experts, num_experts(to), c.num_selected_experts);
-  bytes += owned * reached * bytes_of(numeric.expert_row(c.emb_size));  // dispatch
-  const double terms =
-      static_cast<double>(c.num_selected_experts * num_experts(from)) / static_cast<double>(c.num_experts);
+  bytes += owned * routing.reaches(from, grid.subset(to)) * bytes_of(numeric.expert_row(c.emb_size));  // dispatch
+  const double terms = routing.terms(to, grid.subset(from));
   const double term_bytes =
       static_cast<double>(grid.layout().etp == 1 ? size_bytes(activation_type(numeric.numerics)) : sizeof(float));
   bytes += owned * terms * width * term_bytes;  // combine
@@ -125,7 +123,8 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   return f;
 }
 
-std::vector<Link> links(const Grid& grid, const NumericSetting& numeric) {
+std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const Domains& nodes) {
+  const ExpectedRouting routing(grid, nodes);
   const ModelConfig& c = grid.config();
   const double act = static_cast<double>(activation_bytes(numeric.numerics));
   const double width = static_cast<double>(c.emb_size);
@@ -140,7 +139,7 @@ std::vector<Link> links(const Grid& grid, const NumericSetting& numeric) {
         const double vocabulary_share =
             static_cast<double>(grid.vocabulary(from).size()) / static_cast<double>(c.vocab_size);
         if (i != j) {
-          bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, from, to, numeric);
+          bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, routing, from, to, numeric);
           if (stage == 0) bytes += vocabulary_share / stage_ranks * width * act;
           if (stage == grid.num_stages() - 1) bytes += width * act / stage_ranks;
         }

@@ -5,6 +5,7 @@
 
 #include "config/numeric_setting.hpp"
 #include "config/weight_format.hpp"
+#include "plan/domains.hpp"
 #include "plan/grid.hpp"
 
 namespace moesaic::plan {
@@ -43,14 +44,13 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
 /// Bytes of a whole model's weights in the memory of one rank.
 std::int64_t model_weight_bytes(const ModelConfig& config, const Arithmetic& arithmetic);
 
-/// Expected traffic between two ranks, for one token under uniform routing, averaged over who owns its row; without
-/// copies of experts.
+/// Expected traffic between two ranks, for one token under uniform routing, averaged over who owns its row.
 struct Link {
   WorldRank from, to;
   double bytes_per_token = 0;
 };
 
-/// All pairs with traffic.
-std::vector<Link> links(const Grid& grid, const NumericSetting& numeric);
+/// All pairs with traffic. nodes: of a stage's ranks.
+std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const Domains& nodes);
 
 }  // namespace moesaic::plan

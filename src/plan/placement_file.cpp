@@ -1,7 +1,9 @@
 #include "plan/placement_file.hpp"
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.hpp"
 
@@ -56,14 +58,42 @@ Placement placement_from_text(const std::string& text, const std::string& file, 
 
 Placement place_experts(const PlacementRequest& request, const std::string& file_text, const ModelConfig& config,
                         const Layout& layout, const Domains& nodes) {
-  if (request.replicas > 0 && !request.file.empty())
-    fail("--replicas {} beside --placement {}: the file has its copies; give one of the two", request.replicas,
-         request.file);
   if (!request.file.empty()) return placement_from_text(file_text, request.file, config, layout);
   if (const std::string rule = broken_copies_rule(config.num_experts, layout.ep, request.replicas); !rule.empty())
     fail("--replicas is {}, expected {}", request.replicas, rule);
   if (request.replicas == 0) return {config.num_experts, layout.ep};
   return {config.num_experts, {spread_copies(Grid(config, layout), nodes, request.replicas)}};
+}
+
+std::string file_text(const PlacementRequest& request) {
+  if (request.file.empty()) return {};
+  if (request.replicas > 0)
+    fail("--replicas {} beside --placement {}: the file has its copies; give one of the two", request.replicas,
+         request.file);
+  std::ifstream stream(request.file);
+  std::ostringstream text;
+  if (!stream || !(text << stream.rdbuf())) fail("--placement {}: is empty or cannot be read", request.file);
+  return text.str();
+}
+
+std::vector<Grid> placed_grids(const PlacementRequest& request, const std::string& file_text, const ModelConfig& config,
+                               std::span<const Layout> layouts, int ranks_per_node) {
+  const ordered_json json = ordered_json::parse(file_text, nullptr, false);
+  const ordered_json num_subsets = json.is_object() ? json.value("num_subsets", ordered_json()) : ordered_json();
+  const auto can = [&](const Layout& layout) {
+    return request.file.empty() ? broken_copies_rule(config.num_experts, layout.ep, request.replicas).empty()
+                                : num_subsets == layout.ep;
+  };
+  const auto place = [&](const Layout& layout) {
+    std::vector<int> nodes;
+    for (int rank = 0; rank < layout.ranks_per_stage(); ++rank) nodes.push_back(rank / ranks_per_node);
+    return place_experts(request, file_text, config, layout, Domains(nodes));
+  };
+  std::vector<Grid> grids;
+  for (const Layout& layout : layouts)
+    if (can(layout)) grids.emplace_back(config, layout, place(layout));
+  if (grids.empty() && !layouts.empty()) place(layouts.back());  // its error says why
+  return grids;
 }
 
 std::string describe(const Placement& placement, const PlacementRequest& request) {

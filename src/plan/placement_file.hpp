@@ -19,10 +19,19 @@ std::string to_text(const Placement& placement, std::int64_t num_layers);
 Placement placement_from_text(const std::string& text, const std::string& file, const ModelConfig& config,
                               const Layout& layout);
 
-/// What is asked for; file_text: of the file, where one is. nodes: of a stage's ranks, for --replicas. Error when both
-/// are given, or there are more copies than a stage can have.
+/// What is asked for; file_text: of the file, where one is. nodes: of a stage's ranks, for --replicas. Error when
+/// there are more copies than a stage can have.
 Placement place_experts(const PlacementRequest& request, const std::string& file_text, const ModelConfig& config,
                         const Layout& layout, const Domains& nodes);
+
+/// The text of the file that is asked for; empty where none is. Error when it cannot be read, or copies are asked for
+/// beside it.
+std::string file_text(const PlacementRequest& request);
+
+/// The grids of those layouts that can have what is asked for. Error when there are layouts, but none that can.
+/// ranks_per_node: of the job, in rank order.
+std::vector<Grid> placed_grids(const PlacementRequest& request, const std::string& file_text, const ModelConfig& config,
+                               std::span<const Layout> layouts, int ranks_per_node);
 
 /// "2 copies a layer by --replicas 2; subsets hold 3 3 2 2 of 8 experts".
 std::string describe(const Placement& placement, const PlacementRequest& request);

@@ -119,6 +119,12 @@ std::vector<Layout> all_layouts(const ModelConfig& config, int ranks) {
   return layouts;
 }
 
+std::vector<Layout> matching_layouts(const ModelConfig& config, const LayoutRequest& request) {
+  std::vector<Layout> layouts = all_layouts(config, request.ranks);
+  std::erase_if(layouts, [&](const Layout& layout) { return distance(request, layout) != 0; });
+  return layouts;
+}
+
 double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Arithmetic& arithmetic) {
   constexpr double kRead_bytes_per_ms = 20e6;  // of one rank's share of a node's memory
   constexpr double kWire_bytes_per_ms = 5e6;   // one message stream between two ranks
@@ -162,10 +168,8 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Ari
 PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic) {
   PlanResult result;
   double best_ms = 0;
-  int candidates = 0;
-  for (const Layout& layout : all_layouts(config, request.ranks)) {
-    if (distance(request, layout) != 0) continue;
-    ++candidates;
+  const std::vector<Layout> candidates = matching_layouts(config, request);
+  for (const Layout& layout : candidates) {
     // Equal costs go to fewer data-parallel groups, so that one sequence keeps all ranks busy.
     const double ms = decode_cost_ms(config, layout, arithmetic);
     if (result.choice && (ms > best_ms || (ms == best_ms && layout.dp >= result.choice->layout.dp))) continue;
@@ -175,7 +179,7 @@ PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request
   if (result.choice)
     result.choice->reason = fmt::format(
         "least estimated time for one token of one sequence ({} ms by nominal constants) of {} layout{} that fit",
-        in_digits(best_ms, 3), candidates, candidates == 1 ? "" : "s");
+        in_digits(best_ms, 3), candidates.size(), candidates.size() == 1 ? "" : "s");
   else
     result.refusal = {text(request), explain(config, request), nearest_layouts(config, request, arithmetic)};
   return result;

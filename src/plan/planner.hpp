@@ -32,6 +32,8 @@ struct Refusal {
 
 /// All layouts of a rank count that work.
 std::vector<Layout> all_layouts(const ModelConfig& config, int ranks);
+/// Those of them that fit a request.
+std::vector<Layout> matching_layouts(const ModelConfig& config, const LayoutRequest& request);
 
 /// Estimated milliseconds for one token of one sequence: the bytes of weights that the slowest rank of each stage
 /// reads, and the messages on the way. Constants of an ordinary cluster node; a measured model comes with `calibrate`.

@@ -197,21 +197,17 @@ Placement::Subsets balance_copies(const Grid& grid, const Domains& nodes, std::i
 
 std::vector<double> subset_loads(const Grid& grid, const Domains& nodes, const Placement::Subsets& held,
                                  std::span<const double> loads) {
-  std::vector<std::vector<std::size_t>> holders(loads.size());
-  for (std::size_t s = 0; s < held.size(); ++s)
-    for (const std::int32_t e : held[s]) holders[static_cast<std::size_t>(e)].push_back(s);
+  const Placement placement(grid.config().num_experts, {held});
   const auto near = subsets_near(grid, nodes);
   std::vector<double> sums(held.size());
   for (std::size_t node = 0; node < near.size(); ++node) {
     const double owned =
         static_cast<double>(nodes.members(static_cast<int>(node)).size()) / static_cast<double>(nodes.num_ranks());
-    for (std::size_t e = 0; e < loads.size(); ++e) {
-      const auto is_near = [&](std::size_t s) { return near[node][s] != 0; };
-      const auto num_near = std::count_if(holders[e].begin(), holders[e].end(), is_near);
-      const double share = owned * loads[e] / static_cast<double>(num_near > 0 ? num_near : std::ssize(holders[e]));
-      for (const std::size_t s : holders[e])
-        if (num_near == 0 || is_near(s)) sums[s] += share;
-    }
+    const std::vector<double> shares = turn_shares(placement, 0, near[node]);
+    for (std::int64_t e = 0; e < placement.num_experts(); ++e)
+      for (const std::int32_t slot : placement.slots_of(0, e))
+        sums[static_cast<std::size_t>(placement.subset_of_slot(slot))] +=
+            owned * loads[static_cast<std::size_t>(e)] * shares[static_cast<std::size_t>(slot)];
   }
   return sums;
 }

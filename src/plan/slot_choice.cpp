@@ -46,6 +46,21 @@ void SlotChoice::choose(std::int64_t layer, std::int64_t first_row, std::span<co
   }
 }
 
+std::vector<double> turn_shares(const Placement& placement, std::int64_t layer, const std::vector<char>& near) {
+  std::vector<double> shares(static_cast<std::size_t>(placement.num_slots()));
+  const auto is_near = [&](std::int32_t slot) {
+    return near[static_cast<std::size_t>(placement.subset_of_slot(slot))] != 0;
+  };
+  for (std::int64_t e = 0; e < placement.num_experts(); ++e) {
+    const auto held = placement.slots_of(layer, e);
+    const auto num_near = std::count_if(held.begin(), held.end(), is_near);
+    for (const std::int32_t slot : held)
+      if (num_near == 0 || is_near(slot))
+        shares[static_cast<std::size_t>(slot)] = 1 / static_cast<double>(num_near > 0 ? num_near : std::ssize(held));
+  }
+  return shares;
+}
+
 std::vector<std::int32_t> slots_of_rows(const Grid& grid, const Domains& nodes, const RowMap& rows, std::int64_t layer,
                                         std::span<const std::int32_t> experts) {
   if (grid.placement().at_home()) return {experts.begin(), experts.end()};

@@ -29,6 +29,9 @@ class SlotChoice {
 /// By node and subset: whether the node has a slice of the subset's experts.
 std::vector<std::vector<char>> subsets_near(const Grid& grid, const Domains& nodes);
 
+/// By slot of a layer: the share of its expert's rows that it gets in turn, of owners that are `near` these subsets.
+std::vector<double> turn_shares(const Placement& placement, std::int64_t layer, const std::vector<char>& near);
+
 /// The slots (all rows, A) that the owners of a batch choose for experts (all rows, A).
 std::vector<std::int32_t> slots_of_rows(const Grid& grid, const Domains& nodes, const RowMap& rows, std::int64_t layer,
                                         std::span<const std::int32_t> experts);

@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "models.hpp"
 #include "plan/dispatch_policy.hpp"
+#include "plan/placement_file.hpp"
 #include "plan/planner.hpp"
 
 namespace moesaic::plan {
@@ -33,6 +34,10 @@ Machine round_machine() {
 }
 
 double sum(const std::array<double, kNumParts>& ms) { return std::accumulate(ms.begin(), ms.end(), 0.0); }
+
+std::vector<Grid> all_grids(const ModelConfig& config, int ranks) {
+  return placed_grids({}, "", config, all_layouts(config, ranks), ranks);
+}
 
 TEST(RowCurve, IsLinearBetweenAndByTheLastRateBeyond) {
   const RowCurve curve{{{1, 10}, {4, 16}, {8, 40}}};
@@ -73,7 +78,7 @@ TEST(CostModel, OneRankByHand) {
   CostModel model(c, kArithmetic, round_machine());
   Job job;
   job.context = 7;
-  const Prediction p = model.predict({}, job, {1, 1});
+  const Prediction p = model.predict(Grid(c, {}), job, {1, 1});
   const double layers = static_cast<double>(c.num_layers), width = static_cast<double>(c.emb_size);
   const double heads = static_cast<double>(c.attn_size()), kv = static_cast<double>(c.kv_size());
   const double ffn = static_cast<double>(c.ffn_size);
@@ -95,7 +100,7 @@ TEST(CostModel, PartsAddUpAndNothingIsNegative) {
         job.phase = phase;
         job.sequences = 5;
         job.context = 100;
-        for (const auto& [layout, p] : rank_layouts(model, config, ranks, job, {4, 2})) {
+        for (const auto& [layout, p] : rank_layouts(model, all_grids(config, ranks), job, {4, 2})) {
           EXPECT_NEAR(sum(p.ms), p.total_ms, 1e-9 * p.total_ms) << layout.text();
           EXPECT_NEAR(p.ms_per_token * static_cast<double>(job.num_tokens()), p.total_ms, 1e-9 * p.total_ms);
           for (const double ms : p.ms) EXPECT_GE(ms, -1e-9 * p.total_ms) << layout.text();
@@ -108,14 +113,15 @@ TEST(CostModel, MoreWorkTakesLonger) {
   const ModelConfig config = test::small_model(12, 8, 8, 2);
   CostModel model(config, kArithmetic, machine_preset("ordinary"));
   for (const Layout layout : {Layout{1, 1, 4, 2, 2}, Layout{2, 2, 2, 4, 1}, Layout{1, 4, 1, 4, 1}}) {
+    const Grid grid(config, layout);
     double shorter = 0, fewer = 0;
     for (const std::int64_t context : {16, 256, 4096}) {
-      const double ms = model.predict(layout, {Phase::kDecode, 4, context, 512, 0, {}}, {4, 4}).total_ms;
+      const double ms = model.predict(grid, {Phase::kDecode, 4, context, 512, 0, {}}, {4, 4}).total_ms;
       EXPECT_GT(ms, shorter) << layout.text();
       shorter = ms;
     }
     for (const std::int64_t sequences : {1, 8, 64, 512}) {
-      const double ms = model.predict(layout, {Phase::kDecode, sequences, 64, 512, 0, {}}, {4, 4}).total_ms;
+      const double ms = model.predict(grid, {Phase::kDecode, sequences, 64, 512, 0, {}}, {4, 4}).total_ms;
       EXPECT_GT(ms, fewer) << layout.text() << " " << sequences;
       fewer = ms;
     }
@@ -129,13 +135,53 @@ TEST(CostModel, SlowerNetworksCostMoreAndNodesAtAll) {
   network = {50, 10, 0.1, 0.1, false};
   CostModel ordinary(config, kArithmetic, machine_preset("ordinary")), slower(config, kArithmetic, slow);
   for (const Layout& layout : all_layouts(config, 8)) {
-    const double one_node = ordinary.predict(layout, {}, {8, 8}).total_ms;
-    EXPECT_GE(ordinary.predict(layout, {}, {4, 4}).total_ms, one_node) << layout.text();
-    EXPECT_GT(slower.predict(layout, {}, {4, 4}).total_ms, ordinary.predict(layout, {}, {4, 4}).total_ms)
-        << layout.text();
-    EXPECT_EQ(slower.predict(layout, {}, {8, 8}).part_ms(Part::kCombine),
-              ordinary.predict(layout, {}, {8, 8}).part_ms(Part::kCombine));
+    const Grid grid(config, layout);
+    const double one_node = ordinary.predict(grid, {}, {8, 8}).total_ms;
+    EXPECT_GE(ordinary.predict(grid, {}, {4, 4}).total_ms, one_node) << layout.text();
+    EXPECT_GT(slower.predict(grid, {}, {4, 4}).total_ms, ordinary.predict(grid, {}, {4, 4}).total_ms) << layout.text();
+    EXPECT_EQ(slower.predict(grid, {}, {8, 8}).part_ms(Part::kCombine),
+              ordinary.predict(grid, {}, {8, 8}).part_ms(Part::kCombine));
   }
+}
+
+/// A copy of every expert everywhere: nothing has to cross to another node, and all ranks have as much to do.
+TEST(CostModel, CopiesSaveWhatTheyCan) {
+  const ModelConfig config = test::small_model(4, 8, 8, 2);
+  CostModel model(config, kArithmetic, round_machine());
+  Job job;
+  job.phase = Phase::kPrefill;
+  job.dispatch = DispatchAlgorithm::kHier;
+  const std::vector<Layout> layouts{{1, 4, 1, 4, 1}};
+  constexpr RankPlacement kRanks{2, 2};
+  const auto predict = [&](std::int64_t replicas) {
+    return model.predict(placed_grids({replicas, ""}, "", config, layouts, kRanks.ranks_per_node).front(), job, kRanks);
+  };
+  const auto network = [](const Prediction& p) { return p.bytes_per_token[3]; };
+  const Prediction home = predict(0), near = predict(8), everywhere = predict(24);
+  EXPECT_GT(network(home), 0);
+  EXPECT_EQ(network(near), 0) << "each node has all experts";
+  EXPECT_EQ(network(everywhere), 0);
+  EXPECT_LT(everywhere.part_ms(Part::kExperts), home.part_ms(Part::kExperts));
+  const double even_ms = 512.0 * 2 / 4 * 3 * static_cast<double>(config.emb_size * config.ffn_size) * 1e-9 *
+                         static_cast<double>(config.num_layers);
+  EXPECT_NEAR(everywhere.part_ms(Part::kExperts), even_ms, 0.02 * even_ms);
+  EXPECT_GT(everywhere.memory.weight_bytes, near.memory.weight_bytes);
+  EXPECT_GT(near.memory.weight_bytes, home.memory.weight_bytes);
+}
+
+TEST(PlacedGrids, AreThoseOfLayoutsThatCanHaveTheCopies) {
+  const ModelConfig config = test::small_model(4, 8, 8, 2);
+  const auto layouts = all_layouts(config, 4);
+  for (const Grid& grid : placed_grids({9, ""}, "", config, layouts, 4)) {
+    EXPECT_EQ(grid.layout().ep, 4);  // ep=2 has room for 8
+    EXPECT_EQ(grid.placement().num_copies(), 9);
+  }
+  const std::string text = to_text(Placement(8, 2), config.num_layers);
+  const auto of_file = placed_grids({0, "file"}, text, config, layouts, 4);
+  EXPECT_FALSE(of_file.empty());
+  for (const Grid& grid : of_file) EXPECT_EQ(grid.layout().ep, 2);
+  EXPECT_THROW(placed_grids({25, ""}, "", config, layouts, 4), Error);
+  EXPECT_THROW(placed_grids({0, "file"}, "nonsense", config, layouts, 4), Error);
 }
 
 TEST(CostModel, ThousandRanksInASecond) {
@@ -144,7 +190,7 @@ TEST(CostModel, ThousandRanksInASecond) {
   CostModel model(grok, kArithmetic, machine_preset("cpu-zen4-ib-hdr"));
   Job job;
   job.sequences = 64;
-  const auto ranked = rank_layouts(model, grok, 1024, job, {2, 1});
+  const auto ranked = rank_layouts(model, all_grids(grok, 1024), job, {2, 1});
   ASSERT_FALSE(ranked.empty());
   EXPECT_TRUE(std::is_sorted(ranked.begin(), ranked.end(), [](const RankedLayout& a, const RankedLayout& b) {
     return a.prediction.ms_per_token < b.prediction.ms_per_token;

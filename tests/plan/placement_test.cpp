@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "models.hpp"
 #include "plan/dispatch_traffic.hpp"
+#include "plan/expected_routing.hpp"
 #include "plan/placement_file.hpp"
 #include "plan/synthetic_load.hpp"
 
@@ -247,6 +248,71 @@ TEST(SlotChoice, GivesTheLoadsThatWerePlanned) {
   const double planned = largest(subset_loads(home, nodes, held, loads)) / (sum(loads) / 128);
   EXPECT_NEAR(imbalance(placed), planned, 0.2 * planned);  // some 128 terms a subset
   EXPECT_LT(imbalance(placed), 0.5 * imbalance(home));
+}
+
+// What is expected is the mean of all sets of experts, over as many rows as give every copy its turns.
+TEST(ExpectedRouting, IsTheMeanOverAllChoices) {
+  const ModelConfig config = test::small_model(2, 8, 6, 2);
+  struct Case {
+    Layout layout;
+    int node_ranks;
+    std::vector<Placement::Subsets> held;
+  };
+  const std::vector<Case> cases = {
+      {{1, 3, 1, 3, 1}, 1, {home_subsets(6, 3)}},
+      {{1, 4, 1, 4, 1}, 2, {{{0, 1, 5}, {0, 2}, {3, 4}, {0, 4, 5}}, {{0, 1}, {2, 3}, {4}, {5}}}},
+      {{1, 6, 1, 3, 2}, 3, {{{0, 1, 2, 3}, {2, 3, 4}, {0, 5}}}},
+      {{1, 4, 1, 2, 2}, 4, {{{0, 1, 2, 3}, {2, 3, 4, 5}}}},
+  };
+  for (const auto& [layout, node_ranks, held] : cases) {
+    const Grid grid(config, layout, Placement(6, held));
+    const int ranks = layout.ranks(), ep = layout.ep;
+    const Domains nodes = nodes_of_size(ranks, node_ranks);
+    const ExpectedRouting expected(grid, nodes);
+    double sum_rank = 0, sum_node = 0, sum_away = 0;
+    for (int r = 0; r < ranks; ++r) {
+      const StageRank owner{r};
+      const SlotChoice choice(grid, nodes, owner);
+      std::vector<double> reaches(static_cast<std::size_t>(ep)), terms(reaches);
+      double reaches_nodes = 0, away = 0, num = 0;
+      std::vector<std::int32_t> slots;
+      for (std::int64_t layer = 0; layer < std::ssize(held); ++layer)
+        for (std::int32_t a = 0; a < 6; ++a)
+          for (std::int32_t b = a + 1; b < 6; ++b)
+            for (std::int64_t turn_a = 0; turn_a < 12; ++turn_a)
+              for (std::int64_t turn_b = 0; turn_b < 12; ++turn_b) {  // 12: a multiple of any number of holders
+                choice.choose(layer, turn_a, std::vector<std::int32_t>{a, b}, slots);
+                const int of_a = grid.placement().subset_of_slot(slots[0]);
+                choice.choose(layer, turn_b, std::vector<std::int32_t>{a, b}, slots);
+                const int of_b = grid.placement().subset_of_slot(slots[1]);
+                ++num;
+                ++terms[static_cast<std::size_t>(of_a)], ++terms[static_cast<std::size_t>(of_b)];
+                for (int s = 0; s < ep; ++s) reaches[static_cast<std::size_t>(s)] += s == of_a || s == of_b;
+                for (int node = 0; node < nodes.size(); ++node) {
+                  if (node == nodes.domain(owner)) continue;
+                  bool reached = false;
+                  for (const StageRank rank : nodes.members(node)) {
+                    const int subset = grid.subset(rank);
+                    reached |= subset == of_a || subset == of_b;
+                    away += ((subset == of_a) + (subset == of_b)) / (2.0 * layout.etp);
+                  }
+                  reaches_nodes += reached;
+                }
+              }
+      for (int s = 0; s < ep; ++s) {
+        EXPECT_NEAR(expected.reaches(owner, s), reaches[static_cast<std::size_t>(s)] / num, 1e-12) << layout.text();
+        EXPECT_NEAR(expected.terms(owner, s), terms[static_cast<std::size_t>(s)] / num, 1e-12) << layout.text();
+      }
+      for (int other = 0; other < ranks; ++other)
+        if (other != r)
+          sum_rank += reaches[static_cast<std::size_t>(grid.subset(StageRank{other}))] / num / ranks / (ranks - 1);
+      if (nodes.size() > 1) sum_node += reaches_nodes / num / ranks / (nodes.size() - 1);
+      sum_away += away / num / ranks;
+    }
+    EXPECT_NEAR(expected.reaches_rank(), sum_rank, 1e-12) << layout.text();
+    EXPECT_NEAR(expected.reaches_node(), sum_node, 1e-12) << layout.text();  // nodes have equally many ranks
+    EXPECT_NEAR(expected.away(), sum_away, 1e-12) << layout.text();
+  }
 }
 
 }  // namespace
