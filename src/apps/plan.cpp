@@ -204,7 +204,7 @@ int run_plan(const std::vector<std::string>& arguments) {
 
   const auto given = [&](const char* option) { return map.contains(option) && !map[option].defaulted(); };
   const bool places = !replicas.trace.empty();
-  for (const char* option : {"phase", "batch", "nodes", "threads", "layouts", "output"})
+  for (const char* option : {"phase", "batch", "nodes", "threads", "layouts", "output", "routing"})
     if (costs.machine.empty() && given(option) && !(places && std::string_view(option) == "threads"))
       fail("--{} is for predicted times: give --machine too, a file of moesaic calibrate or a preset", option);
   if (!places && !costs.machine.empty() && given("node-ranks"))

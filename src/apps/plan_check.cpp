@@ -23,10 +23,10 @@ using plan::Part;
 
 struct CheckOptions {
   ModelOptions model;
-  std::string batches, prompts;
+  std::string batches, prompts, routing;
   std::int64_t steps = 16, repetitions = 3, prefill_chunk = 512;
   int most_layouts = 6;
-  bool quick = false;
+  bool quick = false, recalibrate = false;
   bench::OutputFormat format = bench::OutputFormat::kMarkdown;
 };
 
@@ -166,8 +166,11 @@ po::options_description check_options(CheckOptions& options, bool& check) {
       ("repetitions", number(&options.repetitions, "repetitions"), "of each test, after one that is left out; the median counts")
       ("layouts", ranged(&options.most_layouts, "layouts", 1, 1 << 10)->default_value(options.most_layouts),
        "most layouts that are run, from the best to the worst")
+      ("recalibrate", po::bool_switch(&options.recalibrate),
+       "calibrates before each layout: for a machine that is shared, and not as fast from minute to minute")
       ("quick", po::bool_switch(&options.quick), "calibrates with a few calls: for trying out");
   // clang-format on
+  description.add(routing_options(options.routing));
   description.add(model_options(options.model)).add(run_options(options.prefill_chunk));
   description.add(wait_options()).add(bench::output_options(options.format));
   return description;
@@ -183,10 +186,88 @@ plan::Machine machine_for(const comm::Communicator& world, const CheckOptions& o
   return calibrate(world, {opened.kernels.isa, {opened.num_threads}, numerics, options.model.bind, options.quick});
 }
 
+/// Collective: every rank reads the file of --routing.
+plan::RecordedRouting routing_for(const comm::Communicator& world, const CheckOptions& options,
+                                  const ModelConfig& config) {
+  plan::RecordedRouting routing;
+  comm::together(world, [&] { routing = recorded_routing(options.routing, config); });
+  return routing;
+}
+
 std::int64_t batch_rows(const Case& test, const plan::Layout& layout) {
   const std::int64_t spread = (test.job.num_tokens() + layout.pp - 1) / layout.pp;
   return test.job.phase == plan::Phase::kDecode ? spread : std::min(spread, test.job.chunk_rows);
 }
+
+/// Runs layouts one after the other and keeps what came out.
+class Comparison {
+ public:
+  Comparison(const comm::Communicator& world, const CheckOptions& options, const OpenedModel& first)
+      : world_(world),
+        options_(options),
+        config_(first.grid.config()),
+        cases_(cases_of(options, first.num_threads)),
+        ranks_(bench::rank_sites(world).placement()),
+        routing_(routing_for(world, options, config_)),
+        machine_(machine_for(world, options, first)),
+        memory_(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads),
+        table_(options.format, bench::this_machine(world, first.kernels.isa),
+               {std::begin(kColumns), std::end(kColumns)}) {}
+
+  /// From the best predicted to the worst.
+  std::vector<plan::Layout> layouts(const plan::Arithmetic& arithmetic) const {
+    const std::string file_text = placement_text(world_, options_.model.placement);
+    const auto grids = plan::placed_grids(options_.model.placement, file_text, config_,
+                                          plan::all_layouts(config_, world_.size()), ranks_.ranks_per_node);
+    plan::CostModel model(config_, arithmetic, machine_, routing_);
+    return some_layouts(plan::rank_layouts(model, grids, cases_.front().job, ranks_), options_.most_layouts);
+  }
+
+  void run(const plan::Layout& layout) {
+    ModelOptions one = options_.model;
+    one.layout = {world_.size(), layout.pp, layout.dp, layout.tp, layout.ep, layout.etp};
+    OpenedModel opened = open_model(world_, one);
+    if (options_.recalibrate && num_records_ > 0) machine_ = machine_for(world_, options_, opened);
+    opened.dispatch.machine_text = plan::to_text(machine_);
+    plan::CostModel model(config_, opened.arithmetic(), machine_, routing_);
+    const auto stage = load_model(world_, opened, cases_.back().test.workload(options_.prefill_chunk));
+    for (Case& test : cases_) {
+      test.job.dispatch = stage->dispatch().algorithm(batch_rows(test, layout));
+      const Measured measured = measure(world_, *stage, test.test, options_);
+      const plan::Prediction predicted = model.predict(opened.grid, test.job, ranks_);
+      Record record = record_of(layout, test, predicted, measured,
+                                machine_now(world_, opened, memory_, machine_.with_threads(opened.num_threads)));
+      const double error = std::abs(record["ratio"].get<double>() - 1);
+      sum_error_ += error;
+      worst_error_ = std::max(worst_error_, error);
+      ++num_records_;
+      table_.add(std::move(record));
+    }
+  }
+
+  void print() const {
+    table_.print();
+    if (options_.format == bench::OutputFormat::kMarkdown)
+      fmt::print(
+          "\nmachine: {} ({}){}\n{} points, which the calibration has not seen: mean error {:.0f} %, largest {:.0f} "
+          "%\n",
+          machine_.name, machine_.source, options_.recalibrate ? ", measured before each layout" : "", num_records_,
+          100 * sum_error_ / num_records_, 100 * worst_error_);
+  }
+
+ private:
+  const comm::Communicator& world_;
+  const CheckOptions& options_;
+  const ModelConfig config_;
+  std::vector<Case> cases_;
+  const plan::RankPlacement ranks_;
+  const plan::RecordedRouting routing_;
+  plan::Machine machine_;
+  const bench::ReadMemory memory_;
+  bench::Table table_;
+  double sum_error_ = 0, worst_error_ = 0;
+  int num_records_ = 0;
+};
 
 }  // namespace
 
@@ -194,11 +275,13 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   CheckOptions options;
   bool check = false;
   if (parse("plan --check", arguments, check_options(options, check)).contains("help")) return kSuccess;
+  if (options.recalibrate && !options.model.dispatch.machine.empty())
+    fail("--recalibrate beside --machine {}: nothing is calibrated then; give one of the two",
+         options.model.dispatch.machine);
   const comm::Communicator world = comm::Communicator::world();
   options.model.layout.ranks = world.size();
-  const auto tests = cases_of(options, 0);
   const auto check_context = [&](const ModelConfig& config) {
-    for (const Case& test : tests)
+    for (const Case& test : cases_of(options, 0))
       if (const auto context = test.test.num_prompt + test.test.num_generated; context > config.sequence_len)
         fail("{}: {} tokens, the model's context is {}; give --prompt {} or less, and --steps that fit",
              test.test.name(), context, config.sequence_len, config.sequence_len);
@@ -206,48 +289,9 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   ModelOptions at_home = options.model;
   at_home.placement = {};
   const OpenedModel first = open_model(world, at_home, check_context);
-  const plan::Machine machine = machine_for(world, options, first);
-  options.model.dispatch.machine_text = plan::to_text(machine);
-  const plan::RankPlacement placement = bench::rank_sites(world).placement();
-  const ModelConfig config = first.grid.config();
-  plan::CostModel model(config, first.arithmetic(), machine);
-  std::vector<Case> cases = cases_of(options, first.num_threads);
-
-  bench::Table table(options.format, bench::this_machine(world, first.kernels.isa),
-                     {std::begin(kColumns), std::end(kColumns)});
-  const bench::ReadMemory memory(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads);
-  double sum_error = 0, worst_error = 0;
-  int num_records = 0;
-  const std::string file_text = placement_text(world, options.model.placement);
-  const auto grids = plan::placed_grids(options.model.placement, file_text, config,
-                                        plan::all_layouts(config, world.size()), placement.ranks_per_node);
-  const auto ranked = plan::rank_layouts(model, grids, cases.front().job, placement);
-  for (const plan::Layout& layout : some_layouts(ranked, options.most_layouts)) {
-    ModelOptions one = options.model;
-    one.layout = {world.size(), layout.pp, layout.dp, layout.tp, layout.ep, layout.etp};
-    OpenedModel opened = open_model(world, one);
-    opened.dispatch.machine_text = options.model.dispatch.machine_text;
-    const auto stage = load_model(world, opened, cases.back().test.workload(options.prefill_chunk));
-    for (Case& test : cases) {
-      test.job.dispatch = stage->dispatch().algorithm(batch_rows(test, layout));
-      const Measured measured = measure(world, *stage, test.test, options);
-      const plan::Prediction predicted = model.predict(opened.grid, test.job, placement);
-      Record record = record_of(layout, test, predicted, measured,
-                                machine_now(world, opened, memory, machine.with_threads(opened.num_threads)));
-      const double error = std::abs(record["ratio"].get<double>() - 1);
-      sum_error += error;
-      worst_error = std::max(worst_error, error);
-      ++num_records;
-      table.add(std::move(record));
-    }
-  }
-  if (world.rank() == 0) {
-    table.print();
-    if (options.format == bench::OutputFormat::kMarkdown)
-      fmt::print(
-          "\nmachine: {} ({})\n{} points, which the calibration has not seen: mean error {:.0f} %, largest {:.0f} %\n",
-          machine.name, machine.source, num_records, 100 * sum_error / num_records, 100 * worst_error);
-  }
+  Comparison comparison(world, options, first);
+  for (const plan::Layout& layout : comparison.layouts(first.arithmetic())) comparison.run(layout);
+  if (world.rank() == 0) comparison.print();
   return kSuccess;
 }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.hpp"
+#include "apps/plan_replicas.hpp"
 #include "base/counted.hpp"
 #include "base/digits.hpp"
 #include "base/error.hpp"
@@ -63,6 +64,7 @@ void print_table(const std::vector<plan::RankedLayout>& layouts, const plan::Mac
 po::options_description cost_options(CostOptions& options) {
   po::options_description description("predicted times (docs/cost-model.md)");
   // clang-format off
+  description.add(routing_options(options.routing));
   description.add_options()
       ("machine", po::value(&options.machine),
        "file of moesaic calibrate, or a preset: ordinary, cpu-zen4-ib-hdr, h100-node, h200-node; ranks all layouts")
@@ -81,6 +83,21 @@ po::options_description cost_options(CostOptions& options) {
   return description;
 }
 
+po::options_description routing_options(std::string& file) {
+  po::options_description options("routing");
+  options.add_options()("routing", po::value(&file),
+                        "predicts experts' times by what routers chose in this file of --trace-routing, not by uniform "
+                        "routing");
+  return options;
+}
+
+plan::RecordedRouting recorded_routing(const std::string& file, const ModelConfig& config) {
+  if (file.empty()) return {};
+  RoutingTraceFile trace = read_trace("routing", file, config);
+  if (trace.num_rows() == 0) fail("--routing {}: has no rows; record a run of some tokens", file);
+  return {trace.num_rows(), trace.num_active, std::move(trace.experts)};
+}
+
 int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, const plan::LayoutRequest& request,
                 const plan::PlacementRequest& copies, const plan::Workload& workload, const CostOptions& options) {
   const plan::Machine machine = plan::read_machine(options.machine);
@@ -93,7 +110,7 @@ int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, c
   const int node_ranks =
       options.nodes > 0 ? (request.ranks + options.nodes - 1) / options.nodes : machine.ranks_per_node;
   const plan::RankPlacement placement{node_ranks, std::min(node_ranks, machine.ranks_per_numa)};
-  plan::CostModel model(config, arithmetic, machine);
+  plan::CostModel model(config, arithmetic, machine, recorded_routing(options.routing, config));
   const auto grids =
       plan::placed_grids(copies, plan::file_text(copies), config, plan::matching_layouts(config, request), node_ranks);
   const auto layouts = plan::rank_layouts(model, grids, job, placement);

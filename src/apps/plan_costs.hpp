@@ -20,8 +20,14 @@ struct CostOptions {
   int num_threads = 0;     ///< of a rank; 0: the machine's first
   int most_layouts = 20;
   std::string output = "md";
+  std::string routing;  ///< file of --trace-routing; empty: uniform
 };
 po::options_description cost_options(CostOptions& options);
+
+/// --routing.
+po::options_description routing_options(std::string& file);
+/// What is recorded in the file of --routing; nothing without one.
+plan::RecordedRouting recorded_routing(const std::string& file, const ModelConfig& config);
 
 /// Prints the layouts of the request that can have the copies of experts, the least predicted time first.
 int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, const plan::LayoutRequest& request,

@@ -9,7 +9,6 @@
 #include "apps/command.hpp"
 #include "base/counted.hpp"
 #include "base/error.hpp"
-#include "engine/routing_trace.hpp"
 #include "plan/cost_model.hpp"
 #include "plan/dispatch_traffic.hpp"
 #include "plan/footprint.hpp"
@@ -108,18 +107,6 @@ class Replay {
   const plan::DispatchSetting setting_;
 };
 
-RoutingTraceFile read_trace(const std::string& file, const ModelConfig& config) {
-  RoutingTraceFile trace = RoutingTraceFile::read(file);
-  const auto expect = [&](const char* what, std::int64_t found, std::int64_t expected) {
-    if (found != expected)
-      fail("--from-trace {}: {} {}, the model has {}; record it with this model", file, found, what, expected);
-  };
-  expect("experts", trace.num_experts, config.num_experts);
-  expect("layers", trace.num_layers, config.num_layers);
-  expect("experts a row", trace.num_active, config.num_selected_experts);
-  return trace;
-}
-
 /// Of a layer's stage; ranks of the world are numbered through.
 plan::Domains nodes_of_stage(const plan::Grid& grid, int stage, int node_ranks) {
   std::vector<int> ids;
@@ -210,6 +197,18 @@ void write_file(const std::string& file, const std::string& text) {
 
 }  // namespace
 
+RoutingTraceFile read_trace(const char* option, const std::string& file, const ModelConfig& config) {
+  RoutingTraceFile trace = RoutingTraceFile::read(file);
+  const auto expect = [&](const char* what, std::int64_t found, std::int64_t expected) {
+    if (found != expected)
+      fail("--{} {}: {} {}, the model has {}; record it with this model", option, file, found, what, expected);
+  };
+  expect("experts", trace.num_experts, config.num_experts);
+  expect("layers", trace.num_layers, config.num_layers);
+  expect("experts a row", trace.num_active, config.num_selected_experts);
+  return trace;
+}
+
 po::options_description replica_options(ReplicaOptions& options) {
   po::options_description description("copies of hot experts (docs/communication.md)");
   // clang-format off
@@ -230,7 +229,7 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   if (const auto rule = plan::broken_copies_rule(config.num_experts, layout.ep, options.replicas); !rule.empty())
     fail("--replicas is {}, expected {}", options.replicas, rule);
   check_writable(options.file, "placement", {options.trace});
-  const RoutingTraceFile trace = read_trace(options.trace, config);
+  const RoutingTraceFile trace = read_trace("from-trace", options.trace, config);
   const plan::Grid home(config, layout);
   std::vector<plan::Domains> nodes;  // by stage
   for (int stage = 0; stage < layout.pp; ++stage) nodes.push_back(nodes_of_stage(home, stage, options.node_ranks));

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "apps/options.hpp"
+#include "engine/routing_trace.hpp"
 
 namespace moesaic::apps {
 
@@ -14,6 +15,9 @@ struct ReplicaOptions {
   int node_ranks = 0;
 };
 po::options_description replica_options(ReplicaOptions& options);
+
+/// A file of --trace-routing. Error that names the option when it is none, or one of another model.
+RoutingTraceFile read_trace(const char* option, const std::string& file, const ModelConfig& config);
 
 /// Plans which experts each subset holds from what routers chose, prints what that saves and costs, and writes the
 /// file. machine: as --machine, for the time that experts take.

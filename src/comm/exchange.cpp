@@ -7,7 +7,6 @@ namespace moesaic::comm {
 namespace {
 
 constexpr int kRowsTag = 4;
-constexpr int kNoTag = 0;  // of no message
 
 }  // namespace
 
@@ -69,11 +68,6 @@ void Outbox::post(std::vector<std::byte> bytes, int destination, int tag) {
   });
   pending_bytes_ += size;
   traffic().add(message.destination[0], size);
-}
-
-void Outbox::poll() {
-  int flag = 0;
-  MOESAIC_MPI(MPI_Iprobe(MPI_ANY_SOURCE, kNoTag, comm_.handle(), &flag, MPI_STATUS_IGNORE));
 }
 
 void Outbox::drain(std::size_t most_bytes) {

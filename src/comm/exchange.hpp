@@ -48,8 +48,6 @@ class Outbox {
   ~Outbox();
 
   void post(std::vector<std::byte> bytes, int destination, int tag);
-  /// Lets all of this rank's messages go on, those of other objects too, while it computes.
-  void poll();
   /// Waits until at most `most_bytes` are under way.
   void drain(std::size_t most_bytes = 0);
 

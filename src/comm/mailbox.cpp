@@ -66,10 +66,6 @@ class PairwiseMailbox final : public Mailbox {
     return arrival;
   }
 
-  void poll() override {
-    int flag = 0;
-    MOESAIC_MPI(MPI_Iprobe(MPI_ANY_SOURCE, tag_, comm_.handle(), &flag, MPI_STATUS_IGNORE));
-  }
   int num_expected() const override { return static_cast<int>(missing_.size()); }
 
   void finish() override {
@@ -144,7 +140,6 @@ class AlltoallvMailbox final : public Mailbox {
     return std::nullopt;
   }
 
-  void poll() override {}
   int num_expected() const override { return num_expected_; }
 
   void finish() override {

@@ -29,8 +29,6 @@ class Mailbox {
   /// The next message that has come, in any order; waits for one when `may_wait`. Nothing when all that were
   /// expected have been given out (or none is there and it may not wait).
   virtual std::optional<Arrival> next(bool may_wait = true) = 0;
-  /// Lets messages go on while this rank waits for something else.
-  virtual void poll() = 0;
   /// Messages that have not come yet.
   virtual int num_expected() const = 0;
   /// Ends the round: all messages sent have left.

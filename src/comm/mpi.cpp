@@ -114,6 +114,12 @@ Communicator Communicator::split_node() const {
   return {part, true};
 }
 
+void Communicator::progress() const {
+  constexpr int kNoTag = 0;  // of no message
+  int flag = 0;
+  MOESAIC_MPI(MPI_Iprobe(MPI_ANY_SOURCE, kNoTag, comm_, &flag, MPI_STATUS_IGNORE));
+}
+
 void Communicator::barrier() const {
   complete(*this, "barrier", [&](MPI_Request* request) { MOESAIC_MPI(MPI_Ibarrier(comm_, request)); });
 }

@@ -56,6 +56,8 @@ class Communicator {
   /// Ranks that share this rank's memory.
   Communicator split_node() const;
 
+  /// A look at MPI that lets all messages under way go on; Open MPI moves long ones only while their ranks call it.
+  void progress() const;
   void barrier() const;
   /// Sends `bytes` from root to all; elsewhere it is resized.
   void broadcast(std::vector<std::byte>& bytes, int root) const;

@@ -96,7 +96,7 @@ void Stage::begin(Lane& lane, const TokenBatch& batch) {
 /// Messages of lanes before, on their way to the next stage, go on too.
 void Stage::pass_layers(std::span<Lane> lanes) {
   std::optional<BetweenRanges> messages_go_on;
-  if (context_.world.size() > 1) messages_go_on.emplace([&] { outbox_.poll(); });
+  if (context_.world.size() > 1) messages_go_on.emplace([&] { context_.world.progress(); });
   const std::int64_t num_layers = std::ssize(weights_.layers);
   const auto weights = [&](std::int64_t layer) -> const LayerWeights& {
     return weights_.layers[static_cast<std::size_t>(layer)];

@@ -37,6 +37,7 @@ class RoutedDispatcher final : public Dispatcher {
         setting_(grid,
                  algorithm == DispatchAlgorithm::kHier ? plan::Domains(node_of) : plan::Domains::alone(stage.size()),
                  piece_sizes(grid, kernels)),
+        stage_(stage),
         me_{stage.rank()},
         domain_(setting_.domains.domain(me_)),
         kernels_(kernels),
@@ -102,7 +103,7 @@ class RoutedDispatcher final : public Dispatcher {
   }
 
   void poll() override {
-    if (setting_.domains.num_ranks() > 1) pieces_mail_->poll();
+    if (stage_.size() > 1) stage_.progress();
   }
 
   void start_combine() override {
@@ -277,7 +278,7 @@ class RoutedDispatcher final : public Dispatcher {
 
   /// All ranks of the node. Messages go on meanwhile.
   void meet() {
-    shared_->barrier([&] { pieces_mail_->poll(); });
+    shared_->barrier([&] { stage_.progress(); });
   }
 
   void send_pieces(const plan::RowBlock& block, std::span<const std::int32_t> places) {
@@ -301,6 +302,7 @@ class RoutedDispatcher final : public Dispatcher {
 
   const DispatchAlgorithm algorithm_;
   const plan::DispatchSetting setting_;
+  const comm::Communicator& stage_;
   const StageRank me_;
   const int domain_;
   const ops::Kernels& kernels_;

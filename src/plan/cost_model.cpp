@@ -21,6 +21,13 @@ std::uint64_t next_word(std::uint64_t& state) {
   return z ^ (z >> 31);
 }
 
+/// Moves `num` different experts, each as likely, to the front.
+std::span<const std::int32_t> draw(std::uint64_t& state, std::int64_t num, std::span<std::int32_t> experts) {
+  for (std::size_t a = 0; a < static_cast<std::size_t>(num); ++a)
+    std::swap(experts[a], experts[a + static_cast<std::size_t>(next_word(state)) % (experts.size() - a)]);
+  return experts.first(static_cast<std::size_t>(num));
+}
+
 constexpr double kMs = 1e-3;     // of a microsecond
 constexpr double kPs_us = 1e-6;  // of a picosecond
 
@@ -45,33 +52,32 @@ double expert_us(const Grid& grid, std::int64_t terms, Numerics numerics, const 
 
 double CostModel::BatchTimes::total() const { return std::accumulate(ms.begin(), ms.end(), 0.0); }
 
-/// Terms of each expert in samples of uniform routing.
-const CostModel::Counts& CostModel::routing(std::int64_t rows) {
-  Counts& counts = routings_[rows];
+/// Terms of each expert in samples of uniform routing, or of neighbouring rows that were recorded.
+const CostModel::Counts& CostModel::routing(std::int64_t layer, std::int64_t rows) {
+  Counts& counts = routings_[{layer, rows}];
   if (!counts.empty()) return counts;
-  const std::int64_t experts = config_.num_experts, active = config_.num_selected_experts;
+  const std::int64_t num_experts = config_.num_experts, active = config_.num_selected_experts;
   const std::int64_t samples = std::clamp<std::int64_t>(65536 / (rows * active), 4, 256);
   std::uint64_t state = static_cast<std::uint64_t>(rows);
-  std::vector<std::int32_t> order(static_cast<std::size_t>(experts));
+  std::vector<std::int32_t> order(static_cast<std::size_t>(num_experts));
   std::iota(order.begin(), order.end(), 0);
   for (std::int64_t sample = 0; sample < samples; ++sample) {
-    auto& count = counts.emplace_back(static_cast<std::size_t>(experts));
+    auto& count = counts.emplace_back(static_cast<std::size_t>(num_experts));
+    const std::uint64_t first = recorded_.empty() ? 0 : next_word(state) >> 1;
     for (std::int64_t row = 0; row < rows; ++row)
-      for (std::int64_t a = 0; a < active; ++a) {
-        const auto left = static_cast<std::uint64_t>(experts - a);
-        const auto chosen = static_cast<std::size_t>(a) + static_cast<std::size_t>(next_word(state) % left);
-        std::swap(order[static_cast<std::size_t>(a)], order[chosen]);
-        ++count[static_cast<std::size_t>(order[static_cast<std::size_t>(a)])];
-      }
+      for (const std::int32_t e : recorded_.empty() ? draw(state, active, order)
+                                                    : recorded_.row(layer, first + static_cast<std::uint64_t>(row)))
+        ++count[static_cast<std::size_t>(e)];
   }
   return counts;
 }
 
-/// The mean over samples, and over layers that hold other experts, of the busiest subset's time: all wait for it.
+/// The mean over samples, and over layers that hold or choose other experts, of the busiest subset's time: all wait for
+/// it.
 double CostModel::experts_us(const ExchangeCosts& costs, Range layers, std::int64_t rows) {
   const Grid& grid = costs.grid();
   const Placement& placement = grid.placement();
-  if (placement.num_layers() == 1) layers = {0, 1};
+  if (placement.num_layers() == 1 && recorded_.empty()) layers = {0, 1};  // they are alike
   std::vector<double> known_us(static_cast<std::size_t>(rows + 1), -1);
   const auto known = [&](std::int64_t terms) {
     double& us = known_us[static_cast<std::size_t>(terms)];
@@ -79,10 +85,10 @@ double CostModel::experts_us(const ExchangeCosts& costs, Range layers, std::int6
     return us;
   };
   double sum_us = 0;
-  const Counts& samples = routing(rows);
+  std::int64_t num_samples = 0;
   std::vector<double> subset_us(static_cast<std::size_t>(placement.num_subsets()));
   for (auto layer = layers.begin; layer < layers.end; ++layer)
-    for (const auto& counts : samples) {
+    for (const auto& counts : routing(recorded_.empty() ? 0 : layer, rows)) {
       std::fill(subset_us.begin(), subset_us.end(), 0);
       for (std::int64_t e = 0; e < placement.num_experts(); ++e) {
         // An expert's rows in whole numbers over its copies.
@@ -97,8 +103,9 @@ double CostModel::experts_us(const ExchangeCosts& costs, Range layers, std::int6
         }
       }
       sum_us += *std::max_element(subset_us.begin(), subset_us.end());
+      ++num_samples;
     }
-  return sum_us / static_cast<double>(std::ssize(samples) * layers.size());
+  return sum_us / static_cast<double>(num_samples);
 }
 
 double CostModel::attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape,

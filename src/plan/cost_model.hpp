@@ -7,7 +7,7 @@
 #include "plan/footprint.hpp"
 
 /// Predicts what a layout would cost on a machine (docs/cost-model.md): pure arithmetic, expected values under uniform
-/// routing, no overlap of exchanges with computing but between stages.
+/// or recorded routing, no overlap of exchanges with computing but between stages.
 namespace moesaic::plan {
 
 enum class Phase : std::uint8_t { kDecode, kPrefill };
@@ -56,10 +56,25 @@ struct Prediction {
 /// What an expert's `terms` rows take a rank that holds its widest slice, microseconds.
 double expert_us(const Grid& grid, std::int64_t terms, Numerics numerics, const ComputeCosts& compute);
 
+/// Which experts rows have chosen, layer by layer.
+struct RecordedRouting {
+  std::int64_t num_rows = 0, num_active = 0;  ///< no rows: nothing is recorded, all experts are as likely
+  std::vector<std::int32_t> experts;          ///< (layers, rows, A)
+
+  bool empty() const { return num_rows == 0; }
+  /// Beyond the last row the first follows.
+  std::span<const std::int32_t> row(std::int64_t layer, std::uint64_t number) const {
+    const auto rows = static_cast<std::uint64_t>(num_rows), active = static_cast<std::uint64_t>(num_active);
+    return std::span(experts).subspan((static_cast<std::uint64_t>(layer) * rows + number % rows) * active, active);
+  }
+};
+
 class CostModel {
  public:
-  CostModel(const ModelConfig& config, const Arithmetic& arithmetic, const Machine& machine)
-      : config_(config), arithmetic_(arithmetic), machine_(machine) {}
+  /// recorded: for the time that experts take; what travels is counted under uniform routing.
+  CostModel(const ModelConfig& config, const Arithmetic& arithmetic, const Machine& machine,
+            RecordedRouting recorded = {})
+      : config_(config), arithmetic_(arithmetic), machine_(machine), recorded_(std::move(recorded)) {}
 
   /// grid: of this model. ranks: of the job, by node.
   Prediction predict(const Grid& grid, const Job& job, const RankPlacement& ranks);
@@ -81,12 +96,13 @@ class CostModel {
   double attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape, const ComputeCosts& compute) const;
   double experts_us(const ExchangeCosts& costs, Range layers, std::int64_t rows);
   double head_us(const ExchangeCosts& costs, double logit_rows) const;
-  const Counts& routing(std::int64_t rows);
+  const Counts& routing(std::int64_t layer, std::int64_t rows);
 
   ModelConfig config_;
   Arithmetic arithmetic_;
   Machine machine_;
-  std::map<std::int64_t, Counts> routings_;  // by rows
+  RecordedRouting recorded_;
+  std::map<std::pair<std::int64_t, std::int64_t>, Counts> routings_;  // by layer and rows
 };
 
 /// The least time per token first.

@@ -169,6 +169,22 @@ TEST(CostModel, CopiesSaveWhatTheyCan) {
   EXPECT_GT(near.memory.weight_bytes, home.memory.weight_bytes);
 }
 
+/// All rows choose two experts of one subset: it has all the work, whatever the batch.
+TEST(CostModel, RecordedRoutingDecidesWhatTheBusiestHas) {
+  const ModelConfig config = test::small_model(2, 8, 8, 2);
+  RecordedRouting one_sided{3, 2, {}};
+  for (std::int64_t i = 0; i < config.num_layers * 3; ++i) one_sided.experts.insert(one_sided.experts.end(), {2, 3});
+  CostModel uniform(config, kArithmetic, round_machine()), recorded(config, kArithmetic, round_machine(), one_sided);
+  const Grid grid(config, {1, 4, 1, 4, 1});
+  for (const std::int64_t sequences : {1, 7, 64}) {
+    const Job job{Phase::kDecode, sequences, 64, 512, 0, {}};
+    const double all_ms =
+        static_cast<double>(sequences * config.num_layers * 2 * 3 * config.emb_size * config.ffn_size) * 1e-9;
+    EXPECT_NEAR(recorded.predict(grid, job, {4, 4}).part_ms(Part::kExperts), all_ms, 1e-9 * all_ms);
+    EXPECT_LT(uniform.predict(grid, job, {4, 4}).part_ms(Part::kExperts), 0.9 * all_ms);
+  }
+}
+
 TEST(PlacedGrids, AreThoseOfLayoutsThatCanHaveTheCopies) {
   const ModelConfig config = test::small_model(4, 8, 8, 2);
   const auto layouts = all_layouts(config, 4);

@@ -84,7 +84,7 @@ void SumOrders::run(SumOrder order, Own& own) {
   }
   if (order == SumOrder::kArrival) {
     {
-      const BetweenRanges messages_go_on([&] { mail_->poll(); });
+      const BetweenRanges messages_go_on([&] { job_.world().progress(); });
       add_stream(own, me_);
     }
     while (const auto arrival = mail_->next()) add_stream(own, arrival->source);
