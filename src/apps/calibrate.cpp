@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <fstream>
 
 #include "apps/bench/table.hpp"
 #include "apps/calibration.hpp"
@@ -58,8 +57,7 @@ int run_calibrate(const std::vector<std::string>& arguments) {
   calibration.numerics = {Numerics::kW8A16, Numerics::kW8A8, Numerics::kW16A16, Numerics::kW4A16};
   const plan::Machine machine = calibrate(world, calibration);
   comm::on_root(world, [&] {
-    std::ofstream stream(out);
-    if (!(stream << plan::to_text(machine)) || !stream.flush()) fail("--out {}: cannot be written", out);
+    write_text(out, "out", plan::to_text(machine));
     print_summary(machine);
   });
   return kSuccess;

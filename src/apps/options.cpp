@@ -1,6 +1,8 @@
 #include "apps/options.hpp"
 
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -12,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "comm/wait.hpp"
+#include "io/temporary_file.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -276,6 +279,13 @@ void check_writable(const std::string& file, const char* option, std::initialize
   if (!stream) fail("{}: cannot be written; is the directory there and writable?", given);
   stream.close();
   if (!existed) std::filesystem::remove(file);
+}
+
+void write_text(const std::string& file, const char* option, const std::string& text) {
+  io::TemporaryFile place(file);
+  std::ofstream stream(place.temporary_path());
+  if (!(stream << text) || !stream.flush()) fail("--{} {}: cannot be written: {}", option, file, std::strerror(errno));
+  place.publish();
 }
 
 }  // namespace moesaic::apps

@@ -64,9 +64,7 @@ struct Part {
   std::vector<std::vector<std::int32_t>> experts;  ///< of each of its layers; of one for all where they are alike
   plan::Footprint memory;
 
-  std::string experts_text() const {
-    return experts.size() == 1 ? text(experts[0]) : fmt::format("{} and more", text(experts[0]));
-  }
+  std::string experts_text() const { return text(experts[0]) + (experts.size() == 1 ? "" : " *"); }
 };
 
 Part part_of(const plan::Grid& grid, int rank, const Job& job) {
@@ -85,9 +83,8 @@ Part part_of(const plan::Grid& grid, int rank, const Job& job) {
 }
 
 std::vector<plan::Link> links_of(const plan::Grid& grid, const Job& job) {
-  const int ranks = grid.ranks_per_stage();
   return plan::links(grid, job.arithmetic.numeric(),
-                     plan::RankPlacement{job.node_ranks > 0 ? job.node_ranks : ranks}.nodes(ranks));
+                     plan::RankPlacement{job.node_ranks > 0 ? job.node_ranks : grid.layout().ranks()});
 }
 
 void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
@@ -117,7 +114,8 @@ void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& j
 }
 
 void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
-  const auto& [config, arithmetic, workload, node_ranks] = job;
+  const plan::Arithmetic& arithmetic = job.arithmetic;
+  const plan::Workload& workload = job.workload;
   fmt::print("weights of the whole model:");
   for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kInt4})
     fmt::print("{} {} {:.4g} GB", format == WeightFormat::kBf16 ? "" : ",", name(format),
@@ -137,6 +135,7 @@ void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& j
                static_cast<double>(part.memory.weight_bytes) / kMiB, static_cast<double>(part.memory.kv_bytes) / kMiB,
                static_cast<double>(part.memory.buffer_bytes) / kMiB);
   }
+  if (grid.placement().num_layers() > 1) fmt::print("* of its first layer; --json has the experts of all layers\n");
   const auto links = links_of(grid, job);
   if (links.empty()) return;
   fmt::print("\nexpected bytes for one token, uniform routing\n{:>5} {:>5} {:>12}\n", "from", "to", "bytes");
@@ -209,7 +208,12 @@ int run_plan(const std::vector<std::string>& arguments) {
       fail("--{} is for predicted times: give --machine too, a file of moesaic calibrate or a preset", option);
   if (!places && !costs.machine.empty() && given("node-ranks"))
     fail("--node-ranks: with --machine the ranks of a node follow from --nodes, or are the machine's");
-  const plan::PlacementRequest copies{replicas.replicas, replicas.file};
+  for (const char* option : {"phase", "batch", "nodes", "layouts", "output", "routing"})
+    if (places && given(option))
+      fail("--{} is for the predicted times of layouts: leave it out with --from-trace, or leave that out", option);
+  const plan::PlacementRequest copies =
+      places ? plan::PlacementRequest{} : plan::PlacementRequest{replicas.replicas, replicas.file};
+  if (as_json) costs.output = "json";
 
   Job job = job_of(store, preset, weights, numerics);
   job.arithmetic.payload = payload;
@@ -218,7 +222,8 @@ int run_plan(const std::vector<std::string>& arguments) {
   job.node_ranks = replicas.node_ranks;
   if (!costs.machine.empty() && !places)
     return print_costs(job.config, job.arithmetic, layout, copies, job.workload, costs);
-  const plan::PlanResult result = plan::choose_layout(job.config, layout, job.arithmetic);
+  const std::string copies_text = plan::read_placement(copies);
+  const plan::PlanResult result = plan::choose_layout(job.config, layout, job.arithmetic, copies, copies_text);
   if (!result.choice) {
     if (!as_json) fail("{}", result.refusal.message());
     json nearest = json::array();
@@ -233,7 +238,7 @@ int run_plan(const std::vector<std::string>& arguments) {
     return print_replicas(job.config, job.arithmetic, result.choice->layout, replicas,
                           costs.machine.empty() ? "ordinary" : costs.machine, costs.num_threads, as_json);
   const plan::Layout& chosen = result.choice->layout;
-  const auto grids = plan::placed_grids(copies, plan::file_text(copies), job.config, {&chosen, 1},
+  const auto grids = plan::placed_grids(copies, copies_text, job.config, {chosen},
                                         job.node_ranks > 0 ? job.node_ranks : chosen.ranks());
   const plan::Grid& grid = grids.front();
   (as_json ? print_json : print_text)(grid, *result.choice, job);

@@ -194,6 +194,18 @@ plan::RecordedRouting routing_for(const comm::Communicator& world, const CheckOp
   return routing;
 }
 
+/// Collective.
+std::vector<plan::Grid> grids_for(const comm::Communicator& world, const CheckOptions& options,
+                                  const ModelConfig& config, int ranks_per_node) {
+  const plan::PlacementRequest& copies = options.model.placement;
+  const std::string text = placement_text(world, copies);
+  std::vector<plan::Grid> grids;
+  comm::together(world, [&] {
+    grids = plan::placed_grids(copies, text, config, plan::all_layouts(config, world.size()), ranks_per_node);
+  });
+  return grids;
+}
+
 std::int64_t batch_rows(const Case& test, const plan::Layout& layout) {
   const std::int64_t spread = (test.job.num_tokens() + layout.pp - 1) / layout.pp;
   return test.job.phase == plan::Phase::kDecode ? spread : std::min(spread, test.job.chunk_rows);
@@ -208,6 +220,7 @@ class Comparison {
         config_(first.grid.config()),
         cases_(cases_of(options, first.num_threads)),
         ranks_(bench::rank_sites(world).placement()),
+        grids_(grids_for(world, options, config_, ranks_.ranks_per_node)),
         routing_(routing_for(world, options, config_)),
         machine_(machine_for(world, options, first)),
         memory_(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads),
@@ -216,11 +229,8 @@ class Comparison {
 
   /// From the best predicted to the worst.
   std::vector<plan::Layout> layouts(const plan::Arithmetic& arithmetic) const {
-    const std::string file_text = placement_text(world_, options_.model.placement);
-    const auto grids = plan::placed_grids(options_.model.placement, file_text, config_,
-                                          plan::all_layouts(config_, world_.size()), ranks_.ranks_per_node);
     plan::CostModel model(config_, arithmetic, machine_, routing_);
-    return some_layouts(plan::rank_layouts(model, grids, cases_.front().job, ranks_), options_.most_layouts);
+    return some_layouts(plan::rank_layouts(model, grids_, cases_.front().job, ranks_), options_.most_layouts);
   }
 
   void run(const plan::Layout& layout) {
@@ -261,6 +271,7 @@ class Comparison {
   const ModelConfig config_;
   std::vector<Case> cases_;
   const plan::RankPlacement ranks_;
+  const std::vector<plan::Grid> grids_;
   const plan::RecordedRouting routing_;
   plan::Machine machine_;
   const bench::ReadMemory memory_;
@@ -274,7 +285,12 @@ class Comparison {
 int run_plan_check(const std::vector<std::string>& arguments) {
   CheckOptions options;
   bool check = false;
-  if (parse("plan --check", arguments, check_options(options, check)).contains("help")) return kSuccess;
+  std::vector<std::string> others = arguments;
+  std::erase(others, "--check");
+  if (parse("plan --check", others, check_options(options, check)).contains("help")) return kSuccess;
+  if (options.model.dispatch.node_ranks > 0)
+    fail("--node-ranks {}: predictions are for the nodes that there are; leave it out with --check",
+         options.model.dispatch.node_ranks);
   if (options.recalibrate && !options.model.dispatch.machine.empty())
     fail("--recalibrate beside --machine {}: nothing is calibrated then; give one of the two",
          options.model.dispatch.machine);

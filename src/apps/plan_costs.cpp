@@ -43,7 +43,7 @@ void print_table(const std::vector<plan::RankedLayout>& layouts, const plan::Mac
   constexpr std::size_t kIndent = 30;
   fmt::print("{:<{}}{:>10} {:>10}", "layout", kIndent, "ms/token", "total ms");
   for (std::size_t i = 0; i < plan::kNumParts; ++i) fmt::print(" {:>9}", name(static_cast<plan::Part>(i)));
-  fmt::print(" {:>9} {:>14} {:>14} {:>12}\n", "dispatch", "node B/token", "net B/token", "MiB a rank");
+  fmt::print(" {:>9} {:>14} {:>14} {:>12}\n", "algorithm", "node B/token", "net B/token", "MiB a rank");
   int printed = 0;
   for (const auto& [layout, p] : layouts) {
     if (printed++ == most) {
@@ -111,8 +111,8 @@ int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, c
       options.nodes > 0 ? (request.ranks + options.nodes - 1) / options.nodes : machine.ranks_per_node;
   const plan::RankPlacement placement{node_ranks, std::min(node_ranks, machine.ranks_per_numa)};
   plan::CostModel model(config, arithmetic, machine, recorded_routing(options.routing, config));
-  const auto grids =
-      plan::placed_grids(copies, plan::file_text(copies), config, plan::matching_layouts(config, request), node_ranks);
+  const auto grids = plan::placed_grids(copies, plan::read_placement(copies), config,
+                                        plan::matching_layouts(config, request), node_ranks);
   const auto layouts = plan::rank_layouts(model, grids, job, placement);
   if (layouts.empty()) {
     const plan::PlanResult none = plan::choose_layout(config, request, arithmetic);

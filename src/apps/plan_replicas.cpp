@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -107,14 +106,6 @@ class Replay {
   const plan::DispatchSetting setting_;
 };
 
-/// Of a layer's stage; ranks of the world are numbered through.
-plan::Domains nodes_of_stage(const plan::Grid& grid, int stage, int node_ranks) {
-  std::vector<int> ids;
-  for (int i = 0; i < grid.ranks_per_stage(); ++i)
-    ids.push_back(node_ranks == 0 ? 0 : index(grid.in_world(stage, plan::StageRank{i})) / node_ranks);
-  return plan::Domains(ids);
-}
-
 std::vector<double> loads_of(const RoutingTraceFile& trace, std::int64_t layer) {
   std::vector<double> loads(static_cast<std::size_t>(trace.num_experts));
   const std::int64_t size = trace.num_rows() * trace.num_active;
@@ -190,11 +181,6 @@ void print_json(const Comparison& c, const plan::Placement& placement) {
   fmt::print("{}\n", json.dump());
 }
 
-void write_file(const std::string& file, const std::string& text) {
-  std::ofstream stream(file);
-  if (!(stream << text) || !stream.flush()) fail("--placement {}: cannot be written", file);
-}
-
 }  // namespace
 
 RoutingTraceFile read_trace(const char* option, const std::string& file, const ModelConfig& config) {
@@ -232,7 +218,9 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   const RoutingTraceFile trace = read_trace("from-trace", options.trace, config);
   const plan::Grid home(config, layout);
   std::vector<plan::Domains> nodes;  // by stage
-  for (int stage = 0; stage < layout.pp; ++stage) nodes.push_back(nodes_of_stage(home, stage, options.node_ranks));
+  for (int stage = 0; stage < layout.pp; ++stage)
+    nodes.push_back(
+        plan::RankPlacement{options.node_ranks > 0 ? options.node_ranks : layout.ranks()}.nodes(home, stage));
   std::vector<plan::Placement::Subsets> layers;
   Comparison c;
   for (int stage = 0; stage < layout.pp; ++stage)
@@ -271,7 +259,7 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
     print_text(c);
   }
   if (options.file.empty()) return kSuccess;
-  write_file(options.file, to_text(placed.placement(), config.num_layers));
+  write_text(options.file, "placement", to_text(placed.placement(), config.num_layers));
   if (!as_json) fmt::print("written: {}\n", options.file);
   return kSuccess;
 }

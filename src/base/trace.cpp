@@ -20,9 +20,15 @@ Position& position() {
   return position;
 }
 
+TraceZone::TraceZone(Zone zone) : zone_(zone), outer_(position().zone), start_(std::chrono::steady_clock::now()) {
+  if (!is_part(zone)) position().zone = zone;
+}
+
 TraceZone::~TraceZone() {
-  position().zone = outer_;
-  position().completed = zone_;
+  if (!is_part(zone_)) {
+    position().zone = outer_;
+    position().completed = zone_;
+  }
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
   zone_times().seconds[static_cast<std::size_t>(zone_)] += elapsed.count();
   ++zone_times().calls[static_cast<std::size_t>(zone_)];

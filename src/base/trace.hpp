@@ -19,7 +19,7 @@ enum class Zone : std::uint8_t {
   kDispatch,
   kExperts,
   kCombine,
-  kPermute,  // this and the next three: parts of dispatch and combine
+  kPermute,  // this and the next three: is_part()
   kSend,
   kWait,
   kUnpermute,
@@ -35,6 +35,8 @@ enum class Zone : std::uint8_t {
 inline constexpr std::size_t kNumZones = static_cast<std::size_t>(Zone::kCount);
 
 std::string_view name(Zone zone);
+/// Of dispatch or combine.
+constexpr bool is_part(Zone zone) { return zone >= Zone::kPermute && zone <= Zone::kUnpermute; }
 
 /// Seconds spent in each zone by this rank's main thread.
 struct ZoneTimes {
@@ -49,7 +51,7 @@ struct Position {
   static constexpr std::int32_t kNoLayer = -1;
   std::atomic<std::int64_t> step{0};          ///< of the engine, from 1; 0 before the first
   std::atomic<std::int32_t> layer{kNoLayer};  ///< of the model
-  std::atomic<Zone> zone{Zone::kCount};       ///< innermost zone; kCount: none
+  std::atomic<Zone> zone{Zone::kCount};       ///< innermost zone that is no part of another; kCount: none
   std::atomic<Zone> completed{Zone::kCount};  ///< zone that ended last
 };
 
@@ -58,8 +60,7 @@ Position& position();
 /// Adds its own lifetime to a zone.
 class TraceZone {
  public:
-  explicit TraceZone(Zone zone)
-      : zone_(zone), outer_(position().zone.exchange(zone)), start_(std::chrono::steady_clock::now()) {}
+  explicit TraceZone(Zone zone);
   ~TraceZone();
   TraceZone(const TraceZone&) = delete;
   TraceZone& operator=(const TraceZone&) = delete;

@@ -26,7 +26,8 @@ Numerics numerics_of(const io::StoreIndex& index, const ModelOptions& options) {
 
 plan::Choice choose(const io::StoreIndex& index, const ModelOptions& options) {
   const plan::PlanResult result = plan::choose_layout(
-      index.config(), options.layout, {index.format(), numerics_of(index, options), options.dispatch.payload});
+      index.config(), options.layout, {index.format(), numerics_of(index, options), options.dispatch.payload},
+      options.placement, plan::read_placement(options.placement));
   if (!result.choice) fail("{}", result.refusal.message());
   return *result.choice;
 }

@@ -9,7 +9,7 @@ namespace moesaic {
 
 std::string placement_text(const comm::Communicator& world, const plan::PlacementRequest& request) {
   std::string text;
-  comm::on_root(world, [&] { text = plan::file_text(request); });
+  comm::on_root(world, [&] { text = plan::read_placement(request); });
   world.broadcast(text, 0);
   return text;
 }

@@ -74,9 +74,11 @@ const CostModel::Counts& CostModel::routing(std::int64_t layer, std::int64_t row
 
 /// The mean over samples, and over layers that hold or choose other experts, of the busiest subset's time: all wait for
 /// it.
-double CostModel::experts_us(const ExchangeCosts& costs, Range layers, std::int64_t rows) {
+double CostModel::experts_us(const ExchangeCosts& costs, int stage, DispatchAlgorithm dispatch, std::int64_t rows) {
   const Grid& grid = costs.grid();
   const Placement& placement = grid.placement();
+  const ExpectedRouting& turns = costs.routing(stage, dispatch);
+  Range layers = grid.layers(stage);
   if (placement.num_layers() == 1 && recorded_.empty()) layers = {0, 1};  // they are alike
   std::vector<double> known_us(static_cast<std::size_t>(rows + 1), -1);
   const auto known = [&](std::int64_t terms) {
@@ -96,7 +98,7 @@ double CostModel::experts_us(const ExchangeCosts& costs, Range layers, std::int6
         double shares = 0;
         std::int64_t given = 0;
         for (const std::int32_t slot : placement.slots_of(layer, e)) {
-          shares += costs.routing().share(layer, slot);
+          shares += turns.share(layer, slot);
           const std::int64_t terms = std::llround(shares * static_cast<double>(count)) - given;
           subset_us[static_cast<std::size_t>(placement.subset_of_slot(slot))] += known(terms);
           given += terms;
@@ -164,7 +166,7 @@ CostModel::BatchTimes CostModel::batch_times(const ExchangeCosts& costs, int sta
   times[Part::kAttention] = layers * kMs * attention_us(grid, batch, shape, compute);
   times[Part::kAttentionExchange] = layers * kMs * slowest.attention.us;
   times[Part::kDispatch] = layers * kMs * slowest.dispatch.us;
-  times[Part::kExperts] = layers * kMs * experts_us(costs, grid.layers(stage), batch.rows);
+  times[Part::kExperts] = layers * kMs * experts_us(costs, stage, dispatch, batch.rows);
   times[Part::kCombine] = layers * kMs * slowest.combine.us;
   const double width = static_cast<double>(config_.emb_size);
   const double x_rows = slowest.normed_rows;

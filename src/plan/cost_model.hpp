@@ -94,7 +94,7 @@ class CostModel {
 
   BatchTimes batch_times(const ExchangeCosts& costs, int stage, const Batch& batch, DispatchAlgorithm dispatch);
   double attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape, const ComputeCosts& compute) const;
-  double experts_us(const ExchangeCosts& costs, Range layers, std::int64_t rows);
+  double experts_us(const ExchangeCosts& costs, int stage, DispatchAlgorithm dispatch, std::int64_t rows);
   double head_us(const ExchangeCosts& costs, double logit_rows) const;
   const Counts& routing(std::int64_t layer, std::int64_t rows);
 

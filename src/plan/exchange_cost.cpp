@@ -47,19 +47,14 @@ Peers peers_in(const RankPlacement& placement, int me, Range ranks) {
   return {0, in_numa - self, in_node - in_numa, static_cast<double>(ranks.size()) - in_node};
 }
 
-Domains RankPlacement::nodes(int num_ranks) const {
-  std::vector<int> nodes;
-  for (int rank = 0; rank < num_ranks; ++rank) nodes.push_back(rank / ranks_per_node);
-  return Domains(nodes);
-}
-
 Transfer& Transfer::operator+=(const Transfer& other) {
   us += other.us;
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] += other.bytes[i];
   return *this;
 }
 
-Transfer exchange(const Machine& machine, const Peers& peers, double send_bytes, double receive_bytes) {
+Transfer exchange(const Machine& machine, const Peers& peers, const LinkBytes& send_bytes,
+                  const LinkBytes& receive_bytes) {
   Transfer result;
   double latency_us = 0;
   for (std::size_t i = 0; i < kNumLinkClasses; ++i) {
@@ -67,11 +62,18 @@ Transfer exchange(const Machine& machine, const Peers& peers, double send_bytes,
     const LinkCost& link = machine.links[i];
     // The first message's own cost is part of the latency.
     latency_us = std::max(latency_us, link.latency_us - link.message_us);
-    result.us += peers[i] * (link.message_us + std::max(send_bytes, receive_bytes) / (link.shared_gbps * 1e3));
-    result.bytes[i] = peers[i] * send_bytes;
+    result.us += peers[i] * (link.message_us + std::max(send_bytes[i], receive_bytes[i]) / (link.shared_gbps * 1e3));
+    result.bytes[i] = peers[i] * send_bytes[i];
   }
   result.us += latency_us;
   return result;
+}
+
+Transfer exchange(const Machine& machine, const Peers& peers, double send_bytes, double receive_bytes) {
+  LinkBytes sent, received;
+  sent.fill(send_bytes);
+  received.fill(receive_bytes);
+  return exchange(machine, peers, sent, received);
 }
 
 BatchShape batch_shape(const Layout& layout, std::int64_t rows, std::int64_t sequences) {
@@ -88,8 +90,9 @@ double norms_us(const ModelConfig& config, double rows, const ComputeCosts& comp
 
 /// One layer, as one rank sees it.
 struct ExchangeCosts::Moe {
-  Moe(const ExchangeCosts& all, WorldRank rank, const BatchShape& rows_of)
+  Moe(const ExchangeCosts& all, WorldRank rank, DispatchAlgorithm algorithm, const BatchShape& rows_of)
       : costs(all),
+        routing(all.routing(all.grid_.stage(rank), algorithm)),
         grid(all.grid_),
         machine(all.machine_),
         placement(all.ranks_),
@@ -119,6 +122,7 @@ struct ExchangeCosts::Moe {
   Transfer attention(bool replicated) const;
 
   const ExchangeCosts& costs;
+  const ExpectedRouting& routing;
   const Grid& grid;
   const Machine& machine;
   const RankPlacement& placement;
@@ -131,19 +135,26 @@ struct ExchangeCosts::Moe {
 };
 
 void ExchangeCosts::Moe::by_messages(bool all_rows, LayerExchanges& layer) const {
-  const int ep = grid.layout().ep, etp = grid.layout().etp;
-  const double own = batch.own_rows, rows = batch.rows;
+  const double own = batch.own_rows, of_each = batch.rows / ranks();
   const Peers peers = peers_in(placement, me, stage);
-  const double reached = all_rows ? 1 : costs.routing_.reaches_rank();
-  // Rows arrive from every owner; an owner sends to every holder.
-  const double received = rows / ranks() * reached * expert_row_bytes;
-  layer.dispatch += exchange(machine, peers, own * reached * expert_row_bytes, received);
-  layer.dispatch.us += copy_us(own * reached * expert_row_bytes * (all_rows ? 1 : total(peers)));
-  layer.dispatch.us += copy_us(rank_terms(rows) * expert_row_bytes);
-  // Back: the rank's terms to their owners; the pieces of own rows from all holders.
-  const double sent = rank_terms(rows / ranks()) * term_bytes;
-  layer.combine += exchange(machine, peers, sent, own * active / ep * term_bytes);
-  layer.combine.us += copy_us(rank_terms(rows) * term_bytes) + finish_us(own, etp);
+  // Rows arrive from every owner; an owner sends to every holder. Back: the rank's terms to their owners; the pieces of
+  // own rows from all holders.
+  LinkBytes rows_out{}, rows_in{}, pieces_out{}, pieces_in{};
+  double packed_bytes = all_rows ? own * expert_row_bytes : 0;
+  for (const LinkClass link : kAllLinkClasses) {
+    const auto i = static_cast<std::size_t>(link);
+    const ExpectedRouting::Pair& pair = link == LinkClass::kNetwork ? routing.across() : routing.beside();
+    const double reached = all_rows ? 1 : pair.reaches;
+    rows_out[i] = own * reached * expert_row_bytes;
+    rows_in[i] = of_each * reached * expert_row_bytes;
+    pieces_out[i] = of_each * pair.terms * term_bytes;
+    pieces_in[i] = own * pair.terms * term_bytes;
+    if (!all_rows) packed_bytes += peers[i] * rows_out[i];
+  }
+  layer.dispatch += exchange(machine, peers, rows_out, rows_in);
+  layer.dispatch.us += copy_us(packed_bytes) + copy_us(rank_terms(batch.rows) * expert_row_bytes);
+  layer.combine += exchange(machine, peers, pieces_out, pieces_in);
+  layer.combine.us += copy_us(rank_terms(batch.rows) * term_bytes) + finish_us(own, grid.layout().etp);
 }
 
 void ExchangeCosts::Moe::by_nodes(LayerExchanges& layer) const {
@@ -154,11 +165,11 @@ void ExchangeCosts::Moe::by_nodes(LayerExchanges& layer) const {
   const double held = std::min(num_experts, ceil_div(num_members, etp) * num_experts / ep);
   const double slices = std::max(1.0, etp / num_members);  // of an expert that come separately
   const double piece_bytes = slices > 1 ? partial_bytes : act_bytes;
-  const double reached = costs.routing_.reaches_node();
+  const double reached = routing.reaches_node();
   layer.dispatch += exchange(machine, nodes, own * reached * expert_row_bytes, own * reached * expert_row_bytes);
   layer.dispatch.us +=
       copy_us(own * expert_row_bytes * (1 + reached * total(nodes)) + rank_terms(rows) * expert_row_bytes);
-  const double pieces = total(nodes) > 0 ? own * active * costs.routing_.away() * slices / total(nodes) : 0;
+  const double pieces = total(nodes) > 0 ? own * active * routing.away() * slices / total(nodes) : 0;
   layer.combine += exchange(machine, nodes, pieces * piece_bytes, pieces * piece_bytes);
   // What a relay completes: its share of the node's terms, each from several members.
   const double joined = rows * active * held / num_experts / num_members * std::min<double>(etp, num_members);
@@ -197,15 +208,24 @@ Transfer ExchangeCosts::Moe::attention(bool replicated) const {
 
 ExchangeCosts::ExchangeCosts(const Grid& grid, const NumericSetting& numeric, const Machine& machine,
                              const ComputeCosts& compute, const RankPlacement& ranks)
-    : grid_(grid),
-      numeric_(numeric),
-      machine_(machine),
-      compute_(compute),
-      ranks_(ranks),
-      routing_(grid, ranks.nodes(grid.ranks_per_stage())) {}
+    : grid_(grid), numeric_(numeric), machine_(machine), compute_(compute), ranks_(ranks) {
+  for (int stage = 0; stage < grid.num_stages(); ++stage)
+    if (const int begin = place_on_node(stage); !routings_.contains(begin))
+      routings_.emplace(begin, ExpectedRouting(grid, ranks.nodes(grid, stage)));
+  if (!grid.placement().at_home())  // rows take turns among all holders, as if these were on one node
+    no_owners_.emplace(grid, RankPlacement{grid.ranks_per_stage()}.nodes(grid, 0));
+}
+
+int ExchangeCosts::place_on_node(int stage) const {
+  return index(grid_.in_world(stage, StageRank{0})) % ranks_.ranks_per_node;
+}
+
+const ExpectedRouting& ExchangeCosts::routing(int stage, DispatchAlgorithm algorithm) const {
+  return algorithm == DispatchAlgorithm::kDense && no_owners_ ? *no_owners_ : routings_.at(place_on_node(stage));
+}
 
 LayerExchanges ExchangeCosts::layer(WorldRank rank, DispatchAlgorithm algorithm, const BatchShape& batch) const {
-  const Moe moe(*this, rank, batch);
+  const Moe moe(*this, rank, algorithm, batch);
   const bool dense = algorithm == DispatchAlgorithm::kDense;
   LayerExchanges layer;
   layer.normed_rows = dense ? batch.rows : batch.own_rows;

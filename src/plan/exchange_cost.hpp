@@ -1,33 +1,16 @@
 #pragma once
 
 #include <array>
+#include <map>
+#include <optional>
 
 #include "config/numeric_setting.hpp"
 #include "plan/dispatch_plan.hpp"
 #include "plan/expected_routing.hpp"
-#include "plan/machine_model.hpp"
+#include "plan/rank_placement.hpp"
 
 /// What the exchanges of a layer cost: expected values under uniform routing.
 namespace moesaic::plan {
-
-/// World ranks on nodes and NUMA domains, one after the other.
-struct RankPlacement {
-  int ranks_per_node = 1;
-  int ranks_per_numa = 1;
-
-  LinkClass between(int a, int b) const {
-    if (a == b) return LinkClass::kSelf;
-    if (a / ranks_per_node != b / ranks_per_node) return LinkClass::kNetwork;
-    return a % ranks_per_node / ranks_per_numa == b % ranks_per_node / ranks_per_numa ? LinkClass::kNuma
-                                                                                      : LinkClass::kNode;
-  }
-  Range node_of(int rank) const {
-    const int first = rank / ranks_per_node * ranks_per_node;
-    return {first, first + ranks_per_node};
-  }
-  /// The nodes of the first ranks.
-  Domains nodes(int num_ranks) const;
-};
 
 /// How many ranks of each link class a rank has to do with.
 using Peers = std::array<double, kNumLinkClasses>;
@@ -43,8 +26,12 @@ struct Transfer {
   Transfer& operator+=(const Transfer& other);
 };
 
+/// Bytes of a message to or from a rank of each link class.
+using LinkBytes = std::array<double, kNumLinkClasses>;
 /// To each of `peers` a message of send_bytes, while receive_bytes come from each: the messages leave one after the
 /// other, the farthest one's latency counts, and the longer direction.
+Transfer exchange(const Machine& machine, const Peers& peers, const LinkBytes& send_bytes,
+                  const LinkBytes& receive_bytes);
 Transfer exchange(const Machine& machine, const Peers& peers, double send_bytes, double receive_bytes);
 
 /// Rows of a micro-batch, as the busiest rank has them: of the stage, of its attention group, its own.
@@ -86,17 +73,21 @@ class ExchangeCosts {
   const Machine& machine() const { return machine_; }
   const ComputeCosts& compute() const { return compute_; }
   const RankPlacement& ranks() const { return ranks_; }
-  const ExpectedRouting& routing() const { return routing_; }
+  /// Where a stage's rows go with this algorithm.
+  const ExpectedRouting& routing(int stage, DispatchAlgorithm algorithm) const;
 
  private:
   struct Moe;
+
+  int place_on_node(int stage) const;
 
   const Grid& grid_;
   const NumericSetting numeric_;
   const Machine& machine_;
   const ComputeCosts& compute_;
   const RankPlacement ranks_;
-  const ExpectedRouting routing_;
+  std::map<int, ExpectedRouting> routings_;   // by where a stage begins on its first node
+  std::optional<ExpectedRouting> no_owners_;  // where all ranks own all rows
 };
 
 }  // namespace moesaic::plan

@@ -86,15 +86,19 @@ ExpectedRouting::ExpectedRouting(const Grid& grid, const Domains& nodes)
           });
     }
   }
+  double num_beside = 0, num_across = 0;
   for (int owner = 0; owner < ranks; ++owner)
     for (int rank = 0; rank < ranks; ++rank) {
-      const int subset = grid.subset(StageRank{rank});
-      if (rank != owner)
-        reaches_rank_ += reaches(StageRank{owner}, subset) / (static_cast<double>(ranks) * (ranks - 1));
-      if (node_of_[static_cast<std::size_t>(rank)] != node_of_[static_cast<std::size_t>(owner)])
-        away_ += terms(StageRank{owner}, subset) /
-                 (static_cast<double>(ranks) * etp * static_cast<double>(grid.config().num_selected_experts));
+      if (rank == owner) continue;
+      const bool same = node_of_[static_cast<std::size_t>(rank)] == node_of_[static_cast<std::size_t>(owner)];
+      Pair& pair = same ? beside_ : across_;
+      ++(same ? num_beside : num_across);
+      pair.reaches += reaches(StageRank{owner}, grid.subset(StageRank{rank}));
+      pair.terms += terms(StageRank{owner}, grid.subset(StageRank{rank}));
     }
+  away_ = across_.terms / (static_cast<double>(ranks) * etp * static_cast<double>(grid.config().num_selected_experts));
+  for (const auto& [pair, num] : {std::pair{&beside_, num_beside}, {&across_, num_across}})
+    if (num > 0) pair->reaches /= num, pair->terms /= num;
 }
 
 double ExpectedRouting::reaches(StageRank owner, int subset) const {

@@ -16,8 +16,14 @@ class ExpectedRouting {
   /// The number of its experts that are chosen there.
   double terms(StageRank owner, int subset) const;
 
-  /// Mean over all owners and other ranks: the probability that a row goes there.
-  double reaches_rank() const { return reaches_rank_; }
+  /// A row of one rank and another rank.
+  struct Pair {
+    double reaches = 0;  ///< probability that the row goes there
+    double terms = 0;    ///< of its experts, those that are chosen there
+  };
+  /// Means over all pairs on the same node, and on two nodes.
+  const Pair& beside() const { return beside_; }
+  const Pair& across() const { return across_; }
   /// Mean over all pairs of nodes: the probability that a row of one goes to the other. 0 where there is one node.
   double reaches_node() const { return reaches_node_; }
   /// Of a row's experts' slices, the part on other nodes than the row's.
@@ -33,7 +39,8 @@ class ExpectedRouting {
   std::vector<FromNode> from_;
   std::vector<int> node_of_;                 // by rank
   std::vector<std::vector<double>> shares_;  // by layer and slot
-  double reaches_rank_ = 0, reaches_node_ = 0, away_ = 0;
+  Pair beside_, across_;
+  double reaches_node_ = 0, away_ = 0;
 };
 
 }  // namespace moesaic::plan

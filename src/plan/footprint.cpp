@@ -123,14 +123,14 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   return f;
 }
 
-std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const Domains& nodes) {
-  const ExpectedRouting routing(grid, nodes);
+std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const RankPlacement& ranks) {
   const ModelConfig& c = grid.config();
   const double act = static_cast<double>(activation_bytes(numeric.numerics));
   const double width = static_cast<double>(c.emb_size);
   const int stage_ranks = grid.ranks_per_stage();
   std::vector<Link> all;
-  for (int stage = 0; stage < grid.num_stages(); ++stage)
+  for (int stage = 0; stage < grid.num_stages(); ++stage) {
+    const ExpectedRouting routing(grid, ranks.nodes(grid, stage));
     for (int i = 0; i < stage_ranks; ++i) {
       const StageRank from{i};
       for (int j = 0; j < stage_ranks; ++j) {
@@ -156,6 +156,7 @@ std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const D
         all.push_back({grid.in_world(stage, from), WorldRank{0},
                        static_cast<double>(grid.vocabulary(from).size()) * sizeof(float)});
     }
+  }
   return all;
 }
 

@@ -5,8 +5,7 @@
 
 #include "config/numeric_setting.hpp"
 #include "config/weight_format.hpp"
-#include "plan/domains.hpp"
-#include "plan/grid.hpp"
+#include "plan/rank_placement.hpp"
 
 namespace moesaic::plan {
 
@@ -50,7 +49,7 @@ struct Link {
   double bytes_per_token = 0;
 };
 
-/// All pairs with traffic. nodes: of a stage's ranks.
-std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const Domains& nodes);
+/// All pairs with traffic.
+std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const RankPlacement& ranks);
 
 }  // namespace moesaic::plan

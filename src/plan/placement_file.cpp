@@ -43,12 +43,22 @@ Placement placement_from_text(const std::string& text, const std::string& file, 
   expect("num_experts", config.num_experts, "the model's");
   expect("num_layers", config.num_layers, "the model's");
   expect("num_subsets", layout.ep, "the job's ep");
+  const auto list_of = [&](const ordered_json& list) -> const ordered_json& {
+    if (!list.is_array())
+      fail("--placement {}: 'experts' is not a list of layers of subsets of experts; {}", file, kRemedy);
+    return list;
+  };
+  const ordered_json experts = json.value("experts", ordered_json());
   std::vector<Placement::Subsets> layers;
-  try {
-    layers = json.value("experts", ordered_json()).get<std::vector<Placement::Subsets>>();
-  } catch (const nlohmann::json::exception&) {
-    fail("--placement {}: 'experts' is not a list of layers of subsets of experts; {}", file, kRemedy);
-  }
+  for (const ordered_json& layer : list_of(experts))
+    for (layers.emplace_back(); const ordered_json& subset : list_of(layer))
+      for (layers.back().emplace_back(); const ordered_json& expert : list_of(subset)) {
+        const auto id = expert.is_number_integer() ? expert.get<std::int64_t>() : -1;
+        if (id < 0 || id >= config.num_experts)
+          fail("--placement {}: layer {}, subset {}: expert {}, expected 0 to {}", file, layers.size() - 1,
+               layers.back().size() - 1, expert.dump(), config.num_experts - 1);
+        layers.back().back().push_back(static_cast<std::int32_t>(id));
+      }
   Placement placement(config.num_experts, std::move(layers), "--placement " + file);
   if (placement.num_subsets() != layout.ep || placement.num_layers() != config.num_layers)
     fail("--placement {}: 'experts' has {} layers of {} subsets, expected {} of {}", file, placement.num_layers(),
@@ -65,7 +75,7 @@ Placement place_experts(const PlacementRequest& request, const std::string& file
   return {config.num_experts, {spread_copies(Grid(config, layout), nodes, request.replicas)}};
 }
 
-std::string file_text(const PlacementRequest& request) {
+std::string read_placement(const PlacementRequest& request) {
   if (request.file.empty()) return {};
   if (request.replicas > 0)
     fail("--replicas {} beside --placement {}: the file has its copies; give one of the two", request.replicas,
@@ -76,23 +86,32 @@ std::string file_text(const PlacementRequest& request) {
   return text.str();
 }
 
-std::vector<Grid> placed_grids(const PlacementRequest& request, const std::string& file_text, const ModelConfig& config,
-                               std::span<const Layout> layouts, int ranks_per_node) {
+std::vector<Layout> layouts_with(const PlacementRequest& request, const std::string& file_text,
+                                 const ModelConfig& config, std::vector<Layout> layouts) {
+  if (layouts.empty() || !request.asked()) return layouts;
+  const auto widest = *std::ranges::max_element(layouts, {}, &Layout::ep);
+  if (request.file.empty()) {
+    if (const auto rule = broken_copies_rule(config.num_experts, widest.ep, request.replicas); !rule.empty())
+      fail("--replicas is {}, expected {}", request.replicas, rule);
+    std::erase_if(layouts, [&](const Layout& layout) {
+      return !broken_copies_rule(config.num_experts, layout.ep, request.replicas).empty();
+    });
+    return layouts;
+  }
   const ordered_json json = ordered_json::parse(file_text, nullptr, false);
   const ordered_json num_subsets = json.is_object() ? json.value("num_subsets", ordered_json()) : ordered_json();
-  const auto can = [&](const Layout& layout) {
-    return request.file.empty() ? broken_copies_rule(config.num_experts, layout.ep, request.replicas).empty()
-                                : num_subsets == layout.ep;
-  };
-  const auto place = [&](const Layout& layout) {
-    std::vector<int> nodes;
-    for (int rank = 0; rank < layout.ranks_per_stage(); ++rank) nodes.push_back(rank / ranks_per_node);
-    return place_experts(request, file_text, config, layout, Domains(nodes));
-  };
+  std::erase_if(layouts, [&](const Layout& layout) { return num_subsets != layout.ep; });
+  if (layouts.empty()) placement_from_text(file_text, request.file, config, widest);  // its error says why
+  return layouts;
+}
+
+std::vector<Grid> placed_grids(const PlacementRequest& request, const std::string& file_text, const ModelConfig& config,
+                               std::vector<Layout> layouts, int ranks_per_node) {
   std::vector<Grid> grids;
-  for (const Layout& layout : layouts)
-    if (can(layout)) grids.emplace_back(config, layout, place(layout));
-  if (grids.empty() && !layouts.empty()) place(layouts.back());  // its error says why
+  for (const Layout& layout : layouts_with(request, file_text, config, std::move(layouts))) {
+    const Domains nodes = RankPlacement{ranks_per_node}.nodes(Grid(config, layout), 0);
+    grids.emplace_back(config, layout, place_experts(request, file_text, config, layout, nodes));
+  }
   return grids;
 }
 

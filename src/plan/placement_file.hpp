@@ -1,5 +1,6 @@
 #pragma once
 
+#include "plan/rank_placement.hpp"
 #include "plan/replicas.hpp"
 
 namespace moesaic::plan {
@@ -26,12 +27,15 @@ Placement place_experts(const PlacementRequest& request, const std::string& file
 
 /// The text of the file that is asked for; empty where none is. Error when it cannot be read, or copies are asked for
 /// beside it.
-std::string file_text(const PlacementRequest& request);
+std::string read_placement(const PlacementRequest& request);
 
-/// The grids of those layouts that can have what is asked for. Error when there are layouts, but none that can.
-/// ranks_per_node: of the job, in rank order.
+/// Those of some layouts that can have what is asked for. Error when there are layouts, but none that can.
+std::vector<Layout> layouts_with(const PlacementRequest& request, const std::string& file_text,
+                                 const ModelConfig& config, std::vector<Layout> layouts);
+
+/// Their grids. ranks_per_node: of the job, in rank order.
 std::vector<Grid> placed_grids(const PlacementRequest& request, const std::string& file_text, const ModelConfig& config,
-                               std::span<const Layout> layouts, int ranks_per_node);
+                               std::vector<Layout> layouts, int ranks_per_node);
 
 /// "2 copies a layer by --replicas 2; subsets hold 3 3 2 2 of 8 experts".
 std::string describe(const Placement& placement, const PlacementRequest& request);

@@ -166,9 +166,14 @@ double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Ari
 }
 
 PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic) {
+  return choose_layout(config, request, arithmetic, {}, "");
+}
+
+PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic,
+                         const PlacementRequest& copies, const std::string& file_text) {
   PlanResult result;
   double best_ms = 0;
-  const std::vector<Layout> candidates = matching_layouts(config, request);
+  const std::vector<Layout> candidates = layouts_with(copies, file_text, config, matching_layouts(config, request));
   for (const Layout& layout : candidates) {
     // Equal costs go to fewer data-parallel groups, so that one sequence keeps all ranks busy.
     const double ms = decode_cost_ms(config, layout, arithmetic);

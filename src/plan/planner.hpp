@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plan/footprint.hpp"
+#include "plan/placement_file.hpp"
 
 namespace moesaic::plan {
 
@@ -45,5 +46,8 @@ struct PlanResult {
   Refusal refusal;  ///< meaningful when there is no choice
 };
 PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic);
+/// The same among the layouts that can have these copies. Error when layouts fit, but none can.
+PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic,
+                         const PlacementRequest& copies, const std::string& file_text);
 
 }  // namespace moesaic::plan

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <map>
 #include <numeric>
 
 #include "base/error.hpp"
@@ -148,28 +149,48 @@ TEST(CostModel, SlowerNetworksCostMoreAndNodesAtAll) {
 TEST(CostModel, CopiesSaveWhatTheyCan) {
   const ModelConfig config = test::small_model(4, 8, 8, 2);
   CostModel model(config, kArithmetic, round_machine());
-  Job job;
-  job.phase = Phase::kPrefill;
-  job.dispatch = DispatchAlgorithm::kHier;
   const std::vector<Layout> layouts{{1, 4, 1, 4, 1}};
   constexpr RankPlacement kRanks{2, 2};
-  const auto predict = [&](std::int64_t replicas) {
+  const auto predict = [&](std::int64_t replicas, DispatchAlgorithm dispatch) {
+    const Job job{Phase::kPrefill, 1, 512, 512, 0, dispatch};
     return model.predict(placed_grids({replicas, ""}, "", config, layouts, kRanks.ranks_per_node).front(), job, kRanks);
   };
   const auto network = [](const Prediction& p) { return p.bytes_per_token[3]; };
-  const Prediction home = predict(0), near = predict(8), everywhere = predict(24);
-  EXPECT_GT(network(home), 0);
-  EXPECT_EQ(network(near), 0) << "each node has all experts";
-  EXPECT_EQ(network(everywhere), 0);
-  EXPECT_LT(everywhere.part_ms(Part::kExperts), home.part_ms(Part::kExperts));
-  const double even_ms = 512.0 * 2 / 4 * 3 * static_cast<double>(config.emb_size * config.ffn_size) * 1e-9 *
-                         static_cast<double>(config.num_layers);
-  EXPECT_NEAR(everywhere.part_ms(Part::kExperts), even_ms, 0.02 * even_ms);
-  EXPECT_GT(everywhere.memory.weight_bytes, near.memory.weight_bytes);
-  EXPECT_GT(near.memory.weight_bytes, home.memory.weight_bytes);
+  for (const DispatchAlgorithm dispatch : {DispatchAlgorithm::kFlat, DispatchAlgorithm::kHier}) {
+    const Prediction home = predict(0, dispatch), near = predict(8, dispatch), everywhere = predict(24, dispatch);
+    EXPECT_GT(network(home), 0);
+    EXPECT_EQ(network(near), 0) << "each node has all experts";
+    EXPECT_EQ(network(everywhere), 0);
+    EXPECT_LT(everywhere.part_ms(Part::kExperts), home.part_ms(Part::kExperts));
+    const double even_ms = 512.0 * 2 / 4 * 3 * static_cast<double>(config.emb_size * config.ffn_size) * 1e-9 *
+                           static_cast<double>(config.num_layers);
+    EXPECT_NEAR(everywhere.part_ms(Part::kExperts), even_ms, 0.02 * even_ms);
+    EXPECT_GT(everywhere.memory.weight_bytes, near.memory.weight_bytes);
+    EXPECT_GT(near.memory.weight_bytes, home.memory.weight_bytes);
+  }
+  // Where all own all rows, these have no node.
+  const Grid grid(config, layouts[0], Placement(8, {{{{0, 1, 4, 5}, {2, 3}, {4, 5}, {0, 6, 7}}}}));
+  const Job dense{Phase::kDecode, 64, 64, 512, 0, DispatchAlgorithm::kDense};
+  EXPECT_EQ(model.predict(grid, dense, {2, 2}).part_ms(Part::kExperts),
+            model.predict(grid, dense, {4, 4}).part_ms(Part::kExperts));
 }
 
-/// All rows choose two experts of one subset: it has all the work, whatever the batch.
+/// A stage that begins in the middle of a node.
+TEST(Links, KnowTheNodesOfEachStage) {
+  const ModelConfig config = test::small_model(4, 8, 8, 2);
+  const Grid grid = placed_grids({10, ""}, "", config, {{2, 6, 1, 6, 1}}, 4).front();
+  std::map<std::pair<int, int>, double> bytes;
+  for (const Link& link : links(grid, kArithmetic.numeric(), RankPlacement{4, 4}))
+    bytes[{index(link.from), index(link.to)}] = link.bytes_per_token;
+  const ExpectedRouting routing(grid, RankPlacement{4, 4}.nodes(grid, 1));
+  EXPECT_EQ(RankPlacement({4, 4}).nodes(grid, 1).members(0).size(), 2u) << "ranks 6 and 7";
+  const double row = static_cast<double>(kArithmetic.numeric().expert_row(config.emb_size).row_bytes());
+  const double of_7 = routing.reaches(StageRank{0}, 1), of_9 = routing.reaches(StageRank{0}, 3);
+  const double terms_7 = routing.terms(StageRank{1}, 0), terms_9 = routing.terms(StageRank{3}, 0);
+  const double layers = static_cast<double>(config.num_layers) / 2, act = 2.0 * static_cast<double>(config.emb_size);
+  EXPECT_NEAR((bytes[{6, 7}] - bytes[{6, 9}]), layers / 6 * ((of_7 - of_9) * row + (terms_7 - terms_9) * act), 1e-6);
+}
+
 TEST(CostModel, RecordedRoutingDecidesWhatTheBusiestHas) {
   const ModelConfig config = test::small_model(2, 8, 8, 2);
   RecordedRouting one_sided{3, 2, {}};

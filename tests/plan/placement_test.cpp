@@ -131,7 +131,7 @@ TEST(Replicas, AsManyAsAStageCanHave) {
         place_experts({22, ""}, "", config, layout, nodes_of_size(4, 2));
       }),
       "--replicas is 22, expected 0 to 21 ((ep-1)*7 with ep=4: each of the ep subsets holds an expert once at most)");
-  EXPECT_NE(message_of([&] { file_text({1, "f"}); }).find("one of the two"), std::string::npos);
+  EXPECT_NE(message_of([&] { read_placement({1, "f"}); }).find("one of the two"), std::string::npos);
 }
 
 TEST(Replicas, TheBusiestSubsetIsNeverBusier) {
@@ -266,7 +266,9 @@ TEST(ExpectedRouting, IsTheMeanOverAllChoices) {
     const int ranks = layout.ranks(), ep = layout.ep;
     const Domains nodes = nodes_of_size(ranks, node_ranks);
     const ExpectedRouting expected(grid, nodes);
-    double sum_rank = 0, sum_node = 0, sum_away = 0;
+    double sum_node = 0, sum_away = 0;
+    ExpectedRouting::Pair beside, across;
+    double num_beside = 0, num_across = 0;
     for (int r = 0; r < ranks; ++r) {
       const StageRank owner{r};
       const SlotChoice choice(grid, nodes, owner);
@@ -300,13 +302,25 @@ TEST(ExpectedRouting, IsTheMeanOverAllChoices) {
         EXPECT_NEAR(expected.reaches(owner, s), reaches[static_cast<std::size_t>(s)] / num, 1e-12) << layout.text();
         EXPECT_NEAR(expected.terms(owner, s), terms[static_cast<std::size_t>(s)] / num, 1e-12) << layout.text();
       }
-      for (int other = 0; other < ranks; ++other)
-        if (other != r)
-          sum_rank += reaches[static_cast<std::size_t>(grid.subset(StageRank{other}))] / num / ranks / (ranks - 1);
+      for (int other = 0; other < ranks; ++other) {
+        if (other == r) continue;
+        const bool same = nodes.domain(StageRank{other}) == nodes.domain(owner);
+        const auto subset = static_cast<std::size_t>(grid.subset(StageRank{other}));
+        (same ? beside : across).reaches += reaches[subset] / num;
+        (same ? beside : across).terms += terms[subset] / num;
+        ++(same ? num_beside : num_across);
+      }
       if (nodes.size() > 1) sum_node += reaches_nodes / num / ranks / (nodes.size() - 1);
       sum_away += away / num / ranks;
     }
-    EXPECT_NEAR(expected.reaches_rank(), sum_rank, 1e-12) << layout.text();
+    if (num_beside > 0) {
+      EXPECT_NEAR(expected.beside().reaches, beside.reaches / num_beside, 1e-12) << layout.text();
+      EXPECT_NEAR(expected.beside().terms, beside.terms / num_beside, 1e-12) << layout.text();
+    }
+    if (num_across > 0) {
+      EXPECT_NEAR(expected.across().reaches, across.reaches / num_across, 1e-12) << layout.text();
+      EXPECT_NEAR(expected.across().terms, across.terms / num_across, 1e-12) << layout.text();
+    }
     EXPECT_NEAR(expected.reaches_node(), sum_node, 1e-12) << layout.text();  // nodes have equally many ranks
     EXPECT_NEAR(expected.away(), sum_away, 1e-12) << layout.text();
   }

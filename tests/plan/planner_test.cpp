@@ -115,7 +115,7 @@ TEST(Links, SumsOfTrafficAddUp) {
   const ModelConfig config = test::small_model(4, 8, 8, 2);
   const Grid grid(config, {1, 4, 1, 4, 1});
   double sum = 0;
-  for (const Link& link : links(grid, kArithmetic.numeric(), Domains::alone(4))) {
+  for (const Link& link : links(grid, kArithmetic.numeric(), RankPlacement{1, 1})) {
     EXPECT_NE(link.from, link.to);
     EXPECT_GT(link.bytes_per_token, 0);
     sum += link.bytes_per_token;
@@ -130,15 +130,15 @@ TEST(Links, AnInt8PayloadMakesRowsToExpertsShorter) {
   const double width = static_cast<double>(config.emb_size), layers = static_cast<double>(config.num_layers);
   const double reached = 1 - 6.0 * 5 / (8 * 7);  // top-2 of 8, 2 experts a rank
   for (const auto& [numerics, act_bytes] : {std::pair{Numerics::kF32, 4.0}, {Numerics::kW8A16, 2.0}}) {
-    const auto act = links(grid, {numerics, DispatchPayload::kAct}, Domains::alone(4)),
-               int8 = links(grid, {numerics, DispatchPayload::kInt8}, Domains::alone(4));
+    const auto act = links(grid, {numerics, DispatchPayload::kAct}, RankPlacement{1, 1}),
+               int8 = links(grid, {numerics, DispatchPayload::kInt8}, RankPlacement{1, 1});
     ASSERT_EQ(act.size(), int8.size());
     for (std::size_t i = 0; i < act.size(); ++i)
       EXPECT_NEAR(act[i].bytes_per_token - int8[i].bytes_per_token,
                   layers / 4 * reached * (act_bytes * width - (width + 8)), 1e-6);
   }
-  const auto w8a8 = links(grid, {Numerics::kW8A8}, Domains::alone(4)),
-             same = links(grid, {Numerics::kW8A8, DispatchPayload::kInt8}, Domains::alone(4));
+  const auto w8a8 = links(grid, {Numerics::kW8A8}, RankPlacement{1, 1}),
+             same = links(grid, {Numerics::kW8A8, DispatchPayload::kInt8}, RankPlacement{1, 1});
   for (std::size_t i = 0; i < same.size(); ++i) EXPECT_EQ(same[i].bytes_per_token, w8a8[i].bytes_per_token);
   EXPECT_LT(footprint(grid, WorldRank{0}, {WeightFormat::kInt8, Numerics::kF32, DispatchPayload::kInt8}, {1, 128, 512})
                 .buffer_bytes,

@@ -123,7 +123,9 @@ std::optional<RoutingTraceFile> open_trace(const comm::Communicator& world, cons
 
 int run_dispatch(const std::vector<std::string>& arguments) {
   DispatchCommand command;
-  if (parse("bench dispatch", arguments, dispatch_bench_options(command)).contains("help")) return kSuccess;
+  const auto map = parse("bench dispatch", arguments, dispatch_bench_options(command));
+  if (map.contains("help")) return kSuccess;
+  check_combinations(command, map);
   const auto numerics = numerics_from(command.numerics);
   if (!numerics) fail("--numerics is '{}', expected {}", command.numerics, kNumericsOptions);
   const auto loads = loads_of(command);
@@ -137,6 +139,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   const auto trace = open_trace(world, command.replay);
   if (trace) {
     DispatchPreset& preset = presets.front();
+    preset.name.resize(preset.name.rfind('-'));  // the rows are the trace's
     preset.config.num_experts = trace->num_experts;
     preset.config.num_selected_experts = trace->num_active;
     preset.config.num_layers = trace->num_layers;

@@ -76,6 +76,23 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
   return options;
 }
 
+void check_combinations(const DispatchCommand& command, const po::variables_map& map) {
+  const auto given = [&](const char* option) { return map.contains(option) && !map[option].defaulted(); };
+  for (const char* option : {"begin", "end", "factor", "load", "zipf-alpha", "hot", "seed"})
+    if (!command.replay.empty() && given(option))
+      fail("--{} beside --replay: the rows are those of the file; give one of the two", option);
+  if (!command.placement.file.empty() && command.replay.empty())
+    fail("--placement {}: holds the layers of a model, and the load is of one layer; give --replay too, a trace of it",
+         command.placement.file);
+  const auto names = [](const std::string& list, const char* word) {
+    const auto words = words_of(list);
+    return std::ranges::find(words, word) != words.end();
+  };
+  if (given("hot") && !names(command.loads, "incast")) fail("--hot is for --load incast");
+  if (command.sum_orders && command.algorithms != "all" && !names(command.algorithms, "flat"))
+    fail("--sum-orders is measured beside flat: give it in --dispatch too");
+}
+
 std::vector<DispatchPreset> presets_of(const DispatchCommand& command) {
   if (command.gemm_ffn > 0 && !command.gemm)
     fail("--gemm-ffn {} is for real experts: give --gemm too", command.gemm_ffn);

@@ -35,6 +35,8 @@ struct DispatchPreset {
   std::int64_t rows_a_rank = 0;
 };
 std::vector<DispatchPreset> presets_of(const DispatchCommand& command);
+/// Error when options are given that have no effect beside each other.
+void check_combinations(const DispatchCommand& command, const po::variables_map& map);
 
 /// The preset's own, or those of the sweep.
 std::vector<std::int64_t> row_counts(const DispatchCommand& command, const DispatchPreset& preset);
