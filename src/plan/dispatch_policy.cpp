@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/digits.hpp"
 #include "plan/exchange_cost.hpp"
 
 namespace moesaic::plan {
@@ -74,8 +75,8 @@ std::string DispatchPolicy::text() const {
     const bool last = i + 1 == choices_.size();
     const std::string until =
         last ? i == 0 ? " for all rows" : " beyond" : fmt::format(" up to {} rows", choices_[i + 1].rows - 1);
-    text += fmt::format("{} {}{} (predicted {:.3g} us a layer from {} row{} on)", i == 0 ? "" : ",",
-                        name(choices_[i].algorithm), until, choices_[i].us, choices_[i].rows,
+    text += fmt::format("{} {}{} (predicted {} us a layer from {} row{} on)", i == 0 ? "" : ",",
+                        name(choices_[i].algorithm), until, in_digits(choices_[i].us, 3), choices_[i].rows,
                         choices_[i].rows == 1 ? "" : "s");
   }
   return text;

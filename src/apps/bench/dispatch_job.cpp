@@ -7,6 +7,7 @@
 #include "apps/bench/statistics.hpp"
 #include "base/hash.hpp"
 #include "base/parallel.hpp"
+#include "base/trace.hpp"
 #include "comm/mailbox.hpp"
 #include "plan/slot_choice.hpp"
 
@@ -202,6 +203,7 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   std::int64_t num_wrong = 0, num_checked = 0;
   const std::int64_t first_timed = num_steps() + repetitions.warmup;
   for (std::int64_t i = 0; i < first_timed + repetitions.timed; ++i) {
+    position().step = i + 1;  // for reports of stalls
     const bool real = variant_.gemm && i >= num_steps();
     const StandIn kind = i < num_steps() ? StandIn::kTree : StandIn::kCopy;
     const std::size_t s = static_cast<std::size_t>(i) % steps_.size();
