@@ -48,7 +48,7 @@ struct Job {
   ModelConfig config;
   plan::Arithmetic arithmetic;
   plan::Workload workload;
-  int node_ranks = 0;  ///< 0: all ranks are on one
+  int ranks_per_node = 1;
 };
 
 /// Weights of the whole model in each format; f32 mode keeps a wider embedding.
@@ -83,8 +83,7 @@ Part part_of(const plan::Grid& grid, int rank, const Job& job) {
 }
 
 std::vector<plan::Link> links_of(const plan::Grid& grid, const Job& job) {
-  return plan::links(grid, job.arithmetic.numeric(),
-                     plan::RankPlacement{job.node_ranks > 0 ? job.node_ranks : grid.layout().ranks()});
+  return plan::links(grid, job.arithmetic.numeric(), plan::RankPlacement{job.ranks_per_node});
 }
 
 void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
@@ -219,7 +218,7 @@ int run_plan(const std::vector<std::string>& arguments) {
   job.arithmetic.payload = payload;
   job.workload = workload;
   if (workload.context == 0) job.workload.context = job.config.sequence_len;
-  job.node_ranks = replicas.node_ranks;
+  job.ranks_per_node = replicas.ranks_per_node(layout.ranks);
   if (!costs.machine.empty() && !places)
     return print_costs(job.config, job.arithmetic, layout, copies, job.workload, costs);
   const std::string copies_text = plan::read_placement(copies);
@@ -238,8 +237,7 @@ int run_plan(const std::vector<std::string>& arguments) {
     return print_replicas(job.config, job.arithmetic, result.choice->layout, replicas,
                           costs.machine.empty() ? "ordinary" : costs.machine, costs.num_threads, as_json);
   const plan::Layout& chosen = result.choice->layout;
-  const auto grids = plan::placed_grids(copies, copies_text, job.config, {chosen},
-                                        job.node_ranks > 0 ? job.node_ranks : chosen.ranks());
+  const auto grids = plan::placed_grids(copies, copies_text, job.config, {chosen}, job.ranks_per_node);
   const plan::Grid& grid = grids.front();
   (as_json ? print_json : print_text)(grid, *result.choice, job);
   return kSuccess;

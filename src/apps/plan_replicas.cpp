@@ -219,8 +219,7 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   const plan::Grid home(config, layout);
   std::vector<plan::Domains> nodes;  // by stage
   for (int stage = 0; stage < layout.pp; ++stage)
-    nodes.push_back(
-        plan::RankPlacement{options.node_ranks > 0 ? options.node_ranks : layout.ranks()}.nodes(home, stage));
+    nodes.push_back(plan::RankPlacement{options.ranks_per_node(layout.ranks())}.nodes(home, stage));
   std::vector<plan::Placement::Subsets> layers;
   Comparison c;
   for (int stage = 0; stage < layout.pp; ++stage)

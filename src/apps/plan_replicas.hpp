@@ -11,8 +11,10 @@ namespace moesaic::apps {
 struct ReplicaOptions {
   std::string trace;  ///< file of --trace-routing; empty: nothing is placed
   std::int64_t replicas = 0;
-  std::string file;  ///< that is written; empty: none
-  int node_ranks = 0;
+  std::string file;    ///< that is written; empty: none
+  int node_ranks = 0;  ///< 0: all are on one node
+
+  int ranks_per_node(int ranks) const { return node_ranks > 0 ? node_ranks : ranks; }
 };
 po::options_description replica_options(ReplicaOptions& options);
 

@@ -1,7 +1,7 @@
 #include "plan/expected_routing.hpp"
 
-#include <algorithm>
-#include <numeric>
+#include <span>
+#include <utility>
 
 namespace moesaic::plan {
 namespace {
@@ -22,7 +22,10 @@ double sum_over_sets(std::span<const double> stays, std::int64_t active) {
 class View {
  public:
   View(const Grid& grid, std::int64_t layer, const std::vector<char>& near)
-      : grid_(grid), layer_(layer), choices_(turn_shares(grid.placement(), layer, near)) {}
+      : grid_(grid),
+        layer_(layer),
+        choices_(turn_shares(grid.placement(), layer, near)),
+        num_sets_(sum_over_sets(everywhere(), grid.config().num_selected_experts)) {}
 
   /// Of an expert's rows, those that go to this slot.
   double choice(std::int64_t slot) const { return at(choices_, slot); }
@@ -31,13 +34,11 @@ class View {
   template <class TakesPart>
   double reaches(TakesPart&& takes_part) const {
     const Placement& placement = grid_.placement();
-    std::vector<double> stays(static_cast<std::size_t>(placement.num_experts()), 1);
-    const std::vector<double> all(stays);
+    std::vector<double> stays = everywhere();
     for (std::int64_t e = 0; e < placement.num_experts(); ++e)
       for (const std::int32_t slot : placement.slots_of(layer_, e))
         if (takes_part(placement.subset_of_slot(slot))) at(stays, e) -= choice(slot);
-    const std::int64_t active = grid_.config().num_selected_experts;
-    return 1 - sum_over_sets(stays, active) / sum_over_sets(all, active);
+    return 1 - sum_over_sets(stays, grid_.config().num_selected_experts) / num_sets_;
   }
 
   double terms(int subset) const {
@@ -49,9 +50,14 @@ class View {
   }
 
  private:
+  std::vector<double> everywhere() const {
+    return std::vector<double>(static_cast<std::size_t>(grid_.placement().num_experts()), 1);
+  }
+
   const Grid& grid_;
   std::int64_t layer_;
   std::vector<double> choices_;  // by slot
+  double num_sets_;              // of a row's experts
 };
 
 }  // namespace
