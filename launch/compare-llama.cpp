@@ -3,13 +3,14 @@
 rates, their ratios and Moesaic's share of its limit as min / median / max over the rounds. In every round each program
 starts anew, since memory of one machine is not equally fast in every process; a ratio is that of one round. What is
 missing (llama.cpp, the two models) is made in DIR first: about 5 minutes and 4 GB for mini, 23 GB for slice. Exits with
-1 when a run fails or its results are wrong."""
+1 when a run fails or its results are wrong, or when llama.cpp crashes: the table then says in which tests."""
 import argparse
 import json
 import os
 import pathlib
 import re
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,19 +25,34 @@ class Failure(Exception):
     pass
 
 
+class Crash(Exception):
+    """A program that a signal ended; its text is the signal's name."""
+
+
 def log(text):
     print(text, file=sys.stderr, flush=True)
 
 
 def run(command, **options):
-    """Its standard output. Its messages are shown when it fails."""
+    """Standard output of a command. Its messages are shown when it fails; a signal that ended it is a Crash."""
     try:
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
     except OSError as error:
         raise Failure(f"{shlex.join(map(str, command))}: {error}") from error
+    ended_by = -done.returncode if done.returncode < 0 else done.returncode - 128  # the latter from a shell in --prefix
+    if ended_by in set(signal.Signals):
+        raise Crash(signal.Signals(ended_by).name)
     if done.returncode != 0:
         raise Failure(f"{shlex.join(map(str, command))}: exit code {done.returncode}\n{done.stderr}{done.stdout}")
     return done.stdout
+
+
+def run_own(command, **options):
+    """As run(), for programs of ours and for builds: there a crash is a failure like any other."""
+    try:
+        return run(command, **options)
+    except Crash as crash:
+        raise Failure(f"{shlex.join(map(str, command))}: ended by {crash}") from crash
 
 
 class Parts:
@@ -53,7 +69,7 @@ class Parts:
         self.make(self.llama_bin / "llama-batched-bench", [ROOT / "launch" / "peers" / "build-llama.cpp", directory])
         self.make(self.store, self.moesaic("synth", "--preset", options.preset, "--out", self.store))
         if not self.gguf.exists():
-            geometry = run(self.moesaic("inspect", self.store, "--json"))
+            geometry = run_own(self.moesaic("inspect", self.store, "--json"))
             self.make(self.gguf, [ROOT / "launch" / "peers" / "write-gguf", self.gguf], input=geometry)
         # libgomp's threads are to spin, as llama.cpp expects, whatever the environment says
         self.llama_environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
@@ -62,14 +78,14 @@ class Parts:
     def make(path, command, **options):
         if not path.exists():
             log(f"making {path}")
-            run(command, **options)
+            run_own(command, **options)
 
     @staticmethod
     def moesaic(*arguments):
         return [ROOT / "launch" / "env", "moesaic", *arguments]
 
     def timed_moesaic(self, benchmark, *arguments):
-        return json.loads(run([*self.prefix, *self.moesaic("bench", benchmark, *arguments, "-o", "json")]))
+        return json.loads(run_own([*self.prefix, *self.moesaic("bench", benchmark, *arguments, "-o", "json")]))
 
     def timed_llama(self, program, *arguments):
         with open(self.gguf, "rb") as model:  # into the page cache: the model is mapped, not read
@@ -131,6 +147,7 @@ class Results:
         self.machine = {}  # (threads, test of bench machine) -> rates
         self.units = {}
         self.llama_ts = {}  # (threads, test)
+        self.llama_crashes = {}  # (threads, test) -> name of the signal
         self.records = {}  # (threads, test, numerics) -> records of bench model
 
     def add_machine(self, threads, records):
@@ -157,9 +174,10 @@ class Results:
 
     def rows(self):
         for (threads, test, numerics), records in sorted(self.records.items(), key=lambda item: item[0][0]):
-            llama, ours = self.llama_ts[threads, test], [r["avg_ts"] for r in records]
-            yield {"test": test, "n_threads": threads, "numerics": numerics, "llama_ts": llama, "moesaic_ts": ours,
-                   "ratio": [b / a for a, b in zip(llama, ours)],
+            crash, ours = self.llama_crashes.get((threads, test)), [r["avg_ts"] for r in records]
+            llama = [] if crash else self.llama_ts[threads, test]  # a peer that crashes now and then has no rate
+            yield {"test": test, "n_threads": threads, "numerics": numerics, "llama_crash": crash,
+                   "llama_ts": llama, "moesaic_ts": ours, "ratio": [b / a for a, b in zip(llama, ours)],
                    "share_of_limit": [r["share_of_limit"] for r in records],
                    "read_gbps": [r["read_gbps"] for r in records], "logits_hash": records[0]["logits_hash"]}
 
@@ -171,13 +189,20 @@ def measure(options, parts):
             log(f"round {round_idx + 1} of {options.rounds}, {threads} thread{'s' if threads > 1 else ''}")
             results.add_machine(threads, parts.timed_moesaic("machine", "-t", threads))
             for group in groups_of(options.tests):
-                results.add(threads, group, group.of_llama(parts, threads))
+                try:
+                    results.add(threads, group, group.of_llama(parts, threads))
+                except Crash as crash:
+                    log(f"{PEER} crashed: ended by {crash} in {', '.join(group.tests)}")
+                    results.llama_crashes.update({(threads, test): str(crash) for test in group.tests})
                 for numerics in options.numerics:
                     results.add(threads, group, group.of_moesaic(parts, threads, numerics), numerics)
     return results
 
 
 def summary(values):
+    """None without values: of a peer that crashed."""
+    if not values:
+        return None
     return {"min": min(values), "median": statistics.median(values), "max": max(values), "samples": values}
 
 
@@ -189,7 +214,9 @@ def print_json(options, results):
 
 
 def spread(values, factor=1.0):
-    """min / median / max with about three digits."""
+    """min / median / max with about three digits; a dash without values."""
+    if not values:
+        return "-"
     three = [factor * f(values) for f in (min, statistics.median, max)]
     return " / ".join(f"{x:.{2 if x < 10 else 1 if x < 100 else 0}f}" for x in three)
 
@@ -209,8 +236,10 @@ def print_markdown(options, results):
                  for (threads, test), rates in results.machine.items()])
     print()
     print_table([["test", "threads", "numerics", "llama.cpp t/s", "Moesaic t/s", "ratio", "% of limit"]] +
-                [[row["test"], str(row["n_threads"]), row["numerics"], spread(row["llama_ts"]), spread(row["moesaic_ts"]),
-                  spread(row["ratio"]), spread(row["share_of_limit"], 100)] for row in results.rows()])
+                [[row["test"], str(row["n_threads"]), row["numerics"],
+                  f"crashed ({row['llama_crash']})" if row["llama_crash"] else spread(row["llama_ts"]),
+                  spread(row["moesaic_ts"]), spread(row["ratio"]), spread(row["share_of_limit"], 100)]
+                 for row in results.rows()])
 
 
 def list_of(pattern, convert=str):
@@ -241,8 +270,12 @@ def parse_arguments():
 if __name__ == "__main__":
     arguments = parse_arguments()
     try:
-        found = measure(arguments, Parts(arguments))
+        parts = Parts(arguments)
+        found = measure(arguments, parts)
         (print_json if arguments.output == "json" else print_markdown)(arguments, found)
+        if found.llama_crashes:
+            raise Failure(f"{PEER} crashed in {len(found.llama_crashes)} tests, which therefore have no ratio. A build of "
+                          f"another machine or time may be the cause: remove {parts.llama_bin.parent} to build it anew")
     except Failure as failure:
         log(f"launch/compare-llama.cpp: {failure}")
         sys.exit(1)

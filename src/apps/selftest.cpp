@@ -1,3 +1,5 @@
+#include "apps/selftest.hpp"
+
 #include <sys/resource.h>
 
 #include <cstdio>
@@ -9,7 +11,6 @@
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
-#include "apps/selftest.hpp"
 #include "base/counted.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"

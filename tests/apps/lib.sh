@@ -94,5 +94,8 @@ await_line() {
   failed "no line '$2' in 10 s in: $(cat "$1")"
 }
 
+# deep_store FILE: a model of random weights whose KV cache takes more than 1 MiB for one sequence
+deep_store() { moesaic synth --preset tiny --layers 32 --out "$1" 2>/dev/null; }
+
 # The logits hash in a file.
 hash_in() { sed -n 's/^logits hash: \([0-9a-f]\{32\}\)$/\1/p' "$1"; }

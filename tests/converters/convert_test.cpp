@@ -123,7 +123,7 @@ class ConvertGolden : public Convert, public testing::WithParamInterface<const c
 
 TEST_P(ConvertGolden, KeepsEveryWeight) {
   const auto golden = test::golden(GetParam());
-  if (golden.empty()) GTEST_SKIP() << GetParam() << " is in ../shared only, which is absent";
+  if (golden.empty()) GTEST_SKIP() << "the golden " << GetParam() << " is in ../shared, which is not there";
   convert_xai({golden.string(), file("model.h5"), {}, false}, world());
   if (world().rank() == 0) expect_equal(file("model.h5"), golden);
 }
