@@ -1,9 +1,9 @@
 #include "xai/convert.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "io/file.hpp"
@@ -24,13 +24,11 @@ using nlohmann::json;
 /// SentencePiece models have a few MB; Grok-1's has 2.2.
 constexpr std::int64_t kLargestTokenizerBytes = 256 << 20;
 
-/// What rank 0 has found, as all ranks get it.
+/// What rank 0 has found, as all ranks get it; but for the folder, whose name need not be UTF-8.
 std::string serialize(const XaiCheckpoint& checkpoint) {
-  return json{{"folder", checkpoint.folder},
-              {"config", to_json(checkpoint.config)},
-              {"attn_out", checkpoint.groups.attn_out},
-              {"moe_down", checkpoint.groups.moe_down}}
-      .dump();
+  return json_text(json{{"config", to_json(checkpoint.config)},
+                        {"attn_out", checkpoint.groups.attn_out},
+                        {"moe_down", checkpoint.groups.moe_down}});
 }
 
 io::NewStore describe(const XaiCheckpoint& checkpoint, const ConvertOptions& options) {
@@ -144,15 +142,16 @@ void convert_xai(const ConvertOptions& options, const comm::Communicator& comm) 
   const io::StopSignals stop_signals;
 
   io::NewStore store;  // rank 0's
-  std::string text;
+  std::string text, folder;
   comm::on_root(comm, [&] {
     const XaiCheckpoint checkpoint = find_checkpoint(options.checkpoint);
+    folder = checkpoint.folder;
     store = describe(checkpoint, options);
     text = serialize(checkpoint);
   });
   comm.broadcast(text, 0);
-  const json found = json::parse(text);
-  const auto folder = found["folder"].get<std::string>();
+  comm.broadcast(folder, 0);
+  const json found = parse_json(text, options.checkpoint);
   const ModelConfig config = model_config_from_json(found["config"], options.checkpoint);
   const io::ScaleGroups groups{found["attn_out"].get<std::int64_t>(), found["moe_down"].get<std::int64_t>()};
   const auto mine = share(xai_parameters(config, groups), comm.rank(), comm.size());

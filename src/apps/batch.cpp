@@ -5,6 +5,7 @@
 #include "apps/batch_report.hpp"
 #include "apps/build.hpp"
 #include "apps/command.hpp"
+#include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "batch/batch_run.hpp"
 #include "batch/journal.hpp"
@@ -181,7 +182,7 @@ class BatchJob {
                              {"preemptions", counts.preempted},
                              {"latencies", (run_ ? run_->latencies() : batch::Latencies()).json()}};
     report.update(ranks);
-    write_report(options_.report, report);
+    write_text(options_.report, json_text(report, 2) + "\n");
   }
 
   BatchOptions& options_;

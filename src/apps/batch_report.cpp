@@ -1,13 +1,10 @@
 #include "apps/batch_report.hpp"
 
-#include <fstream>
 #include <span>
 #include <vector>
 
-#include "base/error.hpp"
 #include "base/trace.hpp"
 #include "device/machine.hpp"
-#include "io/temporary_file.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -58,15 +55,6 @@ nlohmann::json figures_of_ranks(const comm::Communicator& world) {
             {"mean", bytes(spread.sum.back() / num_ranks)},
             {"max", bytes(spread.most.back())}}},
           {"stages", stages}};
-}
-
-void write_report(const std::string& path, const nlohmann::json& report) {
-  io::TemporaryFile file(path);
-  std::ofstream stream(file.temporary_path());
-  stream << report.dump(2) << "\n";
-  stream.close();
-  if (!stream) fail("--report {}: cannot be written", path);
-  file.publish();
 }
 
 }  // namespace moesaic::apps

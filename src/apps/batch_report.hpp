@@ -1,7 +1,6 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <string>
 
 #include "comm/mpi.hpp"
 
@@ -11,8 +10,5 @@ namespace moesaic::apps {
 /// {min, mean, max over ranks}, "stages": {name: {min_s, mean_s, max_s over ranks, calls}}}; stages that no rank had
 /// are left out.
 nlohmann::json figures_of_ranks(const comm::Communicator& world);
-
-/// Replaces the file, all at once. Error when it cannot be written.
-void write_report(const std::string& path, const nlohmann::json& report);
 
 }  // namespace moesaic::apps

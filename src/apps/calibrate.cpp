@@ -3,6 +3,7 @@
 #include "apps/bench/table.hpp"
 #include "apps/calibration.hpp"
 #include "apps/command.hpp"
+#include "apps/results.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 
@@ -10,27 +11,26 @@ namespace moesaic::apps {
 namespace {
 
 void print_summary(const plan::Machine& machine) {
-  fmt::print("{}\n{}\n\n{:>8} {:>12} {:>12} {:>14} {:>14} {:>9}\n", machine.name, machine.source, "link",
-             "latency (us)", "message (us)", "stream (GB/s)", "shared (GB/s)", "");
+  print("{}\n{}\n\n{:>8} {:>12} {:>12} {:>14} {:>14} {:>9}\n", machine.name, machine.source, "link", "latency (us)",
+        "message (us)", "stream (GB/s)", "shared (GB/s)", "");
   for (const plan::LinkClass of : plan::kAllLinkClasses) {
     const plan::LinkCost& link = machine.link(of);
-    fmt::print("{:>8} {:>12.2f} {:>12.2f} {:>14.2f} {:>14.2f} {:>9}\n", name(of), link.latency_us, link.message_us,
-               link.stream_gbps, link.shared_gbps, link.measured ? "measured" : "assumed");
+    print("{:>8} {:>12.2f} {:>12.2f} {:>14.2f} {:>14.2f} {:>9}\n", name(of), link.latency_us, link.message_us,
+          link.stream_gbps, link.shared_gbps, link.measured ? "measured" : "assumed");
   }
-  fmt::print("\n{:>8} {:>12} {:>12} {:>12} {:>12} {:>10}\n", "threads", "read (GB/s)", "fp32 GMAC/s", "bf16 GMAC/s",
-             "int8 GMAC/s", "call (us)");
+  print("\n{:>8} {:>12} {:>12} {:>12} {:>12} {:>10}\n", "threads", "read (GB/s)", "fp32 GMAC/s", "bf16 GMAC/s",
+        "int8 GMAC/s", "call (us)");
   for (const plan::ComputeCosts& c : machine.compute)
-    fmt::print("{:>8} {:>12.1f} {:>12.1f} {:>12.1f} {:>12.1f} {:>10.2f}\n", c.num_threads, c.read_gbps, c.peak_gmacs[0],
-               c.peak_gmacs[1], c.peak_gmacs[2], c.call_us);
-  fmt::print("\n{:>8} {:>9} {:>22} {:>22}\n", "threads", "numerics", "1 row, GB/s (% read)", "most rows, GMAC/s (%)");
+    print("{:>8} {:>12.1f} {:>12.1f} {:>12.1f} {:>12.1f} {:>10.2f}\n", c.num_threads, c.read_gbps, c.peak_gmacs[0],
+          c.peak_gmacs[1], c.peak_gmacs[2], c.call_us);
+  print("\n{:>8} {:>9} {:>22} {:>22}\n", "threads", "numerics", "1 row, GB/s (% read)", "most rows, GMAC/s (%)");
   for (const plan::ComputeCosts& c : machine.compute)
     for (const Numerics numerics : {Numerics::kW8A16, Numerics::kW8A8}) {
       const plan::RowCurve& curve = c.of(numerics).matrix_ps;
       const auto& last = curve.points.back();
       const double gbps = 1e3 / curve.points.front().cost, gmacs = 1e3 * static_cast<double>(last.rows) / last.cost;
-      fmt::print("{:>8} {:>9} {:>15.1f} ({:>3.0f}) {:>15.1f} ({:>3.0f})\n", c.num_threads, moesaic::name(numerics),
-                 gbps, 100 * gbps / c.read_gbps, gmacs,
-                 100 * gmacs / c.peak_gmacs[numerics == Numerics::kW8A8 ? 2 : 1]);
+      print("{:>8} {:>9} {:>15.1f} ({:>3.0f}) {:>15.1f} ({:>3.0f})\n", c.num_threads, moesaic::name(numerics), gbps,
+            100 * gbps / c.read_gbps, gmacs, 100 * gmacs / c.peak_gmacs[numerics == Numerics::kW8A8 ? 2 : 1]);
     }
 }
 
@@ -47,17 +47,20 @@ int run_calibrate(const std::vector<std::string>& arguments) {
       ("isa", po::value(&isa)->default_value("auto"), ops::kIsaOptions)
       ("quick", po::bool_switch(&calibration.short_run), "a few calls on little memory: for trying out, not for predictions");
   // clang-format on
-  options.add(wait_options("300"));
+  options.add(wait_options("300")).add(result_options(OutputOption::kTaken));
   if (parse("calibrate", arguments, options).contains("help")) return kSuccess;
   const comm::Communicator world = comm::Communicator::world();
-  comm::on_root(world, [&] { check_writable(out, "out", {}); });
+  comm::on_root(world, [&] {
+    check_writable(out, "out", {});
+    open_results({out});
+  });
   comm::together(world, [&] { calibration.isa = ops::isa_from_option(isa); });
   calibration.thread_counts = threads.empty() ? std::vector<std::int64_t>{threads_per_rank(world.split_node(), 0)}
                                               : bench::parse_list(threads, "threads", 1, 4096);
   calibration.numerics = {Numerics::kW8A16, Numerics::kW8A8, Numerics::kW16A16, Numerics::kW4A16};
   const plan::Machine machine = calibrate(world, calibration);
   comm::on_root(world, [&] {
-    write_text(out, "out", plan::to_text(machine));
+    write_text(out, plan::to_text(machine));
     print_summary(machine);
   });
   return kSuccess;

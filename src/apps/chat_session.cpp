@@ -5,15 +5,13 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 
 #include "apps/command.hpp"
-#include "apps/standard_output.hpp"
+#include "apps/results.hpp"
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
 #include "io/file.hpp"
 #include "io/stop_signals.hpp"
-#include "io/temporary_file.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -178,12 +176,7 @@ void ChatSession::save(const std::string& file) {
     fail("{}: is there already; give another name, or remove it", file);
   if (conversation_.messages().empty()) fail("there is nothing to save");
   check_writable(file, "/save", {options_.store});
-  io::TemporaryFile place(file);
-  std::ofstream stream(place.temporary_path());
-  stream << conversation_.json();
-  stream.close();
-  if (!stream) fail("{}: cannot be written", file);
-  place.publish();
+  write_text(file, conversation_.json());
   saved_file_ = file;
   notice("{} messages in {}", conversation_.messages().size(), file);
 }

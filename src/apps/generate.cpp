@@ -1,10 +1,9 @@
-#include <nlohmann/json.hpp>
-
 #include "apps/command.hpp"
 #include "apps/in_order.hpp"
 #include "apps/options.hpp"
 #include "apps/prompts.hpp"
-#include "apps/standard_output.hpp"
+#include "apps/results.hpp"
+#include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "engine/capture.hpp"
@@ -43,8 +42,7 @@ class Output {
                                    {"text", has_text_ ? nlohmann::ordered_json(result.text) : nullptr},
                                    {"tokens", result.tokens},
                                    {"finish_reason", name(result.finish_reason)}};
-    lines_.put(index, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
-               [](const std::string& text) { put(text); });
+    lines_.put(index, json_text(line) + "\n", [](const std::string& text) { put(text); });
   }
 
   std::vector<Hash128> hashes_;  // of each prompt
@@ -82,7 +80,10 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::string hash_file, trace_file;
   po::options_description options;
   options.add(model_options(model)).add(prompt_options(prompt)).add(sampling_options(generation.sampling));
-  options.add(run_options(scheduler.prefill_chunk)).add(overlap_options(scheduler.overlap_rows)).add(wait_options());
+  options.add(run_options(scheduler.prefill_chunk))
+      .add(overlap_options(scheduler.overlap_rows))
+      .add(wait_options())
+      .add(result_options());
   po::options_description more("generation");
   // clang-format off
   more.add_options()
@@ -112,6 +113,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   comm::on_root(world, [&] {
     check_writable(hash_file, "hash-layers", {model.store, prompt.prompt_file, prompt.token_file, trace_file});
     check_writable(trace_file, "trace-routing", {model.store, prompt.prompt_file, prompt.token_file});
+    open_results({model.store, prompt.prompt_file, prompt.token_file, hash_file, trace_file});
     if (!trace_file.empty()) trace_place.emplace(trace_file);
     if (!hash_file.empty()) hashes.emplace(hash_file);
     if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();

@@ -1,7 +1,9 @@
 #include <thread>
 
 #include "apps/command.hpp"
+#include "apps/results.hpp"
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "io/progress.hpp"
 #include "io/store_header.hpp"
 #include "io/store_reader.hpp"
@@ -44,7 +46,7 @@ void print_json(const InspectOptions& options, const io::StoreIndex& index, cons
   if (options.tensors)
     for (const auto& tensor : index.tensors()) root["tensors"].push_back(tensor_json(tensor));
   if (options.verify) root["verify"] = {{"sound", wrong.empty()}, {"wrong", wrong}};
-  fmt::print("{}\n", root.dump(2, ' ', false, json::error_handler_t::replace));
+  print(json_text(root, 2) + "\n");
 }
 
 std::string describe_format(const io::StoreIndex& index) {
@@ -58,38 +60,37 @@ std::string describe_format(const io::StoreIndex& index) {
 
 void print_summary(const std::string& path, const io::StoreIndex& index) {
   const ModelConfig& c = index.config();
-  fmt::print("{}: Moesaic store, version {}, {}\n", path, io::store_version(index.format()),
-             io::readable_bytes(index.file_size_bytes));
-  fmt::print("  model       {} layers, width {}, {} query / {} key-value heads of {}, {} experts of width {}, top {}\n",
-             c.num_layers, c.emb_size, c.num_q_heads, c.num_kv_heads, c.key_size, c.num_experts, c.ffn_size,
-             c.num_selected_experts);
-  fmt::print("  tokens      vocabulary {}, context {}, begin {}, end {}, padding {}\n", c.vocab_size, c.sequence_len,
-             c.bos_token, c.eos_token, c.pad_token);
-  fmt::print("  constants   embedding x {}, output x {}, attention x {}, cap {}, eps {}, rope base {}\n",
-             c.embedding_multiplier, c.output_multiplier, c.attn_output_multiplier, c.attn_logit_cap, c.rms_norm_eps,
-             c.rope_base);
+  print("{}: Moesaic store, version {}, {}\n", path, io::store_version(index.format()),
+        io::readable_bytes(index.file_size_bytes));
+  print("  model       {} layers, width {}, {} query / {} key-value heads of {}, {} experts of width {}, top {}\n",
+        c.num_layers, c.emb_size, c.num_q_heads, c.num_kv_heads, c.key_size, c.num_experts, c.ffn_size,
+        c.num_selected_experts);
+  print("  tokens      vocabulary {}, context {}, begin {}, end {}, padding {}\n", c.vocab_size, c.sequence_len,
+        c.bos_token, c.eos_token, c.pad_token);
+  print("  constants   embedding x {}, output x {}, attention x {}, cap {}, eps {}, rope base {}\n",
+        c.embedding_multiplier, c.output_multiplier, c.attn_output_multiplier, c.attn_logit_cap, c.rms_norm_eps,
+        c.rope_base);
   std::int64_t num_pieces = 0;
   for (const auto& tensor : index.tensors()) num_pieces += tensor.spec.num_pieces();
-  fmt::print("  weights     {} in {} tensors, {} pieces; {}\n", io::readable_bytes(index.weight_bytes()),
-             index.tensors().size(), num_pieces, describe_format(index));
+  print("  weights     {} in {} tensors, {} pieces; {}\n", io::readable_bytes(index.weight_bytes()),
+        index.tensors().size(), num_pieces, describe_format(index));
   if (index.tokenizer)
-    fmt::print("  tokenizer   SentencePiece, {} pieces, {}\n", index.tokenizer->num_pieces,
-               io::readable_bytes(index.tokenizer->extent.size_bytes));
+    print("  tokenizer   SentencePiece, {} pieces, {}\n", index.tokenizer->num_pieces,
+          io::readable_bytes(index.tokenizer->extent.size_bytes));
   else
-    fmt::print("  tokenizer   none\n");
+    print("  tokenizer   none\n");
   for (const auto& [key, value] : index.provenance().items())
-    fmt::print("  {:<11} {}\n", key == "source_format" ? "format" : key,
-               value.is_string() ? value.get<std::string>() : value.dump());
+    print("  {:<11} {}\n", key == "source_format" ? "format" : key,
+          value.is_string() ? value.get<std::string>() : json_text(value));
 }
 
 void print_tensors(const io::StoreIndex& index) {
-  fmt::print("\n{:<30} {:>5} {:>24} {:>15} {:>15} {:>7} {:>12}\n", "tensor", "type", "shape", "offset (B)", "size (B)",
-             "pieces", "piece (B)");
+  print("\n{:<30} {:>5} {:>24} {:>15} {:>15} {:>7} {:>12}\n", "tensor", "type", "shape", "offset (B)", "size (B)",
+        "pieces", "piece (B)");
   for (const auto& tensor : index.tensors()) {
     const auto& spec = tensor.spec;
-    fmt::print("{:<30} {:>5} {:>24} {:>15} {:>15} {:>7} {:>12}\n", spec.name, name(spec.dtype),
-               io::shape_text(spec.shape), tensor.offset_bytes, spec.size_bytes(), spec.num_pieces(),
-               spec.piece_bytes());
+    print("{:<30} {:>5} {:>24} {:>15} {:>15} {:>7} {:>12}\n", spec.name, name(spec.dtype), io::shape_text(spec.shape),
+          tensor.offset_bytes, spec.size_bytes(), spec.num_pieces(), spec.piece_bytes());
   }
 }
 
@@ -100,8 +101,9 @@ std::vector<std::string> verify(const std::string& path, const io::StoreIndex& i
   return reader.verify_all(num_threads, [&](std::int64_t done, std::int64_t) { progress.report(done); });
 }
 
-/// The report is out; what is wrong is an error like any other.
+/// The report is complete; what is wrong is an error like any other.
 int refuse(const std::string& store, const std::vector<std::string>& wrong) {
+  finish_results();
   if (!wrong.empty())
     fail("{}: {} of its pieces {} altered; copy or convert the store again", store, wrong.size(),
          wrong.size() == 1 ? "is" : "are");
@@ -121,10 +123,12 @@ int run_inspect(const std::vector<std::string>& arguments) {
       ("verify", po::bool_switch(&inspect.verify), "read everything and name every wrong piece (then exit code 2)")
       ("json", po::bool_switch(&inspect.as_json), "JSON instead of text");
   // clang-format on
+  options.add(result_options());
   po::positional_options_description positional;
   positional.add("store", 1);
   if (parse("inspect", arguments, options, positional).contains("help")) return kSuccess;
 
+  open_results({inspect.store});
   const auto index = io::StoreReader::read_index(inspect.store, io::Verify::kOff);
   const auto wrong = inspect.verify ? verify(inspect.store, index) : std::vector<std::string>();
   if (inspect.as_json) {
@@ -134,10 +138,9 @@ int run_inspect(const std::vector<std::string>& arguments) {
   print_summary(inspect.store, index);
   if (inspect.tensors) print_tensors(index);
   if (!inspect.verify) return kSuccess;
-  fmt::print("\n");
-  for (const auto& message : wrong) fmt::print("WRONG {}\n", message);
-  if (wrong.empty())
-    fmt::print("verified: every piece, the tokenizer and the HDF5 structure are as they were written\n");
+  print("\n");
+  for (const auto& message : wrong) print("WRONG {}\n", message);
+  if (wrong.empty()) print("verified: every piece, the tokenizer and the HDF5 structure are as they were written\n");
   return refuse(inspect.store, wrong);
 }
 

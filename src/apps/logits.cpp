@@ -1,8 +1,8 @@
-#include <cstdio>
 #include <optional>
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "apps/results.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "engine/capture.hpp"
@@ -80,7 +80,8 @@ int run_logits(const std::vector<std::string>& arguments) {
   options.add(model_options(model))
       .add(run_options(scheduler.prefill_chunk))
       .add(overlap_options(scheduler.overlap_rows))
-      .add(wait_options());
+      .add(wait_options())
+      .add(result_options(OutputOption::kTaken));
   po::options_description more("logits");
   // clang-format off
   more.add_options()
@@ -109,6 +110,7 @@ int run_logits(const std::vector<std::string>& arguments) {
     check_writable(hash_file, "hash-layers", {model.store, token_file, out});
     check_writable(trace_file, "trace-routing", {model.store, token_file, out, hash_file});
     check_writable(out, "out", {model.store, token_file});
+    open_results({model.store, token_file, out, hash_file, trace_file});
     auto sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
     workload = workload_of(sequences, 0, scheduler.prefill_chunk, config);
     if (!hash_file.empty()) hashes.emplace(hash_file);
@@ -132,7 +134,7 @@ int run_logits(const std::vector<std::string>& arguments) {
   comm::on_root(world, [&] { file->finish(); });
   const std::string table = stage_table(world);
   spdlog::info("{}", table);
-  if (driver) std::printf("logits hash: %s\n", driver->hash().hex().c_str());
+  if (driver) print("logits hash: {}\n", driver->hash().hex());
   return kSuccess;
 }
 

@@ -5,12 +5,12 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include "apps/build.hpp"
 #include "apps/command.hpp"
 #include "apps/command_line.hpp"
 #include "apps/plan_costs.hpp"
+#include "apps/results.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "comm/wait.hpp"
@@ -38,9 +38,10 @@ constexpr Command kCommands[] = {
     {"bench", "measures machine, kernels, a model or its loading (under mpirun)", true, run_bench},
 };
 
-void print_usage(std::FILE* to) {
-  std::fprintf(to, "usage: moesaic COMMAND [options]; moesaic COMMAND --help explains one\n\n");
-  for (const Command& command : kCommands) std::fprintf(to, "  %-10s %s\n", command.name, command.summary);
+std::string usage() {
+  std::string text = "usage: moesaic COMMAND [options]; moesaic COMMAND --help explains one\n\n";
+  for (const Command& command : kCommands) text += fmt::format("  {:<10} {}\n", command.name, command.summary);
+  return text;
 }
 
 const Command* find(std::string_view name) {
@@ -54,11 +55,6 @@ const Command* find(std::string_view name) {
 void occupy_closed_streams() {
   for (int fd = 0; fd < 3; ++fd)
     if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) (void)::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
-}
-
-void flush_output() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    fail("standard output cannot be written: {}", std::strerror(errno));
 }
 
 /// Several tasks of a Slurm step that each see a world of 1 would do the same work side by side: the launcher does not
@@ -106,12 +102,21 @@ int run(const Command& command, const std::vector<std::string>& arguments, const
     }
     const int code = command.run(arguments);
     if (const std::string waits = world ? comm::wait_matrix(*world) : ""; !waits.empty()) spdlog::info("{}", waits);
-    flush_output();
+    finish_results();
     return code;
   } catch (const Error& error) {
     if (!world || world->rank() == 0) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
     return kRefused;
   }
+}
+
+/// Of moesaic itself: --help and --version.
+int print_to_standard_output(const std::string& text) try {
+  put(text);
+  return kSuccess;
+} catch (const Error& error) {
+  std::fprintf(stderr, "moesaic: error: %s\n", error.what());
+  return kRefused;
 }
 
 int run_under_mpi(const Command& command, const std::vector<std::string>& arguments, int argc, char** argv) {
@@ -140,10 +145,10 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // beyond `ulimit -f` a write shall fail, not end the process
   occupy_closed_streams();
   const std::vector<std::string> arguments(argv + (argc > 1 ? 2 : 1), argv + argc);
-  if (argc < 2) return print_usage(stderr), kRefused;
+  if (argc < 2) return std::fputs(usage().c_str(), stderr), kRefused;
   const std::string name = argv[1];
-  if (name == "--help" || name == "-h") return print_usage(stdout), kSuccess;
-  if (name == "--version") return std::printf("%s\n", build().c_str()), kSuccess;
+  if (name == "--help" || name == "-h") return print_to_standard_output(usage());
+  if (name == "--version") return print_to_standard_output(build() + "\n");
   const Command* command = find(name);
   if (!command) {
     std::fprintf(stderr, "moesaic: error: unknown command '%s'; see moesaic --help\n", argv[1]);

@@ -60,16 +60,18 @@ std::vector<Part> read_parts(const std::vector<std::string>& paths) {
 }
 
 /// Line k of shard i is request k * count + i.
-std::int64_t interleave(const std::vector<Part>& parts, const std::string& output) {
+std::int64_t interleave(const std::vector<Part>& parts, io::TemporaryFile& output) {
   std::vector<std::ifstream> streams;
   for (const Part& part : parts) streams.emplace_back(part.path, std::ios::binary);
-  std::ofstream out(output, std::ios::binary);
+  constexpr std::size_t kStep_bytes = 1 << 20;
+  std::string text;
   std::int64_t num_lines = 0;
   for (std::string line; std::getline(streams[static_cast<std::size_t>(num_lines % std::ssize(parts))], line);
-       ++num_lines)
-    out << line << '\n';
-  out.close();
-  if (!out) fail("{}: cannot be written; is the disk full?", output);
+       ++num_lines) {
+    text += line + '\n';
+    if (text.size() >= kStep_bytes) output.append(std::exchange(text, ""));
+  }
+  output.append(text);
   return num_lines;
 }
 
@@ -90,7 +92,7 @@ int run_merge(const std::vector<std::string>& arguments) {
 
   const std::vector<Part> parts = read_parts(paths);
   io::TemporaryFile place(output);
-  const std::int64_t num_lines = interleave(parts, place.temporary_path());
+  const std::int64_t num_lines = interleave(parts, place);
   std::int64_t num_requests = 0;
   for (const Part& part : parts) num_requests += part.facts.completed->num_requests;
   if (num_lines != num_requests)

@@ -1,8 +1,6 @@
 #include "apps/options.hpp"
 
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -281,10 +279,9 @@ void check_writable(const std::string& file, const char* option, std::initialize
   if (!existed) std::filesystem::remove(file);
 }
 
-void write_text(const std::string& file, const char* option, const std::string& text) {
+void write_text(const std::string& file, const std::string& text) {
   io::TemporaryFile place(file);
-  std::ofstream stream(place.temporary_path());
-  if (!(stream << text) || !stream.flush()) fail("--{} {}: cannot be written: {}", option, file, std::strerror(errno));
+  place.append(text);
   place.publish();
 }
 

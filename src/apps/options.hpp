@@ -61,7 +61,7 @@ po::typed_value<std::string>* seed(std::uint64_t* into, const char* fallback);
 /// of `others`, which the command uses too; leaves it as it was, or absent. An empty name is no file.
 void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others);
 
-/// Writes a result whole or not at all; Error that names the option and the reason.
-void write_text(const std::string& file, const char* option, const std::string& text);
+/// Writes a result whole or not at all; Error that names the file and the reason.
+void write_text(const std::string& file, const std::string& text);
 
 }  // namespace moesaic::apps

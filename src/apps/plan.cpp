@@ -1,11 +1,9 @@
-#include <fmt/core.h>
-
-#include <nlohmann/json.hpp>
-
 #include "apps/command.hpp"
 #include "apps/options.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/plan_replicas.hpp"
+#include "apps/results.hpp"
+#include "base/json_text.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps {
@@ -109,37 +107,36 @@ void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& j
   for (const plan::Link& link : links_of(grid, job))
     root["links"].push_back(
         {{"from", index(link.from)}, {"to", index(link.to)}, {"bytes_per_token", link.bytes_per_token}});
-  fmt::print("{}\n", root.dump());
+  print(json_text(root) + "\n");
 }
 
 void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& job) {
   const plan::Arithmetic& arithmetic = job.arithmetic;
   const plan::Workload& workload = job.workload;
-  fmt::print("weights of the whole model:");
+  print("weights of the whole model:");
   for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kInt4})
-    fmt::print("{} {} {:.4g} GB", format == WeightFormat::kBf16 ? "" : ",", name(format),
-               static_cast<double>(weight_bytes(job, format)) * 1e-9);
-  fmt::print("; planned with {}\n", name(arithmetic.format));
-  fmt::print("{} rank{}: {} ({})\n", choice.layout.ranks(), choice.layout.ranks() == 1 ? "" : "s", choice.layout.text(),
-             choice.reason);
-  fmt::print("memory for {} sequence{} of {} tokens, {} rows a micro-batch, {}\n\n", workload.num_sequences,
-             workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows,
-             arithmetic.numeric().text());
-  fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads",
-             "experts", "leaves", "weights (MiB)", "KV (MiB)", "buffers (MiB)");
+    print("{} {} {:.4g} GB", format == WeightFormat::kBf16 ? "" : ",", name(format),
+          static_cast<double>(weight_bytes(job, format)) * 1e-9);
+  print("; planned with {}\n", name(arithmetic.format));
+  print("{} rank{}: {} ({})\n", choice.layout.ranks(), choice.layout.ranks() == 1 ? "" : "s", choice.layout.text(),
+        choice.reason);
+  print("memory for {} sequence{} of {} tokens, {} rows a micro-batch, {}\n\n", workload.num_sequences,
+        workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows, arithmetic.numeric().text());
+  print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads", "experts",
+        "leaves", "weights (MiB)", "KV (MiB)", "buffers (MiB)");
   for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
     const Part part = part_of(grid, rank, job);
-    fmt::print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank, part.stage,
-               text(part.layers), text(part.kv_heads), part.experts_text(), text(part.leaves),
-               static_cast<double>(part.memory.weight_bytes) / kMiB, static_cast<double>(part.memory.kv_bytes) / kMiB,
-               static_cast<double>(part.memory.buffer_bytes) / kMiB);
+    print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank, part.stage, text(part.layers),
+          text(part.kv_heads), part.experts_text(), text(part.leaves),
+          static_cast<double>(part.memory.weight_bytes) / kMiB, static_cast<double>(part.memory.kv_bytes) / kMiB,
+          static_cast<double>(part.memory.buffer_bytes) / kMiB);
   }
-  if (grid.placement().num_layers() > 1) fmt::print("* of its first layer; --json has the experts of all layers\n");
+  if (grid.placement().num_layers() > 1) print("* of its first layer; --json has the experts of all layers\n");
   const auto links = links_of(grid, job);
   if (links.empty()) return;
-  fmt::print("\nexpected bytes for one token, uniform routing\n{:>5} {:>5} {:>12}\n", "from", "to", "bytes");
+  print("\nexpected bytes for one token, uniform routing\n{:>5} {:>5} {:>12}\n", "from", "to", "bytes");
   for (const plan::Link& link : links)
-    fmt::print("{:>5} {:>5} {:>12.0f}\n", index(link.from), index(link.to), link.bytes_per_token);
+    print("{:>5} {:>5} {:>12.0f}\n", index(link.from), index(link.to), link.bytes_per_token);
 }
 
 /// The model and its weights: a store's, or a preset's in the format asked for.
@@ -194,7 +191,8 @@ int run_plan(const std::vector<std::string>& arguments) {
   options.add(layout_options(layout))
       .add(payload_options(payload))
       .add(replica_options(replicas))
-      .add(cost_options(costs));
+      .add(cost_options(costs))
+      .add(result_options(OutputOption::kTaken));
   const auto map = parse("plan", arguments, options);
   if (map.contains("help")) return kSuccess;
   const auto numerics = numerics_from(numerics_word);
@@ -214,6 +212,7 @@ int run_plan(const std::vector<std::string>& arguments) {
       places ? plan::PlacementRequest{} : plan::PlacementRequest{replicas.replicas, replicas.file};
   if (as_json) costs.output = "json";
 
+  open_results({store, costs.machine, costs.routing, replicas.trace, replicas.file});
   Job job = job_of(store, preset, weights, numerics);
   job.arithmetic.payload = payload;
   job.workload = workload;
@@ -227,10 +226,10 @@ int run_plan(const std::vector<std::string>& arguments) {
     if (!as_json) fail("{}", result.refusal.message());
     json nearest = json::array();
     for (const plan::Layout& layout : result.refusal.nearest) nearest.push_back(to_json(layout));
-    fmt::print(
-        "{}\n",
-        json{{"error", "no layout for " + result.refusal.error}, {"rule", result.refusal.rule}, {"nearest", nearest}}
-            .dump());
+    print(
+        json_text(json{
+            {"error", "no layout for " + result.refusal.error}, {"rule", result.refusal.rule}, {"nearest", nearest}}) +
+        "\n");
     return kRefused;
   }
   if (places)

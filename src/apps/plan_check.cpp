@@ -9,6 +9,7 @@
 #include "apps/calibration.hpp"
 #include "apps/command.hpp"
 #include "apps/plan_costs.hpp"
+#include "apps/results.hpp"
 #include "base/digits.hpp"
 #include "base/log.hpp"
 #include "base/trace.hpp"
@@ -258,7 +259,7 @@ class Comparison {
   void print() const {
     table_.print();
     if (options_.format == bench::OutputFormat::kMarkdown)
-      fmt::print(
+      apps::print(
           "\nmachine: {} ({}){}\n{} points, which the calibration has not seen: mean error {:.0f} %, largest {:.0f} "
           "%\n",
           machine_.name, machine_.source, options_.recalibrate ? ", measured before each layout" : "", num_records_,
@@ -295,6 +296,7 @@ int run_plan_check(const std::vector<std::string>& arguments) {
     fail("--recalibrate beside --machine {}: nothing is calibrated then; give one of the two",
          options.model.dispatch.machine);
   const comm::Communicator world = comm::Communicator::world();
+  comm::on_root(world, [&] { open_results({options.model.store, options.routing, options.model.dispatch.machine}); });
   options.model.layout.ranks = world.size();
   const auto check_context = [&](const ModelConfig& config) {
     for (const Case& test : cases_of(options, 0))

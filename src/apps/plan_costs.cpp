@@ -1,13 +1,14 @@
 #include "apps/plan_costs.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "apps/command.hpp"
 #include "apps/plan_replicas.hpp"
+#include "apps/results.hpp"
 #include "base/counted.hpp"
 #include "base/digits.hpp"
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -41,21 +42,21 @@ ordered_json to_json(const plan::RankedLayout& ranked) {
 
 void print_table(const std::vector<plan::RankedLayout>& layouts, const plan::Machine& machine, int most) {
   constexpr std::size_t kIndent = 30;
-  fmt::print("{:<{}}{:>10} {:>10}", "layout", kIndent, "ms/token", "total ms");
-  for (std::size_t i = 0; i < plan::kNumParts; ++i) fmt::print(" {:>9}", name(static_cast<plan::Part>(i)));
-  fmt::print(" {:>9} {:>14} {:>14} {:>12}\n", "algorithm", "node B/token", "net B/token", "MiB a rank");
+  print("{:<{}}{:>10} {:>10}", "layout", kIndent, "ms/token", "total ms");
+  for (std::size_t i = 0; i < plan::kNumParts; ++i) print(" {:>9}", name(static_cast<plan::Part>(i)));
+  print(" {:>9} {:>14} {:>14} {:>12}\n", "algorithm", "node B/token", "net B/token", "MiB a rank");
   int printed = 0;
   for (const auto& [layout, p] : layouts) {
     if (printed++ == most) {
-      fmt::print("... {} more; --layouts shows them\n", std::ssize(layouts) - most);
+      print("... {} more; --layouts shows them\n", std::ssize(layouts) - most);
       break;
     }
-    fmt::print("{:<{}}{:>10} {:>10}", layout.text(), kIndent, in_digits(p.ms_per_token, 4), in_digits(p.total_ms, 4));
-    for (const double ms : p.ms) fmt::print(" {:>9}", in_digits(ms, 3));
+    print("{:<{}}{:>10} {:>10}", layout.text(), kIndent, in_digits(p.ms_per_token, 4), in_digits(p.total_ms, 4));
+    for (const double ms : p.ms) print(" {:>9}", in_digits(ms, 3));
     const double node_bytes = p.bytes_per_token[1] + p.bytes_per_token[2],
                  memory = static_cast<double>(p.memory.total_bytes());
-    fmt::print(" {:>9} {:>14.0f} {:>14.0f} {:>12.0f}{}\n", name(p.dispatch), node_bytes, p.bytes_per_token[3],
-               memory / kMiB, machine.memory_gb > 0 && memory > machine.memory_gb * 1e9 ? " too much" : "");
+    print(" {:>9} {:>14.0f} {:>14.0f} {:>12.0f}{}\n", name(p.dispatch), node_bytes, p.bytes_per_token[3], memory / kMiB,
+          machine.memory_gb > 0 && memory > machine.memory_gb * 1e9 ? " too much" : "");
   }
 }
 
@@ -127,17 +128,16 @@ int print_costs(const ModelConfig& config, const plan::Arithmetic& arithmetic, c
                       {"ranks_per_node", node_ranks},
                       {"numerics", arithmetic.numeric().text()}};
     for (const plan::RankedLayout& ranked : layouts) root["layouts"].push_back(to_json(ranked));
-    fmt::print("{}\n", root.dump());
+    print(json_text(root) + "\n");
     return kSuccess;
   }
   const int nodes = (request.ranks + node_ranks - 1) / node_ranks;
-  fmt::print("{} ({})\n", machine.name, machine.source);
-  fmt::print("{} on {}, {}, {} of {} at {}; ms by part\n\n", counted(request.ranks, "rank"), counted(nodes, "node"),
-             arithmetic.numeric().text(), options.phase, counted(job.sequences, "sequence"),
-             counted(job.context, "token"));
+  print("{} ({})\n", machine.name, machine.source);
+  print("{} on {}, {}, {} of {} at {}; ms by part\n\n", counted(request.ranks, "rank"), counted(nodes, "node"),
+        arithmetic.numeric().text(), options.phase, counted(job.sequences, "sequence"), counted(job.context, "token"));
   if (node_ranks != machine.ranks_per_node && machine.compute.front().read_gbps > 0)
-    fmt::print("note: planned with {} a node, the machine's rates are those of {}\n", counted(node_ranks, "rank"),
-               machine.ranks_per_node);
+    print("note: planned with {} a node, the machine's rates are those of {}\n", counted(node_ranks, "rank"),
+          machine.ranks_per_node);
   print_table(layouts, machine, options.most_layouts);
   return kSuccess;
 }

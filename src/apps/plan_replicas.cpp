@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "apps/command.hpp"
+#include "apps/results.hpp"
 #include "base/counted.hpp"
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "plan/cost_model.hpp"
 #include "plan/dispatch_traffic.hpp"
 #include "plan/footprint.hpp"
@@ -131,34 +132,34 @@ struct Comparison {
 };
 
 void print_text(const Comparison& c) {
-  fmt::print("{:>5} {:>7} {:>10} {:>10} {:>13} {:>13} {:>11} {:>11}\n", "layer", "copies", "max/mean", "placed",
-             "busiest us", "placed us", "most KB", "placed KB");
+  print("{:>5} {:>7} {:>10} {:>10} {:>13} {:>13} {:>11} {:>11}\n", "layer", "copies", "max/mean", "placed",
+        "busiest us", "placed us", "most KB", "placed KB");
   const auto line = [&](const std::string& layer, const std::string& copies, const Work& home, const Work& placed,
                         double steps) {
-    fmt::print("{:>5} {:>7} {:>10.3f} {:>10.3f} {:>13.1f} {:>13.1f} {:>11.1f} {:>11.1f}\n", layer, copies,
-               home.imbalance(), placed.imbalance(), home.busiest_us / steps, placed.busiest_us / steps,
-               home.most_bytes / steps / 1e3, placed.most_bytes / steps / 1e3);
+    print("{:>5} {:>7} {:>10.3f} {:>10.3f} {:>13.1f} {:>13.1f} {:>11.1f} {:>11.1f}\n", layer, copies, home.imbalance(),
+          placed.imbalance(), home.busiest_us / steps, placed.busiest_us / steps, home.most_bytes / steps / 1e3,
+          placed.most_bytes / steps / 1e3);
   };
   const auto steps = static_cast<double>(c.num_steps);
   for (std::size_t layer = 0; layer < c.copies.size(); ++layer)
     line(fmt::format("{}", layer), fmt::format("{}", c.copies[layer]), c.home[layer], c.placed[layer], steps);
   line("all", "", c.all_home, c.all_placed, steps);
-  fmt::print(
+  print(
       "\nmax/mean: terms of the busiest rank over the mean, in the mean of steps; us, KB: of the busiest rank in a "
       "step "
       "(experts; dispatch and combine, flat)\n");
-  fmt::print("gain: experts of the busiest rank {:.3g} times as long, its bytes {:.3g} times as many\n",
-             c.all_placed.busiest_us / c.all_home.busiest_us,
-             c.all_home.most_bytes > 0 ? c.all_placed.most_bytes / c.all_home.most_bytes : 1.0);
-  fmt::print("cost: {:.1f} MiB more on a rank at most ({:+.1f} %), {:.2f} s longer to load at 1 GB/s a rank\n",
-             c.copy_bytes / kMiB, 100 * c.copy_bytes / (c.rank_bytes - c.copy_bytes), c.copy_bytes / 1e9);
-  fmt::print(
+  print("gain: experts of the busiest rank {:.3g} times as long, its bytes {:.3g} times as many\n",
+        c.all_placed.busiest_us / c.all_home.busiest_us,
+        c.all_home.most_bytes > 0 ? c.all_placed.most_bytes / c.all_home.most_bytes : 1.0);
+  print("cost: {:.1f} MiB more on a rank at most ({:+.1f} %), {:.2f} s longer to load at 1 GB/s a rank\n",
+        c.copy_bytes / kMiB, 100 * c.copy_bytes / (c.rank_bytes - c.copy_bytes), c.copy_bytes / 1e9);
+  print(
       "break-even: pays where the busiest rank's experts take more than {:.3f} times the mean without it; here {:.3f}",
       c.break_even(), c.here());
   if (c.saved_us() > 0)
-    fmt::print(": pays, loading is made up for after {:.0f} steps\n", std::ceil(c.break_even_steps()));
+    print(": pays, loading is made up for after {:.0f} steps\n", std::ceil(c.break_even_steps()));
   else
-    fmt::print(": does not pay\n");
+    print(": does not pay\n");
 }
 
 ordered_json to_json(const Work& work, double steps) {
@@ -178,7 +179,7 @@ void print_json(const Comparison& c, const plan::Placement& placement) {
                              {"home", to_json(c.home[layer], steps)},
                              {"placed", to_json(c.placed[layer], steps)},
                              {"experts", placement.subsets(static_cast<std::int64_t>(layer))}});
-  fmt::print("{}\n", json.dump());
+  print(json_text(json) + "\n");
 }
 
 }  // namespace
@@ -252,14 +253,14 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   if (as_json) {
     print_json(c, placed.placement());
   } else {
-    fmt::print("{}: {} steps of {} rows, {} copies of {} experts asked for, on {} ({}); times of '{}', {}\n\n",
-               options.trace, c.num_steps, trace.num_rows(), options.replicas, config.num_experts,
-               counted(layout.ranks(), "rank"), layout.text(), machine.name, arithmetic.numeric().text());
+    print("{}: {} steps of {} rows, {} copies of {} experts asked for, on {} ({}); times of '{}', {}\n\n",
+          options.trace, c.num_steps, trace.num_rows(), options.replicas, config.num_experts,
+          counted(layout.ranks(), "rank"), layout.text(), machine.name, arithmetic.numeric().text());
     print_text(c);
   }
   if (options.file.empty()) return kSuccess;
-  write_text(options.file, "placement", to_text(placed.placement(), config.num_layers));
-  if (!as_json) fmt::print("written: {}\n", options.file);
+  write_text(options.file, to_text(placed.placement(), config.num_layers));
+  if (!as_json) print("written: {}\n", options.file);
   return kSuccess;
 }
 

@@ -1,10 +1,8 @@
-#include <fstream>
-#include <iostream>
-#include <nlohmann/json.hpp>
-
 #include "apps/command.hpp"
 #include "apps/in_order.hpp"
 #include "apps/options.hpp"
+#include "apps/results.hpp"
+#include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "batch/json_line.hpp"
 #include "batch/line_reader.hpp"
@@ -13,7 +11,6 @@
 #include "engine/kv_budget.hpp"
 #include "engine/stage_table.hpp"
 #include "io/file.hpp"
-#include "io/temporary_file.hpp"
 #include "io/token_file.hpp"
 #include "ops/math.hpp"
 
@@ -22,7 +19,7 @@ namespace {
 
 struct ScoreOptions {
   ModelOptions model;
-  std::string token_file, text_file, output;
+  std::string token_file, text_file;
   std::int64_t chunk_tokens = 0;
   SchedulerOptions scheduler;
   KvRequest kv;
@@ -90,8 +87,7 @@ std::vector<ScoredSequence> read_sequences(const ScoreOptions& options, const Op
 /// One JSON line a sequence, in input order.
 class ScoreOutput {
  public:
-  ScoreOutput(std::ostream& stream, const std::vector<ScoredSequence>& sequences)
-      : stream_(stream), hashes_(sequences.size()) {
+  explicit ScoreOutput(const std::vector<ScoredSequence>& sequences) : hashes_(sequences.size()) {
     Continuation nothing;
     nothing.logits_hash = Hasher().digest();
     for (std::size_t i = 0; i < sequences.size(); ++i)
@@ -106,8 +102,8 @@ class ScoreOutput {
     nlohmann::ordered_json line = {{"index", index}, {"logprob", sum}, {"tokens", num}, {"perplexity", nullptr}};
     if (num > 0) line["perplexity"] = perplexity(sum, num);
     line["hash"] = result.logits_hash.hex();
-    scores_.put(index, {line.dump() + "\n", sum, num}, [this](const Score& score) {
-      stream_ << score.line;
+    scores_.put(index, {json_text(line) + "\n", sum, num}, [this](const Score& score) {
+      put(score.line);
       sum_ += score.sum;
       num_ += score.num;
     });
@@ -129,7 +125,6 @@ class ScoreOutput {
     double sum;
     std::int64_t num;
   };
-  std::ostream& stream_;
   std::vector<Hash128> hashes_;
   InOrder<Score> scores_;
   std::int64_t num_ = 0;
@@ -149,27 +144,6 @@ Generation::Source requests(const std::vector<ScoredSequence>& sequences) {
   };
 }
 
-/// Where the lines go: a file that gets its name when it is whole, or standard output.
-class Place {
- public:
-  explicit Place(const std::string& path) : path_(path) {
-    if (path.empty()) return;
-    file_.emplace(path);
-    stream_.open(file_->temporary_path());
-  }
-  std::ostream& stream() { return file_ ? static_cast<std::ostream&>(stream_) : std::cout; }
-  void publish() {
-    stream().flush();
-    if (!stream()) fail("{}: cannot be written; is the disk full?", path_.empty() ? "standard output" : path_);
-    if (file_) file_->publish();
-  }
-
- private:
-  std::string path_;
-  std::optional<io::TemporaryFile> file_;
-  std::ofstream stream_;
-};
-
 std::optional<ScoreOptions> parse_score(const std::vector<std::string>& arguments) {
   ScoreOptions score;
   score.kv.num_sequences = 64;
@@ -179,15 +153,15 @@ std::optional<ScoreOptions> parse_score(const std::vector<std::string>& argument
       ("tokens", po::value(&score.token_file), "a JSON list of token lists")
       ("text", po::value(&score.text_file), "a text: each line that is not blank is a sequence; with --chunk all of it is one")
       ("chunk", ranged(&score.chunk_tokens, "chunk", std::int64_t{4}, std::int64_t{1} << 24),
-       "cuts into sequences of so many tokens and scores the second half of each, as llama-perplexity does; a rest is left out")
-      ("output,o", po::value(&score.output), "one JSON line a sequence; default: standard output");
+       "cuts into sequences of so many tokens and scores the second half of each, as llama-perplexity does; a rest is left out");
   // clang-format on
   options.add(model_options(score.model))
       .add(more)
       .add(kv_options(score.kv))
       .add(run_options(score.scheduler.prefill_chunk))
       .add(overlap_options(score.scheduler.overlap_rows))
-      .add(wait_options());
+      .add(wait_options())
+      .add(result_options());
   if (parse("score", arguments, options).contains("help")) return std::nullopt;
   if (score.token_file.empty() == score.text_file.empty()) fail("give one of --tokens and --text");
   score.scheduler.most_sequences = score.kv.num_sequences;
@@ -205,12 +179,10 @@ int run_score(const std::vector<std::string>& arguments) {
   const OpenedModel opened = open_model(world, options.model);
 
   std::vector<ScoredSequence> sequences;  // rank 0's, like all but the engine
-  std::optional<Place> place;
   plan::Workload workload;
   comm::on_root(world, [&] {
-    check_writable(options.output, "output", {options.model.store, options.token_file, options.text_file});
+    open_results({options.model.store, options.token_file, options.text_file});
     sequences = read_sequences(options, opened);
-    place.emplace(options.output);
     std::int64_t longest = 0;
     for (const ScoredSequence& sequence : sequences) longest = std::max(longest, std::ssize(sequence.tokens));
     workload.num_sequences = std::min(options.kv.num_sequences, std::ssize(sequences));
@@ -227,19 +199,18 @@ int run_score(const std::vector<std::string>& arguments) {
   options.scheduler.blocks_per_group = workload.kv_blocks;
   std::optional<ScoreOutput> output;
   std::optional<Generation> driver;
-  if (world.rank() == 0) {
-    output.emplace(place->stream(), sequences);
+  comm::on_root(world, [&] {
+    output.emplace(sequences);
     driver.emplace(opened.grid.config(), options.scheduler, nullptr, requests(sequences),
                    Generation::Events{
                        .text = {},
                        .finish = [&](std::int64_t index, const Continuation& result) { output->finish(index, result); },
                        .before_step = {},
                        .stopped = {}});
-  }
+  });
   run(world, *stage, driver ? &*driver : nullptr);
   const std::string table = stage_table(world);
   comm::on_root(world, [&] {
-    place->publish();
     spdlog::info("{}", table);
     output->print_total();
   });

@@ -2,16 +2,20 @@
 
 #include <sys/resource.h>
 
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+<<<<<<< HEAD
+=======
+#include "apps/results.hpp"
+#include "apps/selftest.hpp"
+>>>>>>> outputs
 #include "base/counted.hpp"
+#include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
@@ -177,7 +181,8 @@ Case make_case(const comm::Communicator& world, const std::string& store) {
     }
     test.sequences = io::read_token_file(shared_file("demo.tokens.json"), {config.vocab_size, config.sequence_len});
     constexpr std::int64_t kLargest_bytes = 1 << 20;
-    test.committed = nlohmann::json::parse(io::read_text_file(shared_file("hashes.json"), kLargest_bytes)).at("demo");
+    const std::string file = shared_file("hashes.json");
+    test.committed = parse_json(io::read_text_file(file, kLargest_bytes), file).at("demo");
   });
   return test;
 }
@@ -201,8 +206,7 @@ void SelftestReport::check(const std::string& what, const std::optional<std::str
 
 void SelftestReport::note(const std::string& line) const {
   if (world_.rank() != 0 || print_ == Print::kNo) return;
-  std::printf("%s\n", line.c_str());
-  std::fflush(stdout);
+  show(line + "\n");
 }
 
 std::string shared_file(const std::string& name) {
@@ -227,11 +231,12 @@ int run_selftest(const std::vector<std::string>& arguments) {
       ("model", po::value(&store), "the store to compute with; default: the demo model that comes with the build")
       ("threads", ranged(&num_threads, "threads", 0, 4096)->default_value(0), "threads of each rank; 0: chosen");
   // clang-format on
-  options.add(wait_options());
+  options.add(wait_options()).add(result_options());
   const auto map = parse("selftest", arguments, options);
   if (map.contains("help")) return kSuccess;
 
   const comm::Communicator world = comm::Communicator::world(), node = world.split_node();
+  comm::on_root(world, [&] { open_results({store}); });
   comm::together(world, [&] { num_threads = threads_per_rank(node, num_threads); });
   TeamReport team;
   comm::together(world, [&] { team = set_threads(node, num_threads); });

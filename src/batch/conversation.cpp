@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "batch/request_fields.hpp"
 
 namespace moesaic::batch {
@@ -77,7 +78,7 @@ Conversation::Prompt Conversation::prompt(const Encode& encode_text, std::int64_
 std::string Conversation::json() const {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Message& message : messages_) list.push_back({{"role", message.role}, {"content", message.content}});
-  return nlohmann::ordered_json{{"messages", list}}.dump() + "\n";
+  return json_text(nlohmann::ordered_json{{"messages", list}}) + "\n";
 }
 
 void Conversation::load(const std::string& text, const std::string& source) try {

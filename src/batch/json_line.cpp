@@ -3,7 +3,8 @@
 #include <cmath>
 
 #include "base/error.hpp"
-#include "batch/utf8.hpp"
+#include "base/json_text.hpp"
+#include "base/utf8.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -120,7 +121,7 @@ std::string describe(const json& value) {
   if (value.is_array()) return fmt::format("a list of {}", value.size());
   if (value.is_object()) return "an object";
   if (value.is_string()) return fmt::format("'{}'", shortened(value.get_ref<const std::string&>(), kShown_bytes));
-  return value.dump();
+  return json_text(value);
 }
 
 }  // namespace moesaic::batch

@@ -4,7 +4,7 @@
 #include <limits>
 
 #include "base/error.hpp"
-#include "batch/utf8.hpp"
+#include "base/utf8.hpp"
 #include "engine/run_hash.hpp"
 
 namespace moesaic::batch {

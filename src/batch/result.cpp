@@ -6,8 +6,9 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "base/json_text.hpp"
+#include "base/utf8.hpp"
 #include "batch/text_offsets.hpp"
-#include "batch/utf8.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -81,7 +82,7 @@ Json body_of(const std::string& id, const Request& request, const std::string& m
       {"id", prefix + id}, {"object", object}, {"created", 0}, {"model", valid_utf8(request.model.value_or(model))}};
 }
 
-std::string dumped(const Json& record) { return record.dump() + "\n"; }
+std::string dumped(const Json& record) { return json_text(record) + "\n"; }
 
 std::string response(const std::string& id, const Request& request, Json body) {
   return dumped({{"id", "batch_req_" + id},

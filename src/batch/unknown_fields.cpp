@@ -2,16 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
-#include "batch/utf8.hpp"
+#include "base/json_text.hpp"
+#include "base/utf8.hpp"
 
 namespace moesaic::batch {
 
 std::optional<std::string> UnknownFields::warning(const std::string& name) {
   if (more_) return std::nullopt;
-  const std::string quoted =
-      nlohmann::json(shortened(name, kMostName_bytes)).dump(-1, ' ', true);  // escapes all but ASCII
+  const std::string quoted = ascii_json_text(shortened(name, kMostName_bytes));
   const std::string shown = quoted.substr(1, quoted.size() - 2);
   if (names_.contains(shown)) return std::nullopt;
   if (names_.size() == kMostNames) {

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
+#include <iterator>
 
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "base/log.hpp"
 
 namespace moesaic {
@@ -113,8 +114,8 @@ ModelConfig read_xai_config(const std::filesystem::path& file) {
   if (!std::filesystem::is_regular_file(file)) fail("{}: not a regular file", source);
   std::ifstream stream(file);
   if (!stream) fail("{}: cannot be opened", source);
-  const json root = json::parse(stream, nullptr, false);
-  if (!root.is_object()) fail("{}: not valid JSON with an object at its top", source);
+  const json root = parse_json(std::string(std::istreambuf_iterator<char>(stream), {}), source);
+  if (!root.is_object()) fail("{}: its JSON has no object at its top", source);
 
   ModelConfig c;
   read(root, "vocab_size", c.vocab_size, source);

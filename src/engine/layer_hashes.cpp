@@ -54,18 +54,21 @@ void LayerHashes::see_routing(std::int32_t layer, const TokenBatch& batch, Range
 
 void LayerHashes::write(const comm::Communicator& world, const std::filesystem::path& file,
                         const std::string& header) const {
-  const auto all = world.gather(std::as_bytes(std::span(records_)), 0);
-  comm::on_root(world, [&] { write_gathered(all, file, header); });
+  std::optional<io::TemporaryFile> place;
+  comm::on_root(world, [&] { place.emplace(file.string()); });
+  publish(world, place, header);
 }
 
 void LayerHashes::publish(const comm::Communicator& world, std::optional<io::TemporaryFile>& place,
                           const std::string& header) const {
-  write(world, place ? place->temporary_path() : "", header);
-  comm::on_root(world, [&] { place->publish(); });
+  const auto all = world.gather(std::as_bytes(std::span(records_)), 0);
+  comm::on_root(world, [&] {
+    place->append(gathered(all, header));
+    place->publish();
+  });
 }
 
-void LayerHashes::write_gathered(const std::vector<std::vector<std::byte>>& all, const std::filesystem::path& file,
-                                 const std::string& header) {
+std::string LayerHashes::gathered(const std::vector<std::vector<std::byte>>& all, const std::string& header) {
   std::vector<Record> records;
   for (const auto& bytes : all) {
     const std::size_t before = records.size();
@@ -76,21 +79,18 @@ void LayerHashes::write_gathered(const std::vector<std::vector<std::byte>>& all,
   std::sort(records.begin(), records.end(), [&](const Record& a, const Record& b) {
     return std::tuple_cat(key(a), std::tie(a.position)) < std::tuple_cat(key(b), std::tie(b.position));
   });
-  std::ofstream stream(file);
-  stream << "# moesaic layer hashes: sequence layer operation rows hash\n# " << header << "\n";
+  std::string text = "# moesaic layer hashes: sequence layer operation rows hash\n# " + header + "\n";
   for (std::size_t begin = 0; begin < records.size();) {
     Hasher hasher;
     std::size_t end = begin;
     for (; end < records.size() && key(records[end]) == key(records[begin]); ++end)
       hasher.update(std::as_bytes(std::span(records[end].hash.bytes)));
     const Record& first = records[begin];
-    stream << fmt::format("{} {} {} {} {}\n", first.sequence, first.layer,
-                          name(static_cast<Operation>(first.operation)), end - begin, hasher.digest().hex());
+    text += fmt::format("{} {} {} {} {}\n", first.sequence, first.layer, name(static_cast<Operation>(first.operation)),
+                        end - begin, hasher.digest().hex());
     begin = end;
   }
-  stream.close();
-  if (!stream)
-    fail("{}: the layer hashes cannot be written; is the directory there, writable and not full?", file.string());
+  return text;
 }
 
 LayerHashFile read_layer_hashes(const std::filesystem::path& file) {

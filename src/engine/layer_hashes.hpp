@@ -33,8 +33,8 @@ class LayerHashes final : public Probe {
     std::int32_t sequence, layer, operation, position;
     Hash128 hash;
   };
-  static void write_gathered(const std::vector<std::vector<std::byte>>& all, const std::filesystem::path& file,
-                             const std::string& header);
+  /// The file's text, of the records of all ranks.
+  static std::string gathered(const std::vector<std::vector<std::byte>>& all, const std::string& header);
 
   std::vector<Record> records_;
 };

@@ -1,10 +1,10 @@
 #include "engine/model_loader.hpp"
 
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/counted.hpp"
+#include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
@@ -35,11 +35,11 @@ plan::Choice choose(const io::StoreIndex& index, const ModelOptions& options) {
 /// A layout as text for the broadcast, and back.
 std::string to_words(const plan::Choice& choice) {
   const auto& [pp, dp, tp, ep, etp] = choice.layout;
-  return nlohmann::json{{"layout", {pp, dp, tp, ep, etp}}, {"reason", choice.reason}}.dump();
+  return json_text(nlohmann::json{{"layout", {pp, dp, tp, ep, etp}}, {"reason", choice.reason}});
 }
 
 plan::Choice from_words(const std::string& words) {
-  const auto json = nlohmann::json::parse(words);
+  const auto json = parse_json(words, "the chosen layout");
   const auto axis = [&](int i) { return json["layout"][static_cast<std::size_t>(i)].get<int>(); };
   return {{axis(0), axis(1), axis(2), axis(3), axis(4)}, json["reason"].get<std::string>()};
 }

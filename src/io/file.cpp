@@ -31,6 +31,14 @@ std::string reason(int code) {
   }
 }
 
+/// A lock on all of a file that nobody else may have a lock on.
+struct flock whole_file() {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  return whole;
+}
+
 }  // namespace
 
 File::File(std::string path, int flags) : path_(std::move(path)) {
@@ -116,12 +124,16 @@ bool File::is_at_its_path() const {
 }
 
 File::Lock File::try_lock() const {
-  struct flock whole {};
-  whole.l_type = F_WRLCK;
-  whole.l_whence = SEEK_SET;
+  struct flock whole = whole_file();
   // A lock of the open file: a process's own one would end with any other opening of this file in it.
   if (::fcntl(descriptor_, F_OFD_SETLK, &whole) == 0) return Lock::kOurs;
   return errno == EAGAIN || errno == EACCES ? Lock::kHeldByAnother : Lock::kUnsupported;
+}
+
+File::Lock File::peek_lock() const {
+  struct flock whole = whole_file();
+  if (::fcntl(descriptor_, F_OFD_GETLK, &whole) != 0) return Lock::kUnsupported;
+  return whole.l_type == F_UNLCK ? Lock::kOurs : Lock::kHeldByAnother;
 }
 
 void sync_folder_of(const std::string& path) {

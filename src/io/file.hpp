@@ -43,6 +43,8 @@ class File {
   enum class Lock : std::uint8_t { kOurs, kHeldByAnother, kUnsupported };
   /// Locks the whole file against other openings of it, on all nodes where the file system can, until it is closed.
   Lock try_lock() const;
+  /// What try_lock() would find, without locking anything; kOurs: no other opening of the file has a lock.
+  Lock peek_lock() const;
 
  private:
   File(std::string path, int flags);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
-#include "io/json_text.hpp"
+#include "base/json_text.hpp"
 #include "io/store_header.hpp"
 
 namespace moesaic::io {
@@ -36,7 +36,7 @@ std::int64_t integer(const json& object, const char* key, const std::string& sou
   constexpr std::int64_t kLargest = std::int64_t{1} << 62;
   const bool good = value.is_number_unsigned() ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(kLargest)
                                                : value.get<std::int64_t>() >= 0;
-  if (!good) fail("{}: '{}' in the index is {}, expected 0 to 2^62", source, key, value.dump());
+  if (!good) fail("{}: '{}' in the index is {}, expected 0 to 2^62", source, key, json_text(value));
   return value.get<std::int64_t>();
 }
 
@@ -77,11 +77,12 @@ void take_tensor(const json& object, StoredTensor& tensor, const std::string& so
   if (text(object, "dtype", where) != name(spec.dtype))
     fail("{}: dtype is {}, expected {}", where, text(object, "dtype", where), name(spec.dtype));
   if (member(object, "shape", json::value_t::array, where) != json(spec.shape))
-    fail("{}: shape is {}, expected {} for this configuration", where, object["shape"].dump(), json(spec.shape).dump());
+    fail("{}: shape is {}, expected {} for this configuration", where, json_text(object["shape"]),
+         json_text(json(spec.shape)));
   if (integer(object, "piece_bytes", where) != spec.piece_bytes())
-    fail("{}: piece_bytes is {}, expected {}", where, object["piece_bytes"].dump(), spec.piece_bytes());
+    fail("{}: piece_bytes is {}, expected {}", where, json_text(object["piece_bytes"]), spec.piece_bytes());
   if (integer(object, "num_pieces", where) != spec.num_pieces())
-    fail("{}: num_pieces is {}, expected {}", where, object["num_pieces"].dump(), spec.num_pieces());
+    fail("{}: num_pieces is {}, expected {}", where, json_text(object["num_pieces"]), spec.num_pieces());
   tensor.offset_bytes = integer(object, "offset_bytes", where);
   tensor.hashes = split_hex(object, "hashes", spec.num_pieces(), where);
   tensor.sampled_hashes = split_hex(object, "sampled_hashes", spec.num_pieces(), where);
@@ -152,8 +153,7 @@ std::string StoreIndex::to_text() const {
                          {"size_bytes", tokenizer->extent.size_bytes},
                          {"hash", tokenizer->hash.hex()},
                          {"num_pieces", tokenizer->num_pieces}};
-  // Provenance holds file names, which need not be UTF-8.
-  return root.dump(-1, ' ', false, json::error_handler_t::replace);
+  return json_text(root);
 }
 
 StoreIndex StoreIndex::from_text(std::string_view index_text, const std::string& source) {
@@ -187,12 +187,11 @@ StoreIndex StoreIndex::from_text(std::string_view index_text, const std::string&
 }
 
 std::string StoreIndex::serialize() const {
-  return json{{"file_size_bytes", file_size_bytes},
-              {"index_offset_bytes", index_extent.offset_bytes},
-              {"index_size_bytes", index_extent.size_bytes},
-              {"structure_hash", structure_hash.hex()},
-              {"index", to_text()}}
-      .dump();
+  return json_text(json{{"file_size_bytes", file_size_bytes},
+                        {"index_offset_bytes", index_extent.offset_bytes},
+                        {"index_size_bytes", index_extent.size_bytes},
+                        {"structure_hash", structure_hash.hex()},
+                        {"index", to_text()}});
 }
 
 StoreIndex StoreIndex::parse(std::string_view serialized, const std::string& source) {

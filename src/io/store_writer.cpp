@@ -1,12 +1,8 @@
 #include "io/store_writer.hpp"
 
 #include <sys/statvfs.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 
 #include "base/error.hpp"
@@ -30,8 +26,6 @@ std::int64_t alignment_bytes(std::int64_t weight_bytes) {
 
 constexpr const char* kIndexName = "index";
 constexpr const char* kTokenizerName = "tokenizer";
-
-std::string temporary_name(const std::string& path) { return fmt::format("{}.partial-{}", path, getpid()); }
 
 /// The index's size before offsets and hashes are known: each takes the most digits it may have.
 std::int64_t largest_text(StoreIndex index) {
@@ -82,27 +76,15 @@ void require_space(const std::string& path, std::int64_t needed_bytes) {
 }  // namespace
 
 StoreDraft::StoreDraft(const std::string& path, const NewStore& store, bool replace)
-    : path_(path),
-      temporary_path_(temporary_name(path)),
-      replace_(replace),
-      index_(store.config, store.format, store.groups, store.provenance) {
+    : path_(path), replace_(replace), index_(store.config, store.format, store.groups, store.provenance) {
   if (fs::is_directory(path)) fail("{}: is a folder, the name of a file is expected", path);
   if (fs::exists(path) && !fs::is_regular_file(path)) fail("{}: is not a regular file; give another name", path);
   if (!replace && fs::exists(path)) fail("{}: exists; give --force to replace it, or another name", path);
-  require_space(path, index_.weight_bytes());
   // Beyond `ulimit -f` a write shall fail with EFBIG, not kill the process.
   std::signal(SIGXFSZ, SIG_IGN);
-  (void)File::create_new(temporary_path_);  // reports a missing folder or permission better than HDF5 does
-  try {
-    lay_out(store);
-  } catch (...) {
-    ::unlink(temporary_path_.c_str());
-    throw;
-  }
-}
-
-StoreDraft::~StoreDraft() {
-  if (!published_) ::unlink(temporary_path_.c_str());
+  place_.emplace(path);  // before the space is looked at: it tells of partial stores, which may be what fills the disk
+  require_space(path, index_.weight_bytes());
+  lay_out(store);
 }
 
 void StoreDraft::lay_out(const NewStore& store) {
@@ -119,7 +101,7 @@ void StoreDraft::lay_out(const NewStore& store) {
 
   // HDF5 is closed before the first tensor is written: it only ever lays out space.
   const std::int64_t alignment = alignment_bytes(index_.weight_bytes());
-  auto file = Hdf5File::create(temporary_path_, {alignment, alignment});
+  auto file = Hdf5File::create(temporary_path(), {alignment, alignment});
   write_attributes(file, index_);
   index_.index_extent.offset_bytes =
       file.create_dataset<std::uint8_t>(kIndexName, {index_.index_extent.size_bytes}).offset_bytes();
@@ -129,7 +111,7 @@ void StoreDraft::lay_out(const NewStore& store) {
   for (auto& tensor : index_.tensors()) tensor.offset_bytes = create(file, tensor.spec).offset_bytes();
   file.close();
 
-  const File written = File::open_for_writing(temporary_path_);
+  const File& written = place_->file();
   index_.file_size_bytes = written.size_bytes();
   if (index_.tokenizer) written.write_at(index_.tokenizer->extent.offset_bytes, model);
   index_.structure_hash = structure_hash(written, index_);
@@ -156,17 +138,10 @@ void StoreDraft::publish() {
   const auto index_bytes = std::as_bytes(std::span(text));
   const auto header = encode({store_version(index_.format()), index_.file_size_bytes, index_.index_extent,
                               hash_bytes(index_bytes), index_.structure_hash});
-  {
-    const File file = File::open_for_writing(temporary_path_);
-    file.write_at(index_.index_extent.offset_bytes, index_bytes);
-    file.write_at(0, header);
-    file.sync();
-  }
+  place_->file().write_at(index_.index_extent.offset_bytes, index_bytes);
+  place_->file().write_at(0, header);
   if (!replace_ && fs::exists(path_)) fail("{}: has come into being meanwhile; give --force to replace it", path_);
-  if (std::rename(temporary_path_.c_str(), path_.c_str()) != 0)
-    fail("{}: cannot be renamed to {}: {}", temporary_path_, path_, std::strerror(errno));
-  published_ = true;
-  sync_folder_of(path_);  // the new name is safe then
+  place_->publish();
 }
 
 PieceWriter::PieceWriter(const std::string& temporary_path, const StoreIndex& index)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "io/file.hpp"
 #include "io/store_index.hpp"
+#include "io/temporary_file.hpp"
 
 namespace moesaic::io {
 
@@ -32,18 +34,14 @@ struct WrittenPiece {
   Hash128 sampled_hash;
 };
 
-/// A store in the making, under a temporary name in the folder of its final one; one rank owns it. Unless it is
-/// published the temporary file is removed.
+/// A store in the making, in a temporary file beside its final name; one rank owns it.
 class StoreDraft {
  public:
   /// Lays the file out: all datasets, the attributes and the tokenizer, but no tensor. Error: `path` exists and
   /// `replace` is false, no permission, less free space than the store needs.
   StoreDraft(const std::string& path, const NewStore& store, bool replace);
-  ~StoreDraft();
-  StoreDraft(const StoreDraft&) = delete;
-  StoreDraft& operator=(const StoreDraft&) = delete;
 
-  const std::string& temporary_path() const { return temporary_path_; }
+  const std::string& temporary_path() const { return place_->temporary_path(); }
   /// Offsets are known, hashes zero.
   const StoreIndex& index() const { return index_; }
 
@@ -57,10 +55,9 @@ class StoreDraft {
   void lay_out(const NewStore& store);
 
   std::string path_;
-  std::string temporary_path_;
   bool replace_ = false;
-  bool published_ = false;
   StoreIndex index_;
+  std::optional<TemporaryFile> place_;
   std::int64_t num_unrecorded_ = 0;
 };
 

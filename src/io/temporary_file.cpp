@@ -1,5 +1,6 @@
 #include "io/temporary_file.hpp"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,9 +10,12 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <span>
+#include <stdexcept>
 #include <utility>
 
 #include "base/error.hpp"
+#include "io/partial_files.hpp"
 
 namespace moesaic::io {
 namespace {
@@ -21,7 +25,7 @@ struct Slot {
   std::atomic<bool> used{false};
   char path[PATH_MAX];
 };
-std::array<Slot, 4> slots;
+std::array<Slot, 8> slots;
 static_assert(std::atomic<bool>::is_always_lock_free);
 
 void remove_and_end(int signal) {
@@ -31,43 +35,56 @@ void remove_and_end(int signal) {
   std::raise(signal);  // comes once the handler has returned
 }
 
+/// Only signals that would end the process: some are ignored (as nohup wants it), others stop a run or an answer.
 void catch_signals() {
-  static const bool once = [] {
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1})
-      if (std::signal(signal, remove_and_end) == SIG_IGN) std::signal(signal, SIG_IGN);  // as nohup wants it
-    return true;
-  }();
-  (void)once;
-}
-
-std::size_t take_slot(const std::string& path) {
-  if (path.size() >= PATH_MAX) fail("{}: the name is too long", path);
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (slots[i].used.load()) continue;
-    std::memcpy(slots[i].path, path.c_str(), path.size() + 1);
-    slots[i].used.store(true);
-    return i;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+    struct sigaction now {};
+    if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) std::signal(signal, remove_and_end);
   }
-  throw std::logic_error("more temporary files than slots");
 }
 
 }  // namespace
 
+TemporaryFile::Listed::Listed(const std::string& path) {
+  if (path.size() >= PATH_MAX) fail("{}: the name is too long", path);
+  for (slot_ = 0; slot_ < slots.size(); ++slot_) {
+    if (slots[slot_].used.load()) continue;
+    std::memcpy(slots[slot_].path, path.c_str(), path.size() + 1);
+    slots[slot_].used.store(true);
+    return;
+  }
+  throw std::logic_error("more temporary files than slots");
+}
+
+bool TemporaryFile::Listed::release() {
+  if (slot_ == slots.size()) return false;
+  return slots[std::exchange(slot_, slots.size())].used.exchange(false);
+}
+
 TemporaryFile::TemporaryFile(std::string path)
     : path_(std::move(path)),
-      temporary_path_(fmt::format("{}.partial-{}", path_, ::getpid())),
-      slot_(take_slot(temporary_path_)) {
+      temporary_path_((report_partial_files(path_), new_partial_name(path_))),
+      listed_(temporary_path_),
+      file_(File::create_new(temporary_path_)),
+      lock_(file_.try_lock()) {
   catch_signals();
 }
 
 TemporaryFile::~TemporaryFile() {
-  if (slots[slot_].used.exchange(false)) ::unlink(temporary_path_.c_str());
+  if (listed_.release()) ::unlink(temporary_path_.c_str());
+}
+
+void TemporaryFile::append(std::string_view text) {
+  file_.write_at(size_bytes_, std::as_bytes(std::span(text)));
+  size_bytes_ += std::ssize(text);
 }
 
 void TemporaryFile::publish() {
+  file_.sync();
   if (std::rename(temporary_path_.c_str(), path_.c_str()) != 0)
     fail("{}: cannot be renamed to {}: {}", temporary_path_, path_, std::strerror(errno));
-  slots[slot_].used.store(false);
+  listed_.release();
+  sync_folder_of(path_);
 }
 
 }  // namespace moesaic::io

@@ -1,8 +1,8 @@
 #include "io/token_file.hpp"
 
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "io/file.hpp"
-#include "io/json_text.hpp"
 
 namespace moesaic::io {
 namespace {
@@ -13,7 +13,7 @@ constexpr std::int64_t kLargestFileBytes = std::int64_t{256} << 20;
 std::string shown(const nlohmann::json& value) {
   if (value.is_array()) return fmt::format("a list of {}", value.size());
   if (value.is_object()) return "an object";
-  std::string text = value.dump();
+  std::string text = json_text(value);
   if (text.size() > 40) text = text.substr(0, 40) + "...";
   return text;
 }

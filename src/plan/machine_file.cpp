@@ -1,14 +1,15 @@
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "plan/machine_model.hpp"
 
 namespace moesaic::plan {
 namespace {
 
+using nlohmann::json;
 using nlohmann::ordered_json;
 constexpr const char* kFormat = "moesaic machine 1";
 constexpr const char* kFactors[] = {"fp32", "bf16", "int8"};
@@ -43,17 +44,17 @@ ordered_json to_json(const ComputeCosts& c) {
 /// Reads a field, and says which one is missing or out of range.
 class Reader {
  public:
-  Reader(const ordered_json& json, std::string where) : json_(json), where_(std::move(where)) {
-    if (!json.is_object()) fail("{}: expected an object", where_);
+  Reader(const json& object, std::string where) : object_(object), where_(std::move(where)) {
+    if (!object.is_object()) fail("{}: expected an object", where_);
   }
 
-  const ordered_json& field(const std::string& key) const {
-    if (!json_.contains(key)) fail("{}: '{}' is missing; write the file anew with moesaic calibrate", where_, key);
-    return json_[key];
+  const json& field(const std::string& key) const {
+    if (!object_.contains(key)) fail("{}: '{}' is missing; write the file anew with moesaic calibrate", where_, key);
+    return object_[key];
   }
   double number(const std::string& key, double least) const {
-    const ordered_json& value = field(key);
-    if (!value.is_number()) fail("{}: '{}' is {}, expected a number", where_, key, value.dump());
+    const json& value = field(key);
+    if (!value.is_number()) fail("{}: '{}' is {}, expected a number", where_, key, json_text(value));
     const double found = value.get<double>();
     if (!(found >= least && std::isfinite(found)))
       fail("{}: '{}' is {}, expected at least {}", where_, key, found, least);
@@ -67,20 +68,20 @@ class Reader {
     return static_cast<int>(found);
   }
   std::string text(const std::string& key) const {
-    const ordered_json& value = field(key);
-    if (!value.is_string()) fail("{}: '{}' is {}, expected a text", where_, key, value.dump());
+    const json& value = field(key);
+    if (!value.is_string()) fail("{}: '{}' is {}, expected a text", where_, key, json_text(value));
     return value.get<std::string>();
   }
   Reader inside(const std::string& key) const { return {field(key), where_ + ": " + key}; }
   RowCurve curve(const std::string& key) const {
     RowCurve curve;
-    const ordered_json& list = field(key);
-    const auto wrong = [&](const ordered_json& value) {
+    const json& list = field(key);
+    const auto wrong = [&](const json& value) {
       fail("{}: '{}' has {}, expected [rows, picoseconds] with ascending rows and positive times", where_, key,
-           value.dump());
+           json_text(value));
     };
     if (!list.is_array() || list.empty()) wrong(list);
-    for (const ordered_json& point : list) {
+    for (const json& point : list) {
       if (!point.is_array() || point.size() != 2 || !point[0].is_number_integer() || !point[1].is_number())
         wrong(point);
       const auto rows = point[0].get<std::int64_t>();
@@ -93,7 +94,7 @@ class Reader {
   const std::string& where() const { return where_; }
 
  private:
-  const ordered_json& json_;
+  const json& object_;
   std::string where_;
 };
 
@@ -143,13 +144,12 @@ std::string to_text(const Machine& machine) {
                                             {"measured", link.measured}};
   }
   for (const ComputeCosts& c : machine.compute) json["compute"].push_back(to_json(c));
-  return json.dump(1) + "\n";
+  return json_text(json, 1) + "\n";
 }
 
 Machine machine_from_text(const std::string& text, const std::string& source) {
-  const ordered_json json = ordered_json::parse(text, nullptr, false);
-  if (json.is_discarded()) fail("{}: is no JSON; moesaic calibrate writes a machine file", source);
-  const Reader reader(json, source);
+  const json root = parse_json(text, source, "moesaic calibrate writes a machine file");
+  const Reader reader(root, source);
   if (const std::string format = reader.text("format"); format != kFormat)
     fail("{}: 'format' is '{}', expected '{}'; write the file anew with moesaic calibrate", source, format, kFormat);
   Machine m;
@@ -161,12 +161,12 @@ Machine machine_from_text(const std::string& text, const std::string& source) {
   const Reader links = reader.inside("links");
   for (const LinkClass of : kAllLinkClasses) {
     const Reader link = links.inside(std::string(name(of)));
-    const ordered_json& measured = link.field("measured");
-    if (!measured.is_boolean()) fail("{}: 'measured' is {}, expected true or false", link.where(), measured.dump());
+    const json& measured = link.field("measured");
+    if (!measured.is_boolean()) fail("{}: 'measured' is {}, expected true or false", link.where(), json_text(measured));
     m.link(of) = {link.number("latency_us", 0), link.number("message_us", 0), link.positive("stream_gbps"),
                   link.positive("shared_gbps"), measured.get<bool>()};
   }
-  const ordered_json& compute = reader.field("compute");
+  const json& compute = reader.field("compute");
   if (!compute.is_array() || compute.empty()) fail("{}: 'compute' has no entry", source);
   for (std::size_t i = 0; i < compute.size(); ++i)
     m.compute.push_back(compute_from({compute[i], fmt::format("{}: compute[{}]", source, i)}));

@@ -2,17 +2,22 @@
 
 #include <algorithm>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 
 namespace moesaic::plan {
 namespace {
 
+using nlohmann::json;
 using nlohmann::ordered_json;
 constexpr const char* kFormat = "moesaic placement 1";
 constexpr const char* kRemedy = "moesaic plan --from-trace writes one";
+
+json parse(const std::string& text, const std::string& file) {
+  return parse_json(text, "--placement " + file, kRemedy);
+}
 
 }  // namespace
 
@@ -21,42 +26,42 @@ std::string to_text(const Placement& placement, std::int64_t num_layers) {
                        {"num_experts", placement.num_experts()},
                        {"num_subsets", placement.num_subsets()},
                        {"num_layers", num_layers}};
-  std::string text = json.dump();
+  std::string text = json_text(json);
   text.pop_back();
   text += ",\n\"experts\":[\n";  // a layer a line
   for (std::int64_t layer = 0; layer < num_layers; ++layer)
-    text += ordered_json(placement.subsets(layer)).dump() + (layer + 1 < num_layers ? ",\n" : "\n");
+    text += json_text(ordered_json(placement.subsets(layer))) + (layer + 1 < num_layers ? ",\n" : "\n");
   return text + "]}\n";
 }
 
 Placement placement_from_text(const std::string& text, const std::string& file, const ModelConfig& config,
                               const Layout& layout) {
-  const ordered_json json = ordered_json::parse(text, nullptr, false);
-  if (!json.is_object() || json.value("format", ordered_json()) != kFormat)
+  const json root = parse(text, file);
+  if (!root.is_object() || root.value("format", json()) != kFormat)
     fail("--placement {}: is not a '{}' file; {}", file, kFormat, kRemedy);
   const auto expect = [&](const char* field, std::int64_t expected, const char* what) {
-    const ordered_json found = json.value(field, ordered_json());
+    const json found = root.value(field, json());
     if (found != expected)
-      fail("--placement {}: {} is {}, {} is {}; make a placement for this job, {}", file, field, found.dump(), what,
+      fail("--placement {}: {} is {}, {} is {}; make a placement for this job, {}", file, field, json_text(found), what,
            expected, kRemedy);
   };
   expect("num_experts", config.num_experts, "the model's");
   expect("num_layers", config.num_layers, "the model's");
   expect("num_subsets", layout.ep, "the job's ep");
-  const auto list_of = [&](const ordered_json& list) -> const ordered_json& {
+  const auto list_of = [&](const json& list) -> const json& {
     if (!list.is_array())
       fail("--placement {}: 'experts' is not a list of layers of subsets of experts; {}", file, kRemedy);
     return list;
   };
-  const ordered_json experts = json.value("experts", ordered_json());
+  const json experts = root.value("experts", json());
   std::vector<Placement::Subsets> layers;
-  for (const ordered_json& layer : list_of(experts))
-    for (layers.emplace_back(); const ordered_json& subset : list_of(layer))
-      for (layers.back().emplace_back(); const ordered_json& expert : list_of(subset)) {
+  for (const json& layer : list_of(experts))
+    for (layers.emplace_back(); const json& subset : list_of(layer))
+      for (layers.back().emplace_back(); const json& expert : list_of(subset)) {
         const auto id = expert.is_number_integer() ? expert.get<std::int64_t>() : -1;
         if (id < 0 || id >= config.num_experts)
           fail("--placement {}: layer {}, subset {}: expert {}, expected 0 to {}", file, layers.size() - 1,
-               layers.back().size() - 1, expert.dump(), config.num_experts - 1);
+               layers.back().size() - 1, json_text(expert), config.num_experts - 1);
         layers.back().back().push_back(static_cast<std::int32_t>(id));
       }
   Placement placement(config.num_experts, std::move(layers), "--placement " + file);
@@ -98,8 +103,8 @@ std::vector<Layout> layouts_with(const PlacementRequest& request, const std::str
     });
     return layouts;
   }
-  const ordered_json json = ordered_json::parse(file_text, nullptr, false);
-  const ordered_json num_subsets = json.is_object() ? json.value("num_subsets", ordered_json()) : ordered_json();
+  const json root = parse(file_text, request.file);
+  const json num_subsets = root.is_object() ? root.value("num_subsets", json()) : json();
   std::erase_if(layouts, [&](const Layout& layout) { return num_subsets != layout.ep; });
   if (layouts.empty()) placement_from_text(file_text, request.file, config, widest);  // its error says why
   return layouts;

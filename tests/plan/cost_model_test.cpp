@@ -262,7 +262,8 @@ TEST(MachineFile, SaysWhatIsWrong) {
     }
     return std::string("accepted");
   };
-  EXPECT_NE(refused("{", "").find("m.json: is no JSON"), std::string::npos);
+  EXPECT_NE(refused("{", "").find("m.json: not valid JSON"), std::string::npos);
+  EXPECT_NE(refused("{", "{\"\xFF\": 1,").find("m.json: not valid JSON: byte 2 is 0xff"), std::string::npos);
   EXPECT_NE(refused("machine 1", "machine 9").find("'format' is 'moesaic machine 9'"), std::string::npos);
   EXPECT_NE(refused("\"ranks_per_node\"", "\"x\"").find("'ranks_per_node' is missing"), std::string::npos);
   EXPECT_NE(refused("\"ranks_per_node\": 8", "\"ranks_per_node\": 0").find("'ranks_per_node' is 0"), std::string::npos);

@@ -102,7 +102,12 @@ TEST(Placement, FilesComeBackAndFitOneJob) {
   EXPECT_EQ(refused(text, test::small_model(3, 8, 3, 1), layout),
             "--placement f: num_layers is 2, the model's is 3" + remedy);
   EXPECT_EQ(refused(text, config, {1, 1, 3, 3, 1}), "--placement f: num_subsets is 2, the job's ep is 3" + remedy);
-  for (const char* broken : {"", "[]", "{}", "{\"format\": \"moesaic machine 1\"}"})
+  for (const char* broken : {"", "{\"format\": \"\xFF\"}"}) {
+    const std::string why = refused(broken, config, layout);
+    EXPECT_EQ(why.find("--placement f: not valid JSON: "), 0u) << why;
+    EXPECT_TRUE(why.ends_with("; moesaic plan --from-trace writes one")) << why;
+  }
+  for (const char* broken : {"[]", "{}", "{\"format\": \"moesaic machine 1\"}"})
     EXPECT_EQ(refused(broken, config, layout),
               "--placement f: is not a 'moesaic placement 1' file; moesaic plan --from-trace writes one");
   EXPECT_NE(refused(text.substr(0, text.size() - 3) + ",[[0],[1],[2]]]}", config, layout).find("layer 2"),

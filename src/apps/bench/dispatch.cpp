@@ -8,6 +8,7 @@
 #include "apps/bench/statistics.hpp"
 #include "apps/bench/sum_orders.hpp"
 #include "apps/command.hpp"
+#include "apps/results.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "engine/placed_grid.hpp"
@@ -132,6 +133,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   auto presets = presets_of(command);
   algorithms_of(command);
   const comm::Communicator world = comm::Communicator::world();
+  comm::on_root(world, [&] { open_results({command.replay, command.placement.file}); });
   const ops::Kernels& kernels = ops::kernels(ops::isa_from_option(command.isa), *numerics);
   const Progress progress = progress_from(command.progress);
   require_threads_of(progress);

@@ -5,6 +5,7 @@
 #include "apps/bench/limits.hpp"
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
+#include "apps/results.hpp"
 #include "base/log.hpp"
 #include "synthetic/synthesize.hpp"
 
@@ -125,6 +126,7 @@ int run_kernels(const std::vector<std::string>& arguments) {
   if (!numerics) fail("--numerics is '{}'", bench.numerics);
   const comm::Communicator world = comm::Communicator::world();
   if (world.size() > 1) fail("{} ranks, expected 1: the kernels know no ranks; give --threads", world.size());
+  open_results({});
   const ops::Kernels& kernels = ops::kernels(ops::isa_from_option(bench.isa), *numerics);
   const KernelWorkload workload = workload_of(bench);
   for (const std::int64_t num_rows : workload.row_counts)

@@ -4,6 +4,7 @@
 #include "apps/bench/limits.hpp"
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
+#include "apps/results.hpp"
 #include "base/log.hpp"
 #include "base/parallel.hpp"
 #include "comm/agree.hpp"
@@ -156,6 +157,7 @@ int run_load(const std::vector<std::string>& arguments) {
       tests.push_back({fmt::format("--verify {}", io::name(verify)), verify, {}});
 
   const comm::Communicator world = comm::Communicator::world();
+  comm::on_root(world, [&] { open_results({model.store}); });
   model.layout.ranks = world.size();
   std::string layout;
   int num_threads = 0;

@@ -4,6 +4,8 @@
 #include "apps/bench/limits.hpp"
 #include "apps/bench/table.hpp"
 #include "apps/command.hpp"
+#include "apps/results.hpp"
+#include "comm/agree.hpp"
 #include "comm/watch.hpp"
 
 namespace moesaic::apps::bench {
@@ -84,6 +86,7 @@ int run_machine(const std::vector<std::string>& arguments) {
   if (parse("bench machine", arguments, options).contains("help")) return kSuccess;
 
   const comm::Communicator world = comm::Communicator::world();
+  comm::on_root(world, [] { open_results({}); });
   const ops::Isa isa = ops::isa_from_option(machine.isa);
   std::vector<std::int64_t> thread_counts;
   if (!machine.threads.empty()) {

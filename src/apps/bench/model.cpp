@@ -3,6 +3,7 @@
 #include "apps/bench/bench.hpp"
 #include "apps/bench/model_bench.hpp"
 #include "apps/command.hpp"
+#include "apps/results.hpp"
 #include "comm/agree.hpp"
 #include "engine/routing_trace.hpp"
 
@@ -110,6 +111,7 @@ int run_model(const std::vector<std::string>& arguments) {
   std::optional<io::TemporaryFile> trace_place;  // rank 0's
   comm::on_root(world, [&] {
     check_writable(command.trace_file, "trace-routing", {command.bench.model.store});
+    open_results({command.bench.model.store, command.trace_file});
     if (!command.trace_file.empty()) trace_place.emplace(command.trace_file);
   });
   RoutingTrace trace(opened.grid.config());

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <fstream>
 
+#include "apps/results.hpp"
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "device/machine.hpp"
 
 namespace moesaic::apps::bench {
@@ -16,7 +17,7 @@ std::string cell(const Record& record, const Column& column) {
   const auto& value = record[column.key];
   if (value.is_number_float()) return fmt::format("{:.{}f}", value.get<double>(), column.decimals);
   if (value.is_boolean()) return value.get<bool>() ? "right" : "WRONG";
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return value.is_string() ? value.get<std::string>() : json_text(value);
 }
 
 /// Characters of UTF-8 text.
@@ -61,6 +62,7 @@ po::options_description output_options(OutputFormat& format) {
   };
   po::options_description options("output");
   options.add_options()("output,o", po::value<std::string>()->default_value("md")->notifier(take), "md, json or csv");
+  options.add(result_options(OutputOption::kTaken));
   return options;
 }
 
@@ -106,31 +108,30 @@ void Table::print() const {
       print_markdown();
       break;
     case OutputFormat::kJson:
-      fmt::print("{}\n", Record(records_).dump(2));
+      apps::print(json_text(Record(records_), 2) + "\n");
       break;
     case OutputFormat::kCsv:
       print_csv();
       break;
   }
-  std::fflush(stdout);
 }
 
 void Table::print_markdown() const {
-  fmt::print("moesaic {} on {}; {} processors a rank, {} rank{} on {}, {} instructions\n\n", MOESAIC_VERSION,
-             machine_.cpu, machine_.num_processors, machine_.num_ranks, machine_.num_ranks == 1 ? "" : "s",
-             machine_.hosts, ops::name(machine_.isa));
+  apps::print("moesaic {} on {}; {} processors a rank, {} rank{} on {}, {} instructions\n\n", MOESAIC_VERSION,
+              machine_.cpu, machine_.num_processors, machine_.num_ranks, machine_.num_ranks == 1 ? "" : "s",
+              machine_.hosts, ops::name(machine_.isa));
   std::vector<std::size_t> widths;
   for (const Column& column : columns_) {
     widths.push_back(num_characters(column.title));
     for (const Record& record : records_) widths.back() = std::max(widths.back(), num_characters(cell(record, column)));
   }
   const auto print_row = [&](auto&& text_of) {
-    for (std::size_t i = 0; i < columns_.size(); ++i) fmt::print("| {} ", padded(text_of(columns_[i]), widths[i]));
-    fmt::print("|\n");
+    for (std::size_t i = 0; i < columns_.size(); ++i) apps::print("| {} ", padded(text_of(columns_[i]), widths[i]));
+    apps::print("|\n");
   };
   print_row([](const Column& column) { return std::string(column.title); });
-  for (const std::size_t width : widths) fmt::print("|{}:", std::string(width + 1, '-'));
-  fmt::print("|\n");
+  for (const std::size_t width : widths) apps::print("|{}:", std::string(width + 1, '-'));
+  apps::print("|\n");
   for (const Record& record : records_) print_row([&](const Column& column) { return cell(record, column); });
 }
 
@@ -141,14 +142,14 @@ void Table::print_csv() const {
   for (const auto& [key, value] : records_[0].items())
     if (!value.is_array()) keys.push_back(key);
   const auto print_line = [&](auto&& text_of) {
-    for (std::size_t i = 0; i < keys.size(); ++i) fmt::print("{}{}", i == 0 ? "" : ",", text_of(keys[i]));
-    fmt::print("\n");
+    for (std::size_t i = 0; i < keys.size(); ++i) apps::print("{}{}", i == 0 ? "" : ",", text_of(keys[i]));
+    apps::print("\n");
   };
   print_line([](const std::string& key) { return key; });
   for (const Record& record : records_)
     print_line([&](const std::string& key) {
       const Record value = record.value(key, Record());
-      return value.is_string() ? quoted(value.get<std::string>()) : value.is_null() ? "" : value.dump();
+      return value.is_string() ? quoted(value.get<std::string>()) : value.is_null() ? "" : json_text(value);
     });
 }
 

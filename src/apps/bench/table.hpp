@@ -12,7 +12,7 @@ namespace moesaic::apps::bench {
 
 enum class OutputFormat { kMarkdown, kJson, kCsv };
 
-/// -o, --output.
+/// -o, --output: the format; --output-file.
 po::options_description output_options(OutputFormat& format);
 
 /// A comma-separated list of integers in [low, high]; Error names the option.
@@ -51,7 +51,7 @@ class Table {
       : format_(format), machine_(std::move(machine)), columns_(std::move(columns)) {}
 
   void add(Record record);
-  /// To standard output.
+  /// To the results.
   void print() const;
 
  private:

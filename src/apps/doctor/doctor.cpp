@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 
 #include "apps/command.hpp"
 #include "apps/doctor/folder.hpp"
 #include "apps/doctor/peers.hpp"
 #include "apps/options.hpp"
+#include "apps/results.hpp"
 #include "apps/selftest.hpp"
 #include "comm/agree.hpp"
 #include "comm/wait.hpp"
@@ -32,8 +32,7 @@ class Table {
   }
   void print(const std::string& line) const {
     if (world_.rank() != 0 || line.empty()) return;
-    std::printf("%s\n", line.c_str());
-    std::fflush(stdout);
+    show(line + "\n");
   }
   /// Collective.
   bool any_failed() const {
@@ -83,12 +82,13 @@ int run_doctor(const std::vector<std::string>& arguments) {
   // clang-format on
   constexpr double kPatience_s = 30;
   comm::set_wait_timeouts({kPatience_s, kPatience_s});
-  options.add(wait_options("30"));
+  options.add(wait_options("30")).add(result_options());
   const auto map = parse("doctor", arguments, options);
   if (map.contains("help")) return kSuccess;
 
   const auto start = std::chrono::steady_clock::now();
   const comm::Communicator world = comm::Communicator::world(), node = world.split_node();
+  comm::on_root(world, [] { open_results({}); });
   Table table(world);
   const std::vector<doctor::RankFacts> facts = doctor::gather_facts(world, node, num_threads);
   if (world.rank() == 0) table.add(doctor::judge(facts));

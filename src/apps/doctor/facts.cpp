@@ -8,6 +8,7 @@
 
 #include "apps/bench/table.hpp"
 #include "apps/build.hpp"
+#include "base/json_text.hpp"
 #include "comm/agree.hpp"
 #include "comm/transport.hpp"
 #include "device/binding.hpp"
@@ -96,10 +97,11 @@ std::vector<RankFacts> gather_facts(const comm::Communicator& world, const comm:
   TeamReport team;
   comm::together(world, [&] { team = set_threads(node, num_threads); });
   std::string own;
-  comm::together(world, [&] { own = nlohmann::json(own_facts(node, num_threads, team)).dump(); });
+  comm::together(world, [&] { own = json_text(nlohmann::json(own_facts(node, num_threads, team))); });
   std::vector<RankFacts> all;
   for (const auto& bytes : world.gather(std::as_bytes(std::span(own)), 0))
-    all.push_back(nlohmann::json::parse(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size())));
+    all.push_back(
+        parse_json(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), "the facts of a rank"));
   return all;
 }
 

@@ -9,15 +9,16 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 
 #include "apps/bench/statistics.hpp"
 #include "apps/doctor/judge.hpp"
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "device/machine.hpp"
 #include "io/file.hpp"
+#include "io/temporary_file.hpp"
 
 namespace moesaic::apps::doctor {
 
@@ -55,12 +56,12 @@ std::vector<std::byte> content(std::uint64_t seed) {
   return bytes;
 }
 
-/// Error: why it does not work. The file is left open, and locked where the file system can.
-io::File write_file(const std::string& path, const std::vector<std::byte>& bytes, WriteRates& rates,
-                    FolderFacts& facts) {
+/// Fills the new file. Error: why it does not work.
+void write_file(const io::TemporaryFile& place, const std::vector<std::byte>& bytes, WriteRates& rates,
+                FolderFacts& facts) {
   const std::span all(bytes);
-  io::File file = io::File::create_new(path);
-  if (file.try_lock() == io::File::Lock::kUnsupported) facts.lock_problem = "files cannot be locked";
+  const io::File& file = place.file();
+  if (place.lock() == io::File::Lock::kUnsupported) facts.lock_problem = "files cannot be locked";
   const auto start = Clock::now();
   file.write_at(0, all.first(kFile_bytes));
   file.sync();
@@ -73,7 +74,6 @@ io::File write_file(const std::string& path, const std::vector<std::byte>& bytes
     appends_ms.push_back(1e3 * elapsed_s(begin));
   }
   rates.fsync_ms = bench::statistics(appends_ms).median;
-  return file;
 }
 
 /// Waits for a file to have its size, since network file systems show what others write only after some time. What
@@ -128,13 +128,12 @@ FolderFacts look_at(const std::string& folder) {
 
 std::vector<FolderFacts> gather_of_nodes(const comm::Communicator& world, const comm::Communicator& node,
                                          const FolderFacts& own) {
-  const std::string text =
-      node.rank() == 0 ? nlohmann::json(own).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) : "";
+  const std::string text = node.rank() == 0 ? json_text(nlohmann::json(own)) : "";
   std::vector<FolderFacts> nodes;
   for (const auto& bytes : world.gather(std::as_bytes(std::span(text)), 0))
     if (!bytes.empty())
-      nodes.push_back(
-          nlohmann::json::parse(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size())));
+      nodes.push_back(parse_json(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+                                 "the facts of a node"));
   return nodes;
 }
 
@@ -142,16 +141,18 @@ std::vector<FolderFacts> gather_of_nodes(const comm::Communicator& world, const 
 
 Findings check_folder(const comm::Communicator& world, const comm::Communicator& node, const std::string& folder) {
   FolderFacts own = look_at(folder);
-  // Rank 0 writes it; its host, process and time are in its name and content.
+  // Rank 0 writes a file that is never published; the time is in its content.
   std::string path, error = own.error;
   std::uint64_t seed = 0;
   WriteRates rates;
-  std::optional<io::File> file;
+  std::optional<io::TemporaryFile> file;
   if (world.rank() == 0) {
     seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-    path = fmt::format("{}/.moesaic-doctor.{}.{}.{}", folder, own.host, ::getpid(), seed);
     try {
-      if (error.empty()) file = write_file(path, content(seed), rates, own);
+      if (error.empty()) {
+        path = file.emplace(folder + "/.moesaic-doctor").temporary_path();
+        write_file(*file, content(seed), rates, own);
+      }
     } catch (const Error& caught) {
       own.error = error = caught.what();
     }
@@ -164,7 +165,6 @@ Findings check_folder(const comm::Communicator& world, const comm::Communicator&
     read_file(path, content(std::stoull(seed_text)), world.rank() == 0, own);
   const std::vector<FolderFacts> nodes = gather_of_nodes(world, node, own);
   if (world.rank() != 0) return {};
-  ::unlink(path.c_str());
   return judge_folder(folder, nodes, rates);
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace moesaic::batch {
+namespace moesaic {
 
 /// Index of the first byte that is not part of valid UTF-8: overlong forms, surrogates and what is above U+10FFFF are
 /// not valid.
@@ -20,4 +20,4 @@ std::string_view without_space_at_end(std::string_view text);
 /// The first `most_bytes` bytes of valid UTF-8, or fewer, so that no character is cut; "..." tells that there was more.
 std::string shortened(std::string_view text, std::size_t most_bytes);
 
-}  // namespace moesaic::batch
+}  // namespace moesaic

@@ -1,8 +1,8 @@
-#include "batch/utf8.hpp"
+#include "base/utf8.hpp"
 
 #include <gtest/gtest.h>
 
-namespace moesaic::batch {
+namespace moesaic {
 namespace {
 
 TEST(Utf8, ValidTextIsValid) {
@@ -40,4 +40,4 @@ TEST(Utf8, AShortenedTextCutsNoCharacter) {
 }
 
 }  // namespace
-}  // namespace moesaic::batch
+}  // namespace moesaic

@@ -1,6 +1,6 @@
-#include "batch/utf8.hpp"
+#include "base/utf8.hpp"
 
-namespace moesaic::batch {
+namespace moesaic {
 namespace {
 
 bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
@@ -68,4 +68,4 @@ std::string shortened(std::string_view text, std::size_t most_bytes) {
   return std::string(text.substr(0, most_bytes)) + "...";
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic
