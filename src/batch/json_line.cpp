@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
-#include "batch/utf8.hpp"
+#include "base/utf8.hpp"
 
 namespace moesaic::batch {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "batch/utf8.hpp"
+#include "base/utf8.hpp"
 
 namespace moesaic::batch {
 

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "batch/utf8.hpp"
+#include "base/utf8.hpp"
 
 namespace moesaic::batch {
 

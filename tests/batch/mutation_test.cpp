@@ -5,9 +5,9 @@
 #include <random>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 #include "batch/request.hpp"
 #include "batch/result.hpp"
-#include "batch/utf8.hpp"
 
 namespace moesaic::batch {
 namespace {

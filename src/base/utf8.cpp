@@ -1,6 +1,8 @@
-#include "batch/utf8.hpp"
+#include "base/utf8.hpp"
 
-namespace moesaic::batch {
+#include <algorithm>
+
+namespace moesaic {
 namespace {
 
 bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
@@ -62,10 +64,20 @@ std::string valid_utf8(std::string_view text) {
   return valid;
 }
 
+std::size_t incomplete_at_end(std::string_view text) {
+  for (std::size_t size = std::min<std::size_t>(3, text.size()); size > 0; --size) {
+    const std::string end(text.substr(text.size() - size));
+    // Of the bytes that may follow a character's first one, each first one allows the least or the largest.
+    for (const char* rest : {"\x80\x80\x80", "\xBF\xBF\xBF"})
+      if (character_size(end + rest) > size) return size;
+  }
+  return 0;
+}
+
 std::string shortened(std::string_view text, std::size_t most_bytes) {
   if (text.size() <= most_bytes) return std::string(text);
   while (most_bytes > 0 && continues(static_cast<unsigned char>(text[most_bytes]))) --most_bytes;
   return std::string(text.substr(0, most_bytes)) + "...";
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic
