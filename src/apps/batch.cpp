@@ -42,14 +42,21 @@ batch::Identity identity_of(const BatchOptions& options, const OpenedModel& open
   if (!options.chat_template.empty())
     chat_template =
         options.chat_template == "plain" ? "plain" : hash_bytes(io::MappedFile(options.chat_template).bytes()).hex();
-  return {{"input", text_of(options.input.content)},
-          {"format", options.input.format == batch::LineFormat::kJson ? "jsonl" : "text"},
-          {"shard", fmt::format("{}/{}", options.input.shard.part, options.input.shard.count)},
-          {"store", "XXH3-128 of its index " + store_id(opened)},
-          {"model name", options.model_name()},
-          {"numerics", opened.numeric().text()},
-          {"seed", fmt::format("{}", options.input.defaults.seed)},
-          {"chat template", chat_template}};
+  batch::Identity identity = {{"input", text_of(options.input.content)},
+                              {"format", options.input.format == batch::LineFormat::kJson ? "jsonl" : "text"},
+                              {"shard", fmt::format("{}/{}", options.input.shard.part, options.input.shard.count)},
+                              {"store", "XXH3-128 of its index " + store_id(opened)},
+                              {"model name", options.model_name()},
+                              {"numerics", opened.numeric().text()},
+                              {"seed", fmt::format("{}", options.input.defaults.seed)},
+                              {"chat template", chat_template}};
+  // The first journals knew no such rule: their batches had the request's index in every draw. One without seeds in
+  // its requests draws as it did then, and continues.
+  if (batch::has_seeded_draws(options.input))
+    identity.emplace_back(
+        "draws of requests with a seed",
+        "not by the request's index; a version of Moesaic that drew by it can continue what it began");
+  return identity;
 }
 
 /// Rank 0's part of a job; the others take part in the engine's steps alone.

@@ -79,12 +79,15 @@ bool ChatSession::await(std::chrono::milliseconds most) {
   std::string line;
   const LineInput::State state = input_.next(most, line);
   if (state == LineInput::State::kNothing) return false;
-  if (state == LineInput::State::kEnd) ended_ = true;
-  if (state == LineInput::State::kLine) {
-    if (line.ends_with('\\')) {
-      line_ += line.substr(0, line.size() - 1) + "\n";
-      return false;
-    }
+  if (state == LineInput::State::kLine && line.ends_with('\\')) {
+    line_ += line.substr(0, line.size() - 1) + "\n";
+    return false;
+  }
+  if (state == LineInput::State::kEnd) {
+    ended_ = true;
+    if (!line_.empty()) line_.pop_back();  // the next line, which it was to go on with, does not come
+  }
+  if (state == LineInput::State::kLine || !line_.empty()) {
     prompted_ = false;
     try {
       take_line(std::exchange(line_, "") + line);
@@ -139,7 +142,6 @@ void ChatSession::ask(const std::optional<std::string>& text) {
   request.draw_sequence = static_cast<std::uint64_t>(num_answers_++);
   const auto& stops = options_.form.stop_strings();
   request.stop_strings.insert(request.stop_strings.end(), stops.begin(), stops.end());
-  request.continues = options_.raw;
   request_ = std::move(request);
   answering_ = true;
 }

@@ -42,12 +42,16 @@ std::vector<Part> read_parts(const std::vector<std::string>& paths) {
   std::vector<Part> parts;
   for (const std::string& path : paths) parts.push_back(read_part(path));
   const std::int64_t count = parts[0].shard.count;
-  for (const Part& part : parts)
+  for (const Part& part : parts) {
+    if (part.facts.identity.size() != parts[0].facts.identity.size())
+      fail("{} and {} are not of the same batch: they were begun by versions of Moesaic that draw by different rules",
+           parts[0].path, part.path);
     for (std::size_t i = 0; i < part.facts.identity.size(); ++i)
       if (const auto& [name, value] = part.facts.identity[i];
           (name != kShard && parts[0].facts.identity[i] != part.facts.identity[i]) || part.shard.count != count)
         fail("{} and {} are not of the same batch: {} is '{}' and '{}'", parts[0].path, part.path, name,
              parts[0].facts.identity[i].second, value);
+  }
   std::ranges::sort(parts, {}, [](const Part& part) { return part.shard.part; });
   for (std::int64_t i = 0; i < std::max(count, std::ssize(parts)); ++i) {
     const auto at = static_cast<std::size_t>(i);

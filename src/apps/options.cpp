@@ -11,6 +11,7 @@
 #include "apps/command_line.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/utf8.hpp"
 #include "comm/wait.hpp"
 #include "io/temporary_file.hpp"
 
@@ -232,8 +233,10 @@ po::options_description kv_options(KvRequest& request) {
 }
 
 void check_stop_strings(const std::vector<std::string>& stop_strings) {
-  for (const std::string& stop : stop_strings)
+  for (const std::string& stop : stop_strings) {
     if (stop.empty()) fail("--stop is empty, expected a text");
+    if (first_invalid_utf8(stop)) fail("--stop is not UTF-8, which all text is: it would never be met");
+  }
 }
 
 po::options_description sampling_options(SamplingOptions& options) {

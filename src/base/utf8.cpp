@@ -1,5 +1,7 @@
 #include "base/utf8.hpp"
 
+#include <algorithm>
+
 namespace moesaic {
 namespace {
 
@@ -60,6 +62,16 @@ std::string valid_utf8(std::string_view text) {
     i += size == 0 ? 1 : size;
   }
   return valid;
+}
+
+std::size_t incomplete_at_end(std::string_view text) {
+  for (std::size_t size = std::min<std::size_t>(3, text.size()); size > 0; --size) {
+    const std::string end(text.substr(text.size() - size));
+    // Of the bytes that may follow a character's first one, each first one allows the least or the largest.
+    for (const char* rest : {"\x80\x80\x80", "\xBF\xBF\xBF"})
+      if (character_size(end + rest) > size) return size;
+  }
+  return 0;
 }
 
 std::string shortened(std::string_view text, std::size_t most_bytes) {

@@ -14,6 +14,9 @@ std::optional<std::size_t> first_invalid_utf8(std::string_view text);
 /// Every byte that is not part of valid UTF-8 becomes U+FFFD.
 std::string valid_utf8(std::string_view text);
 
+/// How many bytes at the end of `text` are the beginning of a character whose other bytes may follow: 0 to 3.
+std::size_t incomplete_at_end(std::string_view text);
+
 /// Without the white space at its end, as Python's str.rstrip() of valid UTF-8.
 std::string_view without_space_at_end(std::string_view text);
 

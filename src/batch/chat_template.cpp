@@ -22,6 +22,35 @@ constexpr std::string_view kPlain = R"({
 
 constexpr std::string_view kRaw = R"({"roles": {"*": "{content}"}, "generation_prompt": ""})";
 
+constexpr std::string_view kForm =
+    R"(a chat template is JSON, in which {role} and {content} are replaced, e.g. {"roles": {"user": "Human: {content}\n\n", )"
+    R"("assistant": "Assistant: {content}\n\n"}, "generation_prompt": "Assistant:", "stop": ["\n\nHuman:"]} (docs/batch.md))";
+
+bool is_jinja(std::string_view text) {
+  return text.find("{{") != std::string_view::npos || text.find("{%") != std::string_view::npos;
+}
+
+/// Error when a file is no JSON object, or has a template in Jinja, as those that are published with models.
+nlohmann::json parse_file(std::string_view text) {
+  nlohmann::json object;
+  try {
+    object = parse_object(text);
+  } catch (const Error& error) {
+    if (is_jinja(text)) fail("is a Jinja template, and those are not read: {}", kForm);
+    fail("{}; {}", error.what(), kForm);
+  }
+  if (object.contains("chat_template"))
+    fail("has the field chat_template, as tokenizer_config.json: a Jinja template, and those are not read; {}", kForm);
+  return object;
+}
+
+/// Error when a text is written in another template language: it would be taken as it is, without a word.
+void check_language(const std::string& name, std::string_view text) {
+  for (const std::string_view mark : {"{{", "{%", "${", "%{"})
+    if (text.find(mark) != std::string_view::npos)
+      fail("{} has '{}', as other template languages do; {}", name, mark, kForm);
+}
+
 /// One pass: braces in what is put in are left alone.
 std::string replaced(std::string_view form, const Message& message) {
   std::string text;
@@ -52,7 +81,7 @@ ChatTemplate ChatTemplate::load(const std::string& plain_or_file) {
 }
 
 ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& source) try {
-  const nlohmann::json object = parse_object(text);
+  const nlohmann::json object = parse_file(text);
   Fields fields(object);
   ChatTemplate result;
   const auto* roles = fields.find("roles");
@@ -62,15 +91,22 @@ ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& sourc
     const auto form = forms.text(item.key().c_str());
     if (!form || form->find("{content}") == std::string::npos)
       fail("roles.{} is {}, expected a text with {{content}}", item.key(), describe(item.value()));
+    check_language("roles." + item.key(), *form);
     result.roles_[item.key()] = *form;
   }
   const auto prompt = fields.text("generation_prompt");
   if (!prompt) fail("generation_prompt is missing, expected the text that the answer follows");
+  check_language("generation_prompt", *prompt);
+  for (const char* place : {"{role}", "{content}"})
+    if (prompt->find(place) != std::string::npos)
+      fail("generation_prompt has {}, and nothing is replaced there: write the answer's role as it is", place);
   result.generation_prompt_ = *prompt;
+  result.answer_prefix_ = result.prefix_of_answer();
   if (const auto* stop = fields.find("stop")) {
     if (!stop->is_array()) fail("stop is {}, expected a list of texts", describe(*stop));
     for (const auto& one : *stop) {
       if (!one.is_string() || one.empty() || one == "") fail("stop has {}, expected texts", describe(one));
+      check_language("stop", one.get_ref<const std::string&>());
       result.stop_strings_.push_back(one);
     }
   }
@@ -79,6 +115,14 @@ ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& sourc
   return result;
 } catch (const Error& error) {
   fail("{}: {}", source, error.what());
+}
+
+std::string ChatTemplate::prefix_of_answer() const {
+  auto form = roles_.find("assistant");
+  if (form == roles_.end()) form = roles_.find("*");
+  if (form == roles_.end()) return "";
+  const std::string before = replaced(form->second.substr(0, form->second.find("{content}")), {"assistant", ""});
+  return before.starts_with(generation_prompt_) ? before.substr(generation_prompt_.size()) : "";
 }
 
 std::string ChatTemplate::render(const std::vector<Message>& messages) const {

@@ -27,10 +27,15 @@ class ChatTemplate {
   std::string render(const std::vector<Message>& messages) const;
   /// Texts that end an answer, besides a request's own.
   const std::vector<std::string>& stop_strings() const { return stop_strings_; }
+  /// What an assistant's message has between the generation prompt and its content, e.g. the space behind "Assistant:".
+  /// The model draws it too, and it is no part of the answer's content: rendered again, that gives the same text.
+  const std::string& answer_prefix() const { return answer_prefix_; }
 
  private:
+  std::string prefix_of_answer() const;
+
   std::map<std::string, std::string> roles_;  // to the text of a message; "*": all other roles
-  std::string generation_prompt_;
+  std::string generation_prompt_, answer_prefix_;
   std::vector<std::string> stop_strings_;
 };
 

@@ -94,7 +94,8 @@ const std::vector<std::int32_t>& LineJob::prompt_of(std::int64_t k) const {
 GenerationRequest LineJob::sequence(std::int64_t k) const {
   GenerationRequest sequence;
   sequence.prompt = prompt_of(k);
-  sequence.draw_sequence = static_cast<std::uint64_t>(index_);
+  // A seed of its own makes a request's draws its own too, wherever its line stands.
+  sequence.draw_sequence = request_.has_seed ? 0 : static_cast<std::uint64_t>(index_);
   sequence.draw_choice = static_cast<std::uint32_t>(k);
   if (request_.kind == RequestKind::kLoglikelihood) {
     sequence.max_tokens = 0;
@@ -105,7 +106,6 @@ GenerationRequest LineJob::sequence(std::int64_t k) const {
   sequence.min_tokens = request_.min_tokens;
   sequence.stop_strings = request_.stop_strings;
   sequence.ignore_eos = request_.ignore_eos;
-  sequence.continues = request_.kind == RequestKind::kCompletion;
   sequence.sampling = request_.sampling;
   if (request_.log_probs) {
     sequence.num_log_probs = static_cast<std::size_t>(*request_.log_probs);
@@ -120,14 +120,26 @@ void LineJob::finish(std::int64_t k, const Continuation& result) {
 }
 
 /// A model without a tokenizer shows tokens by their ids.
-std::string LineJob::bytes_of(std::int32_t token) const {
-  return model_.tokenizer ? model_.tokenizer->piece(token) : fmt::format("token_id:{}", token);
+ShownToken LineJob::shown(std::int32_t token) const {
+  if (!model_.tokenizer) return {"", fmt::format("token_id:{}", token)};
+  return {model_.tokenizer->piece(token), model_.tokenizer->control_name(token)};
 }
 
 TokenScores LineJob::scores_of(const ScoredToken& token) const {
-  TokenScores scores{bytes_of(token.token), token.log_prob, {}};
-  for (const TokenLogProb& other : token.top) scores.top.push_back({bytes_of(other.id), other.log_prob});
+  TokenScores scores{shown(token.token), token.log_prob, {}};
+  for (const TokenLogProb& other : token.top) scores.top.push_back({shown(other.id), other.log_prob});
   return scores;
+}
+
+/// The text of a prompt of ids, without U+FFFD for bytes at its end that the continuation has made a character.
+std::string LineJob::text_before(const std::vector<std::int32_t>& continuation,
+                                 std::vector<std::int32_t> prompt) const {
+  if (!model_.tokenizer) return "";
+  std::string text = model_.tokenizer->decode(prompt);
+  prompt.insert(prompt.end(), continuation.begin(), continuation.end());
+  const std::string whole = model_.tokenizer->decode(prompt);
+  while (!whole.starts_with(text)) text.resize(text.size() - std::string_view("\uFFFD").size());
+  return text;
 }
 
 Choice LineJob::choice(std::int64_t k) const {
@@ -139,11 +151,12 @@ Choice LineJob::choice(std::int64_t k) const {
   if (request_.echo) {
     const Prompt& asked = request_.prompts[static_cast<std::size_t>(k / request_.num_choices)];
     const auto* text = std::get_if<std::string>(&asked);
-    choice.text = text ? *text : model_.tokenizer ? model_.tokenizer->decode(prompt) : "";
+    choice.text = text ? *text : text_before(result.tokens, prompt);
   }
   choice.text += result.text;
+  if (choice.text.starts_with(request_.answer_prefix)) choice.text.erase(0, request_.answer_prefix.size());
   if (!request_.log_probs) return choice;
-  if (request_.echo) choice.scores.push_back({bytes_of(prompt[0]), std::nullopt, {}});
+  if (request_.echo) choice.scores.push_back({shown(prompt[0]), std::nullopt, {}});
   for (const auto& token : result.prompt_scores) choice.scores.push_back(scores_of(token));
   for (const auto& token : result.scores) choice.scores.push_back(scores_of(token));
   return choice;

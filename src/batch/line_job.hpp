@@ -44,9 +44,10 @@ class LineJob {
   bool cannot_fit(const std::string& text) const;
   void encode_loglikelihood();
   const std::vector<std::int32_t>& prompt_of(std::int64_t k) const;
+  std::string text_before(const std::vector<std::int32_t>& continuation, std::vector<std::int32_t> prompt) const;
   Choice choice(std::int64_t k) const;
   TokenScores scores_of(const ScoredToken& token) const;
-  std::string bytes_of(std::int32_t token) const;
+  ShownToken shown(std::int32_t token) const;
   std::string record() const;
 
   const RunModel& model_;

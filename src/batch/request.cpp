@@ -28,6 +28,7 @@ void read_chat(Fields& fields, const RequestDefaults& defaults, Request& request
     fail("a chat request needs --chat-template: the model is a base model and knows no chat format");
   request.prompts = {defaults.chat_template->render(chat)};
   request.stop_strings = defaults.chat_template->stop_strings();
+  request.answer_prefix = defaults.chat_template->answer_prefix();
   request.max_tokens = fields.integer("max_completion_tokens", 1, kMostTokens);
   if (const auto max_tokens = fields.integer("max_tokens", 1, kMostTokens)) {
     if (request.max_tokens && request.max_tokens != max_tokens)
@@ -52,7 +53,9 @@ void read_loglikelihood(Fields& fields, const RequestDefaults& defaults, Request
 void read_generation(Fields& fields, const RequestDefaults& defaults, Request& request) {
   request.sampling = sampling(fields, defaults.vocab_size);
   request.sampling.temperature = temperature(fields).value_or(kDefaultTemperature);
-  request.sampling.seed = seed(fields).value_or(defaults.seed);
+  const auto own_seed = seed(fields);
+  request.has_seed = own_seed.has_value();
+  request.sampling.seed = own_seed.value_or(defaults.seed);
   request.min_tokens = fields.integer("min_tokens", 0, kMostTokens).value_or(0);
   if (request.max_tokens && request.min_tokens > *request.max_tokens)
     fail("min_tokens is {}, expected at most max_tokens, {}", request.min_tokens, *request.max_tokens);

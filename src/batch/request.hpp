@@ -27,9 +27,11 @@ struct Request {
   /// Completion: one or more. Chat: the messages as the template renders them. Loglikelihood: context, continuation.
   std::vector<Prompt> prompts;
   SamplingOptions sampling;
+  bool has_seed = false;                   ///< its own: then its draws do not depend on its place in the input
   std::optional<std::int64_t> max_tokens;  ///< none: until the context is full
   std::int64_t min_tokens = 0;             ///< so many are drawn before an end token or a stop string may end it
   std::vector<std::string> stop_strings;   ///< the template's included
+  std::string answer_prefix;               ///< chats: what the template has before an answer, and is no part of it
   std::int32_t num_choices = 1;            ///< n: continuations of each prompt
   bool echo = false;                       ///< the prompt comes before the continuation
   std::optional<std::int32_t> log_probs;   ///< wanted, with so many alternatives a token

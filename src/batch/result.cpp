@@ -27,8 +27,8 @@ Json text_or_null(const std::optional<std::string>& text) { return text ? Json(v
 Json top_of(const TokenScores& scores) {
   Json top = Json::object();
   for (const Alternative& token : scores.top)
-    if (const std::string text = valid_utf8(token.bytes); !top.contains(text)) top[text] = number(token.log_prob);
-  if (const std::string text = valid_utf8(scores.bytes); !top.contains(text)) top[text] = number(scores.log_prob);
+    if (const std::string text = token.token.text(); !top.contains(text)) top[text] = number(token.log_prob);
+  if (const std::string text = scores.token.text(); !top.contains(text)) top[text] = number(scores.log_prob);
   return top;
 }
 
@@ -36,27 +36,27 @@ Json completion_scores(const Choice& choice) {
   Json tokens = Json::array(), log_probs = Json::array(), top = Json::array(), offsets = Json::array();
   TextOffsets text_offsets(choice.text);
   for (const TokenScores& scores : choice.scores) {
-    tokens.push_back(valid_utf8(scores.bytes));
+    tokens.push_back(scores.token.text());
     log_probs.push_back(number(scores.log_prob));
     top.push_back(scores.log_prob ? top_of(scores) : Json());
-    offsets.push_back(text_offsets.next(scores.bytes));
+    offsets.push_back(text_offsets.next(scores.token.bytes));
   }
   return {{"tokens", tokens}, {"token_logprobs", log_probs}, {"top_logprobs", top}, {"text_offset", offsets}};
 }
 
-Json chat_token(const std::string& bytes, const std::optional<double>& log_prob) {
+Json chat_token(const ShownToken& shown, const std::optional<double>& log_prob) {
   Json values = Json::array();
-  for (const char byte : bytes) values.push_back(static_cast<unsigned char>(byte));
-  return {{"token", valid_utf8(bytes)}, {"logprob", number(log_prob)}, {"bytes", values}};
+  for (const char byte : shown.bytes) values.push_back(static_cast<unsigned char>(byte));
+  return {{"token", shown.text()}, {"logprob", number(log_prob)}, {"bytes", values}};
 }
 
 Json chat_scores(const Choice& choice) {
   Json content = Json::array();
   for (const TokenScores& scores : choice.scores) {
-    Json token = chat_token(scores.bytes, scores.log_prob);
+    Json token = chat_token(scores.token, scores.log_prob);
     token["top_logprobs"] = Json::array();
     for (const Alternative& other : scores.top)
-      token["top_logprobs"].push_back(chat_token(other.bytes, other.log_prob));
+      token["top_logprobs"].push_back(chat_token(other.token, other.log_prob));
     content.push_back(std::move(token));
   }
   return {{"content", content}};
@@ -92,6 +92,8 @@ std::string response(const std::string& id, const Request& request, Json body) {
 }
 
 }  // namespace
+
+std::string ShownToken::text() const { return valid_utf8(name.empty() ? bytes : name); }
 
 std::string record_id(std::int64_t index, std::string_view line) {
   std::uint8_t index_bytes[8];  // little-endian, whatever the machine

@@ -10,15 +10,22 @@
 
 namespace moesaic::batch {
 
-/// A token's bytes, which need not be UTF-8, and its log-probability.
+/// How a token is shown beside its log-probability.
+struct ShownToken {
+  std::string bytes;      ///< that it stands for in a text; need not be UTF-8
+  std::string name = {};  ///< of a token that stands for none: a control piece, or any where there is no tokenizer
+
+  std::string text() const;  ///< valid UTF-8
+};
+
 struct Alternative {
-  std::string bytes;
+  ShownToken token;
   double log_prob = 0;
 };
 
 /// A token of a choice with what could have been there.
 struct TokenScores {
-  std::string bytes;
+  ShownToken token;
   std::optional<double> log_prob;  ///< none: the first token of a prompt that is echoed
   std::vector<Alternative> top;    ///< most probable first
 };

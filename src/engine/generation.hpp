@@ -21,10 +21,10 @@ struct GenerationRequest {
   std::int64_t ticket = 0;  ///< the caller's name for it, unique
   std::vector<std::int32_t> prompt;
   std::int64_t max_tokens = 64;  ///< 0: only log-probabilities of the prompt are wanted
-  std::int64_t min_tokens = 0;   ///< so many are drawn before an end token or a stop string may end it
+  std::int64_t min_tokens = 0;   ///< the first so many are not the end token, and a stop string that is complete before
+                                 ///< the last of them is text
   std::vector<std::string> stop_strings;
   bool ignore_eos = false;
-  bool continues = false;  ///< the text goes behind the prompt's: spaces at its beginning are kept
   SamplingOptions sampling;
   std::uint64_t draw_sequence = 0;  ///< DrawPoint's
   std::uint32_t draw_choice = 0;
@@ -102,7 +102,7 @@ class Generation final : public Driver {
   using Clock = std::chrono::steady_clock;
   struct Live {
     Live(GenerationRequest asked, const io::Tokenizer* tokenizer)
-        : request(std::move(asked)), stream(tokenizer, request.stop_strings, request.continues) {}
+        : request(std::move(asked)), stream(tokenizer, request.prompt, request.stop_strings) {}
     GenerationRequest request;
     Continuation result;
     TextStream stream;

@@ -1,17 +1,10 @@
 #include "engine/text_stream.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace moesaic {
 namespace {
-
-/// Without the replacement characters at its end: they may be bytes of a character that is still incomplete.
-std::size_t complete_size(std::string_view text) {
-  constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-  std::size_t size = text.size();
-  while (text.substr(0, size).ends_with(kReplacement)) size -= kReplacement.size();
-  return size;
-}
 
 /// Length of the longest end of `text` that is the beginning, but not the whole, of `stop`.
 std::size_t partial_match(std::string_view text, std::string_view stop) {
@@ -22,56 +15,47 @@ std::size_t partial_match(std::string_view text, std::string_view stop) {
 
 }  // namespace
 
-TextStream::TextStream(const io::Tokenizer* tokenizer, std::vector<std::string> stop_strings, bool continues)
-    : tokenizer_(tokenizer), stop_strings_(std::move(stop_strings)), continues_(continues) {}
-
-/// Text behind that which settled before the window: given out, held back, or incomplete.
-std::string TextStream::pending() const { return settled_ + tokenizer_->decode(window_).substr(window_skip_bytes_); }
-
-std::string TextStream::push(std::int32_t token, bool may_stop) {
-  if (!tokenizer_ || stopped_) return "";
-  if (continues_ && window_.empty()) {
-    const std::string piece = tokenizer_->piece(token), alone = tokenizer_->decode({&token, 1});
-    if (piece.ends_with(alone)) settled_ = piece.substr(0, piece.size() - alone.size());
-  }
-  window_.push_back(token);
-  const std::string decoded = pending();
-  const std::string_view complete(decoded.data(), std::max(given_bytes_, complete_size(decoded)));
-  std::size_t first_stop = std::string::npos, held = 0;
-  if (may_stop)
-    for (const std::string& stop : stop_strings_) {
-      first_stop = std::min(first_stop, complete.find(stop, given_bytes_));
-      held = std::max(held, partial_match(complete.substr(given_bytes_), stop));
-    }
-  if (first_stop != std::string::npos) {
-    stopped_ = true;
-    return give_out(decoded, first_stop);
-  }
-  std::string fresh = give_out(decoded, complete.size() - held);
-  begin_window(token, decoded.substr(given_bytes_));
-  return fresh;
+TextStream::TextStream(const io::Tokenizer* tokenizer, std::span<const std::int32_t> prompt,
+                       std::vector<std::string> stop_strings)
+    : stop_strings_(std::move(stop_strings)) {
+  if (tokenizer) detokenizer_.emplace(*tokenizer).skip(prompt);
 }
 
-/// Later tokens are decoded behind this one alone, if it is text by itself.
-void TextStream::begin_window(std::int32_t token, std::string settled) {
-  const std::string alone = tokenizer_->decode({&token, 1});
-  if (tokenizer_->is_byte(token) || alone.empty()) return;
-  settled_ = std::move(settled);
-  given_bytes_ = 0;
-  window_ = {token};
-  window_skip_bytes_ = alone.size();
+std::string TextStream::push(std::int32_t token, bool may_stop) {
+  if (!detokenizer_ || stopped_) return "";
+  const std::size_t num_searched = held_.size();
+  held_ += detokenizer_->push(token);
+  if (const auto stop = may_stop ? first_stop(num_searched) : std::nullopt) {
+    stopped_ = true;
+    return give_out(*stop);
+  }
+  std::size_t num_held = 0;
+  for (const std::string& stop : stop_strings_) num_held = std::max(num_held, partial_match(held_, stop));
+  return give_out(held_.size() - num_held);
+}
+
+/// Where the stop string begins that ends first, but behind so many bytes of held_; of those that end there the
+/// longest. So the result is the same however the text is divided into tokens.
+std::optional<std::size_t> TextStream::first_stop(std::size_t num_searched) const {
+  std::optional<std::pair<std::size_t, std::size_t>> first;  // end, begin
+  for (const std::string& stop : stop_strings_) {
+    const std::size_t begin = held_.find(stop, std::max(num_searched + 1, stop.size()) - stop.size());
+    if (begin == std::string::npos) continue;
+    const std::pair place(begin + stop.size(), begin);
+    first = std::min(first.value_or(place), place);
+  }
+  return first ? std::optional(first->second) : std::nullopt;
 }
 
 std::string TextStream::finish() {
-  if (!tokenizer_ || stopped_ || window_.empty()) return "";
-  const std::string decoded = pending();
-  return give_out(decoded, decoded.size());
+  if (!detokenizer_ || stopped_) return "";
+  held_ += detokenizer_->finish();
+  return give_out(held_.size());
 }
 
-std::string TextStream::give_out(std::string_view pending, std::size_t safe_size) {
-  if (safe_size <= given_bytes_) return "";
-  std::string fresh(pending.substr(given_bytes_, safe_size - given_bytes_));
-  given_bytes_ = safe_size;
+std::string TextStream::give_out(std::size_t num_bytes) {
+  std::string fresh = held_.substr(0, num_bytes);
+  held_.erase(0, num_bytes);
   text_ += fresh;
   return fresh;
 }

@@ -26,6 +26,16 @@ TEST(Utf8, EveryInvalidByteIsReplaced) {
   EXPECT_EQ(valid_utf8("\u00e9"), "\u00e9");
 }
 
+TEST(Utf8, ABeginningOfACharacterAtTheEnd) {
+  for (const char* text : {"", "a", "\u00e9", "\u2603", "\U0001F600", "\x80", "\xC1", "\xE0\x9F", "\xED\xA0",
+                           "\xF0\x8F", "\xF4\x90", "\xF5", "\xFF", "\xC3z", "\xF0\x9F\x98z", "\x9F\x98\x80"})
+    EXPECT_EQ(incomplete_at_end(text), 0u) << text;
+  for (const std::string begin :
+       {"\xC3", "\xE0", "\xE0\xA0", "\xED\x9F", "\xE2\x98", "\xF0\x90", "\xF4\x8F", "\xF0\x9F\x98"})
+    for (const std::string before : {"", "ab", "\u2603", "\xE2\x98", "\xF0"})
+      EXPECT_EQ(incomplete_at_end(before + begin), begin.size()) << before + begin;
+}
+
 TEST(Utf8, SpaceAtTheEndIsPythons) {
   EXPECT_EQ(without_space_at_end("a b \t\r\n\x0b\x0c\x1c\x1f\u0085\u00a0\u1680\u2000\u200a\u2029\u202f\u205f\u3000"),
             "a b");

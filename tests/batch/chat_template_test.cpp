@@ -37,6 +37,46 @@ TEST(ChatTemplate, AFileMayNameARoleAndTheOthers) {
   EXPECT_TRUE(chat.stop_strings().empty());
 }
 
+TEST(ChatTemplate, WhatStandsBeforeAnAnswerIsNoPartOfIt) {
+  const auto prefix = [](const std::string& roles, const std::string& prompt) {
+    return ChatTemplate::parse(R"({"roles": )" + roles + R"(, "generation_prompt": ")" + prompt + "\"}", "chat.json")
+        .answer_prefix();
+  };
+  EXPECT_EQ(ChatTemplate::plain().answer_prefix(), " ");
+  EXPECT_EQ(ChatTemplate::raw().answer_prefix(), "");
+  EXPECT_EQ(prefix(R"({"assistant": "<a>{content}</a>"})", "<a>"), "");
+  EXPECT_EQ(prefix(R"({"*": "[{role}]\n{content}"})", "[assistant]"), "\n");
+  EXPECT_EQ(prefix(R"({"*": "{role}: {content}", "assistant": "A: {content}"})", "A:"), " ");
+  EXPECT_EQ(prefix(R"({"assistant": "A: {content}"})", "B:"), "");
+  EXPECT_EQ(prefix(R"({"user": "A: {content}"})", "A:"), "");
+}
+
+TEST(ChatTemplate, OtherTemplateLanguagesAreRefused) {
+  for (const char* jinja :
+       {"{% for message in messages %}{{ message['content'] }}{% endfor %}", "{{ messages }}", R"("{{ messages }}")",
+        R"([{"name": "default", "template": "{{ messages }}"}])", "{{- range .Messages }}{{ .Content }}{{ end }}"}) {
+    EXPECT_THAT(refusal(jinja), HasSubstr("chat.json: is a Jinja template, and those are not read")) << jinja;
+    EXPECT_THAT(refusal(jinja), HasSubstr(R"({"roles": {"user": "Human: {content})")) << jinja;
+  }
+  for (const char* config : {R"({"bos_token": "<s>", "chat_template": "{{ messages }}"})",
+                             R"({"chat_template": [{"name": "default", "template": "{{ messages }}"}]})"})
+    EXPECT_THAT(refusal(config), HasSubstr("chat.json: has the field chat_template, as tokenizer_config.json"))
+        << config;
+  EXPECT_THAT(refusal("roles:\n  user: '{content}'"), HasSubstr(R"(a chat template is JSON)"));
+  const auto form = [](const std::string& user, const std::string& prompt, const std::string& stop) {
+    return refusal(R"({"roles": {"user": ")" + user + R"("}, "generation_prompt": ")" + prompt + R"(", "stop": [")" +
+                   stop + "\"]}");
+  };
+  for (const std::string user :
+       {"{{content}}", "{{ role }}{content}", "{% if x %}{content}", "${content}", "%{content}"})
+    EXPECT_THAT(form(user, "", "x"), HasSubstr("chat.json: roles.user has '")) << user;
+  EXPECT_THAT(form("{content}", "{{ bos_token }}", "x"), HasSubstr("generation_prompt has '{{'"));
+  EXPECT_THAT(form("{content}", "{role}:", "x"), HasSubstr("generation_prompt has {role}"));
+  EXPECT_THAT(form("{content}", "", "{{ eos_token }}"), HasSubstr("stop has '{{'"));
+  // Braces by themselves are text.
+  EXPECT_EQ(form(R"({\"role\": \"{role}\", \"content\": {content}}})", "{", "}}"), "");
+}
+
 TEST(ChatTemplate, WhatIsWrongIsNamed) {
   EXPECT_THAT(refusal("{"), HasSubstr("chat.json: not valid JSON"));
   EXPECT_THAT(refusal(R"({"roles": {}, "generation_prompt": ""})"), HasSubstr("roles is missing"));

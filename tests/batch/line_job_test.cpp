@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "../io/expect_error.hpp"
 #include "../io/temporary_folder.hpp"
 
@@ -24,6 +26,30 @@ class LineJobTest : public testing::Test {
   }
   GenerationRequest loglikelihood(Prompt context, Prompt continuation) const {
     return job(RequestKind::kLoglikelihood, {std::move(context), std::move(continuation)}).sequence(0);
+  }
+  /// The body of the only sequence's record, as if it had drawn these tokens after the request's prompt.
+  nlohmann::json drawn(Request request, std::vector<std::int32_t> tokens) const {
+    LineJob job(model_, 0, "line", std::move(request));
+    const GenerationRequest asked = job.sequence(0);
+    Continuation result;
+    TextStream stream(&tokenizer_, asked.prompt, asked.stop_strings);
+    for (const std::int32_t token : tokens) {
+      stream.push(token);
+      result.scores.push_back({token, -1.0, token, {{token, -1.0}, {1, -1.5}, {0, -2.0}}});
+    }
+    for (std::size_t i = 1; asked.score_from && i < asked.prompt.size(); ++i)
+      result.prompt_scores.push_back({asked.prompt[i], -1.0, 0, {}});
+    stream.finish();
+    result.text = stream.text();
+    result.tokens = std::move(tokens);
+    job.finish(0, result);
+    return nlohmann::json::parse(job.finished().record)["response"]["body"]["choices"][0];
+  }
+  std::int32_t id_of(const std::string& piece, bool is_byte = false) const {
+    for (std::int32_t id = 0; id < tokenizer_.num_pieces(); ++id)
+      if (tokenizer_.piece(id) == piece && tokenizer_.is_byte(id) == is_byte) return id;
+    ADD_FAILURE() << piece;
+    return 0;
   }
   static std::string repeated(const std::string& text, int times) {
     std::string all;
@@ -73,6 +99,65 @@ TEST_F(LineJobTest, ATextThatCannotFitIsNotEncodedAndNoneElseIsRefusedSo) {
   EXPECT_ERROR(job(RequestKind::kCompletion, {repeated(longest, 300)}),
                fmt::format("prompt has {} bytes, more than the model's context of 256 tokens of at most {} bytes",
                            300 * longest.size(), longest.size()));
+}
+
+TEST_F(LineJobTest, AnEchoIsTheTextOfPromptAndContinuationTogether) {
+  Request request;
+  request.echo = true;
+  const std::int32_t end = 2, the = id_of(" the"), first = id_of("\xE2", true), second = id_of("\x98", true),
+                     third = id_of("\x83", true);
+  const auto check = [&](const std::vector<std::int32_t>& prompt, const std::vector<std::int32_t>& tokens) {
+    request.prompts = {prompt};
+    std::vector<std::int32_t> all = prompt;
+    all.insert(all.end(), tokens.begin(), tokens.end());
+    EXPECT_EQ(drawn(request, tokens)["text"], tokenizer_.decode(all));
+  };
+  check({the}, {the});
+  check({the}, {end, the});
+  check({end}, {the, the});
+  check({end, the}, {the});
+  check({the, first}, {second, third, the});
+  check({the, first, second}, {the});
+  check({first}, {end, the});
+}
+
+TEST_F(LineJobTest, ControlTokensAreNamedAmongTheScores) {
+  Request request;
+  request.echo = true;
+  request.log_probs = 3;
+  request.prompts = {std::vector<std::int32_t>{2, id_of(" the")}};
+  const nlohmann::json choice = drawn(request, {2, id_of(" the")});
+  EXPECT_EQ(choice["text"], "the the");
+  const std::string end = tokenizer_.control_name(2), begin = tokenizer_.control_name(1);
+  ASSERT_FALSE(end.empty() || begin.empty() || end == begin);
+  EXPECT_EQ(choice["logprobs"]["tokens"], nlohmann::json({end, " the", end, " the"}));
+  EXPECT_EQ(choice["logprobs"]["text_offset"], nlohmann::json({0, 0, 3, 3}));
+  EXPECT_EQ(choice["logprobs"]["top_logprobs"][2].size(), 3u);
+  EXPECT_EQ(choice["logprobs"]["top_logprobs"][2][begin], -1.5);
+}
+
+TEST_F(LineJobTest, WhatTheTemplateHasBeforeAnAnswerIsNoPartOfIt) {
+  Request request;
+  request.kind = RequestKind::kChat;
+  request.answer_prefix = " ";
+  request.prompts = {"Assistant:"};
+  EXPECT_EQ(drawn(request, {id_of(" the"), id_of(" the")})["message"]["content"], "the the");
+  request.answer_prefix = "";
+  EXPECT_EQ(drawn(request, {id_of(" the")})["message"]["content"], " the");
+}
+
+TEST_F(LineJobTest, ARequestsOwnSeedDrawsTheSameOnAnyLine) {
+  Request request;
+  request.prompts = {"One", "Two"};
+  request.num_choices = 2;
+  for (const bool has_seed : {false, true}) {
+    request.has_seed = has_seed;
+    const LineJob job(model_, 7, "line", request);
+    for (std::int64_t k = 0; k < 4; ++k) {
+      EXPECT_EQ(job.sequence(k).draw_sequence, has_seed ? 0u : 7u);
+      EXPECT_EQ(job.sequence(k).draw_choice, k);
+    }
+  }
 }
 
 }  // namespace

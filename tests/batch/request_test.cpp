@@ -44,6 +44,7 @@ TEST(Request, ABareLineIsACompletionWithDefaults) {
   EXPECT_EQ(r.max_tokens, 16);
   EXPECT_EQ(r.sampling.temperature, 1);
   EXPECT_EQ(r.sampling.seed, 77u);
+  EXPECT_FALSE(r.has_seed);
   EXPECT_EQ(r.num_choices, 1);
   EXPECT_FALSE(r.log_probs);
   EXPECT_TRUE(r.unknown_fields.empty());
@@ -65,6 +66,7 @@ TEST(Request, AnOpenAiLineHasItsFieldsInTheBody) {
   EXPECT_EQ(r.sampling.top_k, 40);
   EXPECT_EQ(r.sampling.min_p, 0.1f);
   EXPECT_EQ(r.sampling.seed, ~std::uint64_t{0});
+  EXPECT_TRUE(r.has_seed);
   EXPECT_THAT(r.stop_strings, ElementsAre("x", "y"));
   EXPECT_EQ(r.num_choices, 3);
   EXPECT_TRUE(r.echo);
@@ -111,6 +113,7 @@ TEST(Request, NullIsAsGoodAsAbsent) {
   const Request r = request_of(R"({"prompt": "a", "max_tokens": null, "stop": null, "logprobs": null, "seed": null})");
   EXPECT_EQ(r.max_tokens, 16);
   EXPECT_EQ(r.sampling.seed, 77u);
+  EXPECT_FALSE(r.has_seed);
   EXPECT_TRUE(r.unknown_fields.empty());
 }
 

@@ -23,9 +23,9 @@ Request request(RequestKind kind, std::optional<std::int32_t> log_probs = {}) {
 /// Three tokens; the first is an echoed prompt's, the second and third are the two bytes of one character.
 Choice scored() {
   Choice choice{"a\u00e9", true, {}};
-  choice.scores.push_back({"a", std::nullopt, {}});
-  choice.scores.push_back({"\xC3", -0.5, {{"\xC3", -0.5}, {"\xA9", -1.25}}});
-  choice.scores.push_back({"\xA9", -2.0, {{"b", -0.125}}});
+  choice.scores.push_back({{"a"}, std::nullopt, {}});
+  choice.scores.push_back({{"\xC3"}, -0.5, {{{"\xC3"}, -0.5}, {{"\xA9"}, -1.25}}});
+  choice.scores.push_back({{"\xA9"}, -2.0, {{{"b"}, -0.125}}});
   return choice;
 }
 
@@ -54,7 +54,7 @@ TEST(Result, CompletionsListTokensTheirScoresAndOffsets) {
 }
 
 TEST(Result, OffsetsAreInTheTextThatIsReturned) {
-  Choice choice{"One day", true, {{" One", std::nullopt, {}}, {" day", -1.0, {}}}};
+  Choice choice{"One day", true, {{{" One"}, std::nullopt, {}}, {{" day"}, -1.0, {}}}};
   const json record = json::parse(completion_record(kId, request(RequestKind::kCompletion, 0), "m", {{choice}, 1, 1}));
   EXPECT_EQ(record["response"]["body"]["choices"][0]["logprobs"]["text_offset"], json({0, 3}));
 }
@@ -69,6 +69,25 @@ TEST(Result, ChatsListTokensWithTheirBytes) {
   EXPECT_EQ(token["bytes"], json::array({0xC3}));
   EXPECT_EQ(token["logprob"], -0.5);
   EXPECT_EQ(token["top_logprobs"][1]["bytes"], json::array({0xA9}));
+}
+
+TEST(Result, TokensWithoutTextHaveTheirNames) {
+  Choice choice{"a b", false, {}};
+  choice.scores.push_back({{"a"}, -0.5, {}});
+  choice.scores.push_back({{"", "[EOS]"}, -1.0, {{{"", "[PAD]"}, -0.25}, {{"", "[EOS]"}, -1.0}}});
+  choice.scores.push_back({{" b"}, -1.5, {{{"", "[EOS]"}, -0.5}}});
+  const json completion =
+      json::parse(completion_record(kId, request(RequestKind::kCompletion, 2), "m", {{choice}, 1, 3}));
+  const json& scores = completion["response"]["body"]["choices"][0]["logprobs"];
+  EXPECT_EQ(scores["tokens"], json({"a", "[EOS]", " b"}));
+  EXPECT_EQ(scores["top_logprobs"][1], json({{"[PAD]", -0.25}, {"[EOS]", -1.0}}));
+  EXPECT_EQ(scores["text_offset"], json({0, 1, 1}));
+  EXPECT_EQ(completion["response"]["body"]["choices"][0]["text"], "a b");
+  const json chat = json::parse(completion_record(kId, request(RequestKind::kChat, 2), "m", {{choice}, 1, 3}));
+  const json& token = chat["response"]["body"]["choices"][0]["logprobs"]["content"][1];
+  EXPECT_EQ(token["token"], "[EOS]");
+  EXPECT_EQ(token["bytes"], json::array());
+  EXPECT_EQ(token["top_logprobs"][0]["token"], "[PAD]");
 }
 
 TEST(Result, ALoglikelihoodHasItsSum) {

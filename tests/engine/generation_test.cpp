@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+#include <utility>
+
 namespace moesaic {
 namespace {
 
@@ -61,6 +65,70 @@ TEST_F(GenerationTest, OfAStoppedRunOnlyThoseThatHavePassed) {
   ASSERT_FALSE(step());
   EXPECT_EQ(num_asked_, 2);
   EXPECT_EQ(generation_.rates().prompt_tokens, 4);
+}
+
+const io::Tokenizer& demo_tokenizer() {
+  static const io::Tokenizer tokenizer = [] {
+    std::ifstream file(MOESAIC_TEST_DATA "/demo/tokenizer.model", std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    return io::Tokenizer::from_bytes(bytes, "the demo tokenizer");
+  }();
+  return tokenizer;
+}
+
+/// What a request gives whose most probable tokens are these, one after another.
+Continuation continued(const GenerationRequest& request, const std::vector<std::int32_t>& tokens) {
+  ModelConfig config;
+  config.vocab_size = 2048;
+  config.sequence_len = 64;
+  SchedulerOptions options;
+  options.blocks_per_group = 8;
+  Continuation ended;
+  std::string shown;
+  std::optional<GenerationRequest> asked = request;
+  Generation generation(config, options, &demo_tokenizer(), [&] { return std::exchange(asked, std::nullopt); },
+                        {.text = [&](std::int64_t, const std::string& text) { shown += text; },
+                         .finish = [&](std::int64_t, const Continuation& result) { ended = result; },
+                         .before_step = {},
+                         .stopped = {}});
+  for (std::size_t i = 0; i < tokens.size() && ended.finish_reason == FinishReason::kNone; ++i) {
+    const Step step = generation.next();
+    std::vector<float> logits(2048, 0.0f);
+    logits[static_cast<std::size_t>(tokens[i])] = 1;
+    generation.take(step.batches.at(0), step.batches.at(0).logit_rows, logits.data());
+  }
+  EXPECT_EQ(shown, ended.text);
+  return ended;
+}
+
+TEST(Generation, AStopStringCountsFromMinTokensOnWhereItIsComplete) {
+  GenerationRequest request;
+  request.prompt = demo_tokenizer().encode("One");
+  request.max_tokens = 6;
+  request.stop_strings = {"cat said"};
+  auto tokens = demo_tokenizer().encode("One the cat said the cat said");
+  ASSERT_EQ(tokens.size(), 7u);
+  tokens.erase(tokens.begin());
+  const auto check = [&](std::int64_t min_tokens, const std::string& text, std::size_t num_tokens) {
+    request.min_tokens = min_tokens;
+    const Continuation result = continued(request, tokens);
+    EXPECT_EQ(result.text, text);
+    EXPECT_EQ(result.tokens.size(), num_tokens);
+    EXPECT_EQ(result.finish_reason, FinishReason::kStop);
+  };
+  check(0, " the ", 3);
+  check(3, " the ", 3);  // begins with the second, which may not stop
+  check(4, " the cat said the ", 6);
+  check(6, " the cat said the ", 6);
+}
+
+TEST(Generation, AContinuationBehindAnEndTokenKeepsItsSpace) {
+  GenerationRequest request;
+  request.prompt = demo_tokenizer().encode("One");
+  request.max_tokens = 2;
+  request.ignore_eos = true;
+  const std::int32_t the = demo_tokenizer().encode("One the").back();
+  EXPECT_EQ(continued(request, {ModelConfig{}.eos_token, the}).text, " the");
 }
 
 }  // namespace
