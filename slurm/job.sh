@@ -52,19 +52,24 @@ for name in $(compgen -e); do variables_before[$name]=${!name-}; done
 
 # The site file is code of others: it is not held to this script's strictness (modules read variables that are not set, a
 # last line `[ ... ] && export ...` may be false). What fails in it is told; `return` and `exit` with an error end the job.
-site=${MOESAIC_SITE:-$slurm_dir/site.sh} site_command=""
+site=${MOESAIC_SITE:-$slurm_dir/site.sh}
+site_commands=("" "")  # the last two that the site file itself has begun; those of functions and other files do not count
+say_site_failed() {  # EXIT_CODE FUNCTION_AND_FILE LINE
+  [ "$2" = "$site" ] || return 0
+  site_commands[1]=${site_commands[0]}  # the last one was the call of this function
+  echo "$site, line $3: exit code $1, and the job goes on: $(sed -n "$3p" "$site")" >&2
+}
 if [ -f "$site" ]; then
   bash -O extglob -n "$site" || refuse "$site has the error above: mend it, or set MOESAIC_SITE to another file"
   arguments=("$@")
-  trap '[ "${FUNCNAME[0]:-} ${BASH_SOURCE[0]}" != "source $site" ] || site_command=$BASH_COMMAND' DEBUG
-  trap 'site_code=$?; [ "${FUNCNAME[0]:-} ${BASH_SOURCE[0]}" != "source $site" ] ||
-    echo "$site, line $LINENO: $site_command: exit code $site_code; the job goes on" >&2' ERR
-  trap 'refuse "$site ended the job with exit code $?, at: $site_command"' EXIT
-  set +Eeu +o pipefail -T
+  trap '[ "${FUNCNAME[0]:-}${BASH_SOURCE[0]}" != "$site" ] || site_commands=("${site_commands[1]}" "$BASH_COMMAND")' DEBUG
+  trap 'say_site_failed $? "${FUNCNAME[0]:-}${BASH_SOURCE[0]}" "$LINENO"' ERR
+  trap 'refuse "$site ended the job with exit code $?, at: ${site_commands[1]}"' EXIT
+  set +eu +o pipefail -ET
   # shellcheck source=/dev/null
   source "$site"
-  site_code=$? site_end=$site_command
-  set +T -Eeuo pipefail
+  site_code=$? site_end=${site_commands[1]}
+  set +T -euo pipefail
   trap - DEBUG EXIT
   trap 'say_failed $? "${BASH_SOURCE[0]}" "$LINENO" "$BASH_COMMAND"' ERR
   set -- "${arguments[@]}"
@@ -103,6 +108,7 @@ export OMPI_MCA_btl_tcp_rdma_pipeline_frag_size=${OMPI_MCA_btl_tcp_rdma_pipeline
 settings=()
 for name in $(compgen -e); do
   case $name in
+    OMPI_MCA_hwloc_base_binding_policy) ;;  # Open MPI sets it in its ranks
     OMPI_MCA_* | PMIX_MCA_* | UCX_* | FI_* | PSM2_* | HFI_* | OMP_* | GOMP_* | KMP_* | HWLOC_* | HDF5_* | LD_PRELOAD | SLURM_CPUS_PER_TASK)
       settings+=("$name") ;;
     _* | *PATH | PWD | OLDPWD | SHLVL | TMPDIR | BASH_* | LMOD_* | MODULE* | LOADEDMODULES | MOESAIC_* | SLURM_* | SBATCH_* | \
