@@ -31,7 +31,8 @@ from_step=${SLURM_STEP_NODELIST:+yes}
 for name in $(compgen -e); do
   case $name in
     PMIX_MCA_*) ;;
-    SLURM_STEP* | SLURM_CPU_BIND* | SLURM_MEM_PER_* | SLURM_PMI* | SLURM_SRUN_* | SLURM_LAUNCH_NODE_IPADDR | PMI_* | PMIX_* | \
+    SLURM_STEP* | SLURM_CPU_BIND* | SLURM_MEM_PER_* | SLURM_TRES_PER_TASK | SLURM_PMI* | SLURM_SRUN_* | \
+      SLURM_LAUNCH_NODE_IPADDR | PMI_* | PMIX_* | \
       OMPI_COMM_WORLD_* | OMPI_UNIVERSE_SIZE | SLURM_LABELIO | SLURM_STD*MODE | SLURM_MULTI_PROG | SLURM_WORKING_DIR | \
       SLURM_REMOTE_CWD | SLURM_TIMELIMIT | SLURM_WAIT | SLURM_EXACT | SLURM_EXCLUSIVE | SLURM_OVERLAP | SLURM_WHOLE | \
       SLURM_CLUSTERS | SLURM_TIME_FORMAT | SLURM_BITSTR_LEN | SRUN_* | SQUEUE_* | SINFO_* | SCONTROL_* | \
@@ -98,7 +99,7 @@ if [[ $recorded_cores =~ ^[0-9]+$ ]]; then
   elif [ "$cores" != 1 ] || [ -n "$from_step" ]; then cores=; fi
 fi
 if [ -z "$cores" ]; then cores=$((cores_of_node / ranks_per_node > 1 ? cores_of_node / ranks_per_node : 1)); fi
-export SLURM_CPUS_PER_TASK=$cores
+export SLURM_CPUS_PER_TASK=$cores SLURM_NTASKS_PER_NODE=$ranks_per_node
 
 # Long messages over Open MPI's TCP cross only when they are cut (docs/clusters.md); other transports do not read this.
 export OMPI_MCA_btl_tcp_rdma_pipeline_frag_size=${OMPI_MCA_btl_tcp_rdma_pipeline_frag_size:-131072}
