@@ -109,7 +109,7 @@ export OMPI_MCA_btl_tcp_rdma_pipeline_frag_size=${OMPI_MCA_btl_tcp_rdma_pipeline
 settings=()
 for name in $(compgen -e); do
   case $name in
-    OMPI_MCA_hwloc_base_binding_policy) ;;  # Open MPI sets it in its ranks
+    OMPI_MCA_hwloc_base_binding_policy | OMPI_MCA_ess) ;;  # Open MPI sets them in its ranks
     OMPI_MCA_* | PMIX_MCA_* | UCX_* | FI_* | PSM2_* | HFI_* | OMP_* | GOMP_* | KMP_* | HWLOC_* | HDF5_* | LD_PRELOAD | SLURM_CPUS_PER_TASK)
       settings+=("$name") ;;
     _* | *PATH | PWD | OLDPWD | SHLVL | TMPDIR | BASH_* | LMOD_* | MODULE* | LOADEDMODULES | MOESAIC_* | SLURM_* | SBATCH_* | \
