@@ -11,7 +11,7 @@ include(GNUInstallDirs)
 set(shared ${CMAKE_INSTALL_DATAROOTDIR}/moesaic)
 install(TARGETS moesaic RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_BINARY_DIR}/share/moesaic/ DESTINATION ${shared})
-install(DIRECTORY slurm/ DESTINATION ${shared}/slurm
+install(DIRECTORY slurm/ DESTINATION ${shared}/slurm USE_SOURCE_PERMISSIONS
   FILES_MATCHING PATTERN "*.sbatch" PATTERN "job.sh" PATTERN "resume.sh" PATTERN "site.sh.example")
 install(PROGRAMS launch/env launch/chat DESTINATION ${shared}/launch)
 configure_file(launch/packages/modulefile.in ${PROJECT_BINARY_DIR}/modulefile @ONLY)

@@ -69,15 +69,16 @@ stop_file() {  # the file, if there is one, by which somebody has stopped the ba
   done
 }
 
-# A second job for what is left, where the site has switched requeueing off. $@: arguments of the script.
+# A second job for what is left, where the site has switched requeueing off: of the script as it runs here, which is sbatch's
+# copy. $@: arguments of the script.
 resubmit() {
-  local script limit array=()
-  script=$(scontrol show job "$job_id" | sed -n 's/^ *Command=\([^ ]*\).*/\1/p')
+  local limit array=()
   limit=$(squeue -h -j "$job_id" -o %l)
   [ -z "${SLURM_ARRAY_TASK_ID:-}" ] || array=(--array="$SLURM_ARRAY_TASK_ID")
-  sbatch --dependency="afterany:$job_id" --job-name="$SLURM_JOB_NAME" --partition="$SLURM_JOB_PARTITION" \
-    --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node="$ranks_per_node" --cpus-per-task="$SLURM_CPUS_PER_TASK" \
-    --time="$limit" "${array[@]}" "$script" "$@"
+  MOESAIC_SLURM=$slurm_dir sbatch --dependency="afterany:$job_id" --job-name="$SLURM_JOB_NAME" \
+    --partition="$SLURM_JOB_PARTITION" --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_NTASKS" \
+    --ntasks-per-node="$ranks_per_node" --cpus-per-task="$SLURM_CPUS_PER_TASK" --time="$limit" --export=ALL "${array[@]}" \
+    "$0" "$@"
 }
 
 # $1: why; $2...: arguments of the script

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/exchange.hpp"
+#include "comm/mpi_settings.hpp"
 #include "comm/watch.hpp"
 
 namespace moesaic::comm {
@@ -43,6 +44,7 @@ void mpi_failed(int code, const char* call, const char* file, int line) {
 
 Session::Session(int& argc, char**& argv) {
   int provided = 0;
+  set_mpi_variables();
   start_watch();
   {
     const BlockingCall call("MPI_Init");

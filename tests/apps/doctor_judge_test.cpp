@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "apps/doctor/judge.hpp"
+#include "apps/doctor/settings.hpp"
 
 namespace moesaic::apps::doctor {
 namespace {
@@ -51,6 +52,25 @@ TEST(Doctor, FindsNothingWrongWithAHealthySite) {
   const Findings findings = judge(healthy_site());
   EXPECT_EQ(complaint(findings), "");
   for (const Finding& finding : findings) EXPECT_THAT(finding.remedy, IsEmpty()) << finding.what;
+}
+
+TEST(Doctor, ComparesTheScriptsSettingsWithTheRanks) {
+  const std::vector<std::string> hosts = {"n0", "n0", "n1", "n1"};
+  const std::vector<Setting> settings = settings_from({"UCX_TLS=tcp,sm", "OPTIONS=a=b", "EMPTY="});
+  const std::vector<std::optional<std::string>> same = {"tcp,sm", "a=b", ""};
+  EXPECT_EQ(complaint(judge_settings(settings, {same, same, same, same}, hosts)), "");
+  EXPECT_THAT(judge_settings({}, {{}, {}}, {"n0", "n1"}), IsEmpty());
+
+  const Findings lost =
+      judge_settings(settings, {same, same, {std::nullopt, "a=b", ""}, {std::nullopt, "", ""}}, hosts);
+  ASSERT_EQ(lost.size(), 2U);
+  EXPECT_EQ(lost[0].status, Status::kFailed);
+  EXPECT_EQ(lost[0].text, "UCX_TLS is 'tcp,sm' in the job's script, but not set on ranks 2-3 (n1)");
+  EXPECT_EQ(lost[1].status, Status::kWarning);
+  EXPECT_EQ(lost[1].text, "OPTIONS is 'a=b' in the job's script, but '' on rank 3 (n1)");
+  for (const Finding& finding : lost) EXPECT_THAT(finding.remedy, Not(IsEmpty()));
+
+  for (const char* text : {"UCX_TLS", "=tcp", ""}) EXPECT_THROW(settings_from({text}), Error);
 }
 
 TEST(Doctor, EveryComplaintHasARemedy) {

@@ -5,6 +5,7 @@
 #include "apps/command.hpp"
 #include "apps/doctor/folder.hpp"
 #include "apps/doctor/peers.hpp"
+#include "apps/doctor/settings.hpp"
 #include "apps/options.hpp"
 #include "apps/results.hpp"
 #include "apps/selftest.hpp"
@@ -73,18 +74,23 @@ int run_doctor(const std::vector<std::string>& arguments) {
   std::string folder;
   int num_threads = 0;
   bool no_arithmetic = false;
+  std::vector<std::string> setting_texts;
   po::options_description options("doctor");
   // clang-format off
   options.add_options()
       ("path", po::value(&folder)->default_value("."), "a folder that jobs read and write: its file system is checked")
       ("threads", ranged(&num_threads, "threads", 0, 4096)->default_value(0), "threads of each rank; 0: chosen")
-      ("no-arithmetic", po::bool_switch(&no_arithmetic), "leaves out what moesaic selftest does");
+      ("no-arithmetic", po::bool_switch(&no_arithmetic), "leaves out what moesaic selftest does")
+      ("setting", po::value(&setting_texts)->value_name("NAME=VALUE"),
+       "a variable that all ranks must have in their environment, again and again; slurm/doctor.sbatch gives those of its "
+       "script");
   // clang-format on
   constexpr double kPatience_s = 30;
   comm::set_wait_timeouts({kPatience_s, kPatience_s});
   options.add(wait_options("30")).add(result_options());
   const auto map = parse("doctor", arguments, options);
   if (map.contains("help")) return kSuccess;
+  const std::vector<doctor::Setting> settings = doctor::settings_from(setting_texts);
 
   const auto start = std::chrono::steady_clock::now();
   const comm::Communicator world = comm::Communicator::world(), node = world.split_node();
@@ -92,6 +98,7 @@ int run_doctor(const std::vector<std::string>& arguments) {
   Table table(world);
   const std::vector<doctor::RankFacts> facts = doctor::gather_facts(world, node, num_threads);
   if (world.rank() == 0) table.add(doctor::judge(facts));
+  table.add(doctor::check_settings(world, settings));
   table.add(doctor::check_folder(world, node, folder));
   const auto clocks = doctor::measure_clocks(world, node);
   if (world.rank() == 0) table.add({doctor::judge_clocks(clocks)});
