@@ -9,11 +9,7 @@
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
-<<<<<<< HEAD
-=======
 #include "apps/results.hpp"
-#include "apps/selftest.hpp"
->>>>>>> outputs
 #include "base/counted.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
