@@ -2,9 +2,11 @@
 
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "comm/agree.hpp"
 #include "io/stop_signals.hpp"
 #include "io/store_reader.hpp"
@@ -20,8 +22,10 @@ io::NewStore describe(const io::StoreReader& reader, WeightFormat format) {
     fail("{}: its weights are {}; weights can be made of int8 ones only: give the store that it was made from",
          reader.path(), name(index.format()));
   if (format == WeightFormat::kInt8) fail("{}: its weights are int8 already; copy the file", reader.path());
-  io::NewStore store{index.config(), index.groups(), format, index.provenance()};
-  store.provenance["reformatted"] = fmt::format("from int8 to {} by moesaic {}", name(format), MOESAIC_VERSION);
+  io::NewStore store{index.config(), index.groups(), format};
+  nlohmann::json provenance = parse_json(index.provenance(), reader.path());
+  provenance["reformatted"] = fmt::format("from int8 to {} by moesaic {}", name(format), MOESAIC_VERSION);
+  store.provenance = json_text(provenance);
   if (index.tokenizer) {
     store.tokenizer_model = reader.tokenizer_bytes().value();
     store.tokenizer_pieces = index.tokenizer->num_pieces;

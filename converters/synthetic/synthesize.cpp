@@ -5,10 +5,12 @@
 #include <cmath>
 #include <exception>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <thread>
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "io/progress.hpp"
 #include "io/stop_signals.hpp"
@@ -122,11 +124,11 @@ void synthesize(const SynthesizeOptions& options) {
   check(options.config, options.name);
   const io::StopSignals stop_signals;
   io::NewStore store{options.config, {}};
-  store.provenance = {{"source_format", "synthetic"},
-                      {"source", options.name},
-                      {"seed", options.seed},
-                      {"scales", "bfloat16"},
-                      {"converter", "moesaic " MOESAIC_VERSION}};
+  store.provenance = json_text(nlohmann::json{{"source_format", "synthetic"},
+                                              {"source", options.name},
+                                              {"seed", options.seed},
+                                              {"scales", "bfloat16"},
+                                              {"converter", "moesaic " MOESAIC_VERSION}});
   io::StoreDraft draft(options.out, store, options.force);
   io::PieceWriter writer(draft.temporary_path(), draft.index());
   write_all(options, writer);

@@ -1,6 +1,7 @@
 #include "xai/convert.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/json_text.hpp"
@@ -33,11 +34,11 @@ std::string serialize(const XaiCheckpoint& checkpoint) {
 
 io::NewStore describe(const XaiCheckpoint& checkpoint, const ConvertOptions& options) {
   io::NewStore store{checkpoint.config, checkpoint.groups};
-  store.provenance = {{"source_format", "xai"},
-                      {"source", checkpoint.name},
-                      {"config", checkpoint.config_file.empty() ? "Grok-1's" : "config.json"},
-                      {"scales", checkpoint.scales_type},
-                      {"converter", "moesaic " MOESAIC_VERSION}};
+  store.provenance = json_text(json{{"source_format", "xai"},
+                                    {"source", checkpoint.name},
+                                    {"config", checkpoint.config_file.empty() ? "Grok-1's" : "config.json"},
+                                    {"scales", checkpoint.scales_type},
+                                    {"converter", "moesaic " MOESAIC_VERSION}});
   const auto file = options.tokenizer ? options.tokenizer : checkpoint.tokenizer_file;
   if (!file) {
     spdlog::info("no tokenizer.model beside the checkpoint: the store will take and give token ids only");

@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "apps/batch_options.hpp"
 #include "apps/batch_progress.hpp"

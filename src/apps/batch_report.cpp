@@ -1,5 +1,6 @@
 #include "apps/batch_report.hpp"
 
+#include <nlohmann/json.hpp>
 #include <span>
 #include <vector>
 

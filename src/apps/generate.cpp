@@ -1,4 +1,7 @@
 #include "apps/command.hpp"
+
+#include <nlohmann/json.hpp>
+
 #include "apps/in_order.hpp"
 #include "apps/options.hpp"
 #include "apps/prompts.hpp"

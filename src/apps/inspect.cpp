@@ -1,3 +1,4 @@
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "apps/command.hpp"
@@ -37,7 +38,7 @@ void print_json(const InspectOptions& options, const io::StoreIndex& index, cons
             {"weight_bytes", index.weight_bytes()},
             {"config", to_json(index.config())},
             {"scale_groups", {{"attn_out", index.groups().attn_out}, {"moe_down", index.groups().moe_down}}},
-            {"provenance", index.provenance()},
+            {"provenance", parse_json(index.provenance(), options.store)},
             {"tokenizer", nullptr}};
   if (index.tokenizer)
     root["tokenizer"] = {{"num_pieces", index.tokenizer->num_pieces},
@@ -79,7 +80,8 @@ void print_summary(const std::string& path, const io::StoreIndex& index) {
           io::readable_bytes(index.tokenizer->extent.size_bytes));
   else
     print("  tokenizer   none\n");
-  for (const auto& [key, value] : index.provenance().items())
+  const json provenance = parse_json(index.provenance(), options.store);
+  for (const auto& [key, value] : provenance.items())
     print("  {:<11} {}\n", key == "source_format" ? "format" : key,
           value.is_string() ? value.get<std::string>() : json_text(value));
 }

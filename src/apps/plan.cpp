@@ -1,4 +1,7 @@
 #include "apps/command.hpp"
+
+#include <nlohmann/json.hpp>
+
 #include "apps/options.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/plan_replicas.hpp"

@@ -1,6 +1,7 @@
 #include "apps/plan_costs.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "apps/command.hpp"
 #include "apps/plan_replicas.hpp"

@@ -1,6 +1,7 @@
 #include "base/json_text.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/utf8.hpp"

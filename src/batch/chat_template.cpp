@@ -1,5 +1,7 @@
 #include "batch/chat_template.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
 #include "io/file.hpp"

@@ -1,6 +1,7 @@
 #include "batch/json_line.hpp"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/json_text.hpp"

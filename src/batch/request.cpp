@@ -1,6 +1,7 @@
 #include "batch/request.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "batch/json_line.hpp"

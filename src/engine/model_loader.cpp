@@ -1,6 +1,7 @@
 #include "engine/model_loader.hpp"
 
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/counted.hpp"

@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/parallel.hpp"
+#include "comm/wait.hpp"
 #include "device/binding.hpp"
 #include "device/machine.hpp"
 #include "ops/kernels.hpp"
@@ -79,6 +80,7 @@ TeamReport set_threads(const comm::Communicator& node, int num_threads, device::
   device::use(own);
   const bool bound = device::bind_thread(0);
   make_bound_team(num_threads, own.processor_each);
+  comm::set_processors_shared(!own.processor_each);
   ops::flush_denormals();
   return {bound || own.threads.empty() ? device::describe(placements) : "not bound (the system refuses it)",
           warnings_for(ranks, me, own)};

@@ -1,6 +1,7 @@
 #include "io/store_index.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/json_text.hpp"
@@ -90,7 +91,7 @@ void take_tensor(const json& object, StoredTensor& tensor, const std::string& so
 
 }  // namespace
 
-StoreIndex::StoreIndex(const ModelConfig& config, WeightFormat format, ScaleGroups groups, json provenance)
+StoreIndex::StoreIndex(const ModelConfig& config, WeightFormat format, ScaleGroups groups, std::string provenance)
     : config_(config), format_(format), groups_(groups), provenance_(std::move(provenance)) {
   for (auto& spec : tensor_inventory(config, groups, format)) {
     by_name_.emplace(spec.name, tensors_.size());
@@ -143,10 +144,12 @@ std::vector<Extent> StoreIndex::gaps(const std::string& source) const {
 std::string StoreIndex::to_text() const {
   json list = json::array();
   for (const auto& tensor : tensors_) list.push_back(describe(tensor));
-  json root{
-      {"format", kFormat},          {"version", store_version(format_)},
-      {"config", to_json(config_)}, {"scale_groups", {{"attn_out", groups_.attn_out}, {"moe_down", groups_.moe_down}}},
-      {"provenance", provenance_},  {"tensors", std::move(list)}};
+  json root{{"format", kFormat},
+            {"version", store_version(format_)},
+            {"config", to_json(config_)},
+            {"scale_groups", {{"attn_out", groups_.attn_out}, {"moe_down", groups_.moe_down}}},
+            {"provenance", parse_json(provenance_, "provenance")},
+            {"tensors", std::move(list)}};
   if (format_ != WeightFormat::kInt8) root["weights"] = name(format_);
   if (tokenizer)
     root["tokenizer"] = {{"offset_bytes", tokenizer->extent.offset_bytes},
@@ -172,7 +175,7 @@ StoreIndex StoreIndex::from_text(std::string_view index_text, const std::string&
   if (static_cast<std::int64_t>(list.size()) != expected)
     fail("{}: the index lists {} tensors, expected {} for {} layers", source, list.size(), expected, config.num_layers);
 
-  StoreIndex index(config, *format, groups, member(root, "provenance", json::value_t::object, source));
+  StoreIndex index(config, *format, groups, json_text(member(root, "provenance", json::value_t::object, source)));
   for (std::size_t i = 0; i < list.size(); ++i) take_tensor(list[i], index.tensors_[i], source);
   if (root.contains("tokenizer")) {
     const json& entry = member(root, "tokenizer", json::value_t::object, source);

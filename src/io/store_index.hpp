@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,7 +41,7 @@ struct StoredTokenizer {
 class StoreIndex {
  public:
   /// For writers: tensors in inventory order with zero hashes.
-  StoreIndex(const ModelConfig& config, WeightFormat format, ScaleGroups groups, nlohmann::json provenance);
+  StoreIndex(const ModelConfig& config, WeightFormat format, ScaleGroups groups, std::string provenance);
 
   /// All ranks: the index of a broadcast text made by serialize(). Error names `source`.
   static StoreIndex parse(std::string_view serialized, const std::string& source);
@@ -51,8 +50,8 @@ class StoreIndex {
   const ModelConfig& config() const { return config_; }
   WeightFormat format() const { return format_; }
   ScaleGroups groups() const { return groups_; }
-  /// {source_format, source, converter, scales ...}: strings for people.
-  const nlohmann::json& provenance() const { return provenance_; }
+  /// What the store was made from and by, for people: a JSON object {source_format, source, converter, scales ...}.
+  const std::string& provenance() const { return provenance_; }
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
   std::vector<StoredTensor>& tensors() { return tensors_; }
   /// Error when the store has no such tensor.
@@ -77,7 +76,7 @@ class StoreIndex {
   ModelConfig config_;
   WeightFormat format_;
   ScaleGroups groups_;
-  nlohmann::json provenance_;
+  std::string provenance_;
   std::vector<StoredTensor> tensors_;
   std::unordered_map<std::string, std::size_t> by_name_;
 };

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,7 +20,7 @@ struct NewStore {
   ModelConfig config;
   ScaleGroups groups = {};
   WeightFormat format = WeightFormat::kInt8;
-  nlohmann::json provenance = nlohmann::json::object();
+  std::string provenance = "{}";    ///< what it was made from and by: a JSON object
   std::string tokenizer_model = {};  ///< empty: none
   std::int64_t tokenizer_pieces = 0;
 };

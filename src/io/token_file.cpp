@@ -1,5 +1,7 @@
 #include "io/token_file.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "io/file.hpp"

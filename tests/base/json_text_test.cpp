@@ -1,6 +1,7 @@
 #include "base/json_text.hpp"
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 

@@ -108,7 +108,7 @@ class ConvertStore : public testing::Test {
   /// A small store whose scales are sane numbers.
   static void write_source(const std::string& path) {
     io::NewStore store{test::small_config(), {8, 1}};
-    store.provenance = {{"source_format", "test"}};
+    store.provenance = R"({"source_format": "test"})";
     store.tokenizer_model = "not a real tokenizer";
     store.tokenizer_pieces = 3;
     io::StoreDraft draft(path, store, false);

@@ -30,7 +30,7 @@ inline std::vector<std::byte> small_tensor(std::size_t tensor_idx, std::int64_t 
 inline void write_small_store(const std::string& path, const std::string& tokenizer_model = "not a real tokenizer",
                               WeightFormat format = WeightFormat::kInt8) {
   io::NewStore store{small_config(), {8, 1}, format};
-  store.provenance = {{"source_format", "test"}};
+  store.provenance = R"({"source_format": "test"})";
   store.tokenizer_model = tokenizer_model;
   store.tokenizer_pieces = 3;
   io::StoreDraft draft(path, store, false);

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "apps/bench/table.hpp"
 #include "apps/build.hpp"
