@@ -8,6 +8,7 @@
 #include "base/log.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "comm/locality.hpp"
 #include "comm/transport.hpp"
 #include "device/binding.hpp"
 #include "device/machine.hpp"
@@ -157,7 +158,8 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
 
 namespace {
 
-/// Collective: whether every node has the room in /dev/shm that its ranks' segments of kHier would take, on half of it.
+/// Collective: whether the ranks of every node share a /dev/shm, with the room that their segments of kHier would take
+/// on half of it.
 bool has_shared_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload) {
   const ModelConfig& c = opened.grid.config();
   const plan::StageRank me = opened.grid.in_stage(plan::WorldRank{world.rank()});
@@ -166,13 +168,15 @@ bool has_shared_memory(const comm::Communicator& world, const OpenedModel& opene
   constexpr std::int64_t kRows = 2;  // own and others', each at most an fp32 row
   const double needed = static_cast<double>(workload.batch_rows * (kRows + terms) * c.emb_size) * sizeof(float);
   const comm::Communicator node = world.split_node();
-  return world.min(2 * node.sum(needed) <= node.min(static_cast<double>(device::available_shared_memory_bytes()))) > 0;
+  const bool fits = 2 * node.sum(needed) <= node.min(static_cast<double>(device::available_shared_memory_bytes()));
+  return world.min(comm::shares_memory(node) && fits) > 0;
 }
 
 }  // namespace
 
 std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,
                                   const plan::Workload& workload) {
+  if (opened.dispatch.algorithm == plan::DispatchAlgorithm::kHier) comm::require_shared_memory(world);
   check_memory(world, opened, workload);
   ModelWeights weights;
   timed(Zone::kLoad, [&] {
