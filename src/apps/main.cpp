@@ -6,14 +6,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "apps/build.hpp"
 #include "apps/command.hpp"
 #include "apps/command_line.hpp"
 #include "apps/plan_costs.hpp"
 #include "base/log.hpp"
+#include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
 #include "comm/wait.hpp"
+#include "comm/watch.hpp"
 #include "io/hdf5.hpp"
 #include "ops/kernels.hpp"
 
@@ -114,7 +117,34 @@ int run(const Command& command, const std::vector<std::string>& arguments, const
   }
 }
 
+/// A failure of this rank alone, of which the others cannot know.
+[[noreturn]] void end_all(const Command& command, const comm::Communicator& world, const std::exception& caught,
+                          ExitCode code) {
+  std::fprintf(stderr, "moesaic %s: error: rank %d on %s: %s\n", command.name, world.rank(),
+               comm::hosts()[static_cast<std::size_t>(world.rank())].c_str(), caught.what());
+  std::fflush(stderr);
+  MPI_Abort(MPI_COMM_WORLD, code);
+  std::_Exit(code);
+}
+
+/// MPI crashes where its libraries cannot be mapped. Before MPI_Init ranks know of each other only what a launcher
+/// says.
+void require_room_for_mpi() {
+  constexpr std::int64_t kLeast_bytes = std::int64_t{64} << 20;
+  const auto limit = tightest_process_limit();
+  if (!limit || limit->left_bytes() >= kLeast_bytes) return;
+  fail("{} leaves this process {} MiB for MPI's libraries and all the rest; raise the limit ({} unlimited)",
+       limit->option, limit->left_bytes() >> 20, limit->option);
+}
+
 int run_under_mpi(const Command& command, const std::vector<std::string>& arguments, int argc, char** argv) {
+  try {
+    require_room_for_mpi();
+  } catch (const Error& error) {
+    const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+    if (!rank || std::atoi(rank) == 0) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
+    return kRefused;
+  }
   io::prepare_hdf5();
   set_early_wait_timeout(arguments);
   const comm::Session session(argc, argv);
@@ -122,11 +152,10 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
   start_logging(world.rank());
   try {
     return run(command, arguments, &world);
-  } catch (const std::exception& caught) {  // of this rank alone: the others cannot know
-    std::fprintf(stderr, "moesaic %s: rank %d: %s\n", command.name, world.rank(), caught.what());
-    std::fflush(stderr);
-    MPI_Abort(MPI_COMM_WORLD, kFailed);
-    return kFailed;
+  } catch (const std::bad_alloc& caught) {
+    end_all(command, world, caught, kRefused);
+  } catch (const std::exception& caught) {
+    end_all(command, world, caught, kFailed);
   }
 }
 
@@ -153,6 +182,9 @@ int main(int argc, char** argv) {
   start_logging(0);
   try {
     return run(*command, arguments, nullptr);
+  } catch (const std::bad_alloc& caught) {
+    std::fprintf(stderr, "moesaic %s: error: %s\n", command->name, caught.what());
+    return kRefused;
   } catch (const std::exception& caught) {
     std::fprintf(stderr, "moesaic %s: %s\n", command->name, caught.what());
     return kFailed;

@@ -5,6 +5,7 @@
 
 #include "comm/exchange.hpp"
 #include "comm/locality.hpp"
+#include "comm/single_copy.hpp"
 #include "comm/watch.hpp"
 
 namespace moesaic::comm {
@@ -61,6 +62,7 @@ void mpi_failed(int code, const char* call, const char* file, int line) {
 Session::Session(int& argc, char**& argv) {
   int provided = 0;
   start_watch();
+  avoid_forbidden_reads();
   {
     const BlockingCall call("MPI_Init");
     MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided));

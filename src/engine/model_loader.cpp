@@ -6,12 +6,14 @@
 
 #include "base/counted.hpp"
 #include "base/log.hpp"
+#include "base/out_of_memory.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
 #include "comm/locality.hpp"
 #include "comm/transport.hpp"
 #include "device/binding.hpp"
 #include "device/machine.hpp"
+#include "engine/memory_check.hpp"
 #include "engine/scheduler.hpp"
 #include "io/file.hpp"
 #include "io/store_header.hpp"
@@ -143,17 +145,12 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
   plan::Workload asked = workload;
   asked.replicated = opened.dispatch.algorithm == plan::DispatchAlgorithm::kDense;
   const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.arithmetic(), asked);
-  const comm::Communicator node = world.split_node();
-  const double needed = node.sum(static_cast<double>(needs.total_bytes() + more_bytes));
-  const double available = node.min(static_cast<double>(device::available_memory_bytes()));
-  std::optional<std::string> error;
-  if (node.rank() == 0 && needed > available)
-    error = fmt::format(
-        "{}: the node has {:.0f} MiB of memory left, its {} would need {:.0f} MiB (weights, KV cache, "
-        "buffers); use more nodes, fewer or shorter sequences, {}or a smaller model",
-        device::host_name(), available / kMiB, counted(node.size(), "rank"), needed / kMiB,
-        opened.grid.placement().num_copies() > 0 ? "fewer copies of experts, " : "");
-  comm::agree(world, error);
+  require_memory(world,
+                 {needs.total_bytes() + more_bytes, "weights, KV cache, buffers",
+                  fmt::format("use more ranks or nodes, fewer or shorter sequences (--max-tokens, --max-sequences, "
+                              "--kv-memory), fewer rows at a time (--prefill-chunk, --batch-rows), {}or a smaller "
+                              "model",
+                              opened.grid.placement().num_copies() > 0 ? "fewer copies of experts, " : "")});
 }
 
 namespace {
@@ -169,7 +166,8 @@ bool has_shared_memory(const comm::Communicator& world, const OpenedModel& opene
   const double needed = static_cast<double>(workload.batch_rows * (kRows + terms) * c.emb_size) * sizeof(float);
   const comm::Communicator node = world.split_node();
   const bool fits = 2 * node.sum(needed) <= node.min(static_cast<double>(device::available_shared_memory_bytes()));
-  return world.min(comm::shares_memory(node) && fits) > 0;
+  const bool may_map = node.sum(needed) <= static_cast<double>(process_memory_left_bytes());
+  return world.min(comm::shares_memory(node) && fits && may_map) > 0;
 }
 
 }  // namespace
@@ -181,6 +179,7 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
   ModelWeights weights;
   timed(Zone::kLoad, [&] {
     comm::together(world, [&] {
+      const MemoryPurpose purpose("the weights; more ranks or nodes share them out");
       weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
     });
   });
