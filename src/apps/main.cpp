@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "apps/build.hpp"
 #include "apps/command.hpp"
@@ -117,14 +118,28 @@ int run(const Command& command, const std::vector<std::string>& arguments, const
   }
 }
 
+bool lacks_threads(const std::exception& caught) {
+  const auto* error = dynamic_cast<const std::system_error*>(&caught);
+  return error && error->code() == std::errc::resource_unavailable_try_again;
+}
+
+/// The system having too little for a run is the user's to mend; anything else is a failure.
+ExitCode code_of(const std::exception& caught) {
+  return lacks_threads(caught) || dynamic_cast<const std::bad_alloc*>(&caught) ? kRefused : kFailed;
+}
+
+std::string reason_of(const std::exception& caught) {
+  if (!lacks_threads(caught)) return caught.what();
+  return "a thread could not be made; raise what limits them: ulimit -u, ulimit -v, the control group's pids.max";
+}
+
 /// A failure of this rank alone, of which the others cannot know.
-[[noreturn]] void end_all(const Command& command, const comm::Communicator& world, const std::exception& caught,
-                          ExitCode code) {
+[[noreturn]] void end_all(const Command& command, const comm::Communicator& world, const std::exception& caught) {
   std::fprintf(stderr, "moesaic %s: error: rank %d on %s: %s\n", command.name, world.rank(),
-               comm::hosts()[static_cast<std::size_t>(world.rank())].c_str(), caught.what());
+               comm::hosts()[static_cast<std::size_t>(world.rank())].c_str(), reason_of(caught).c_str());
   std::fflush(stderr);
-  MPI_Abort(MPI_COMM_WORLD, code);
-  std::_Exit(code);
+  MPI_Abort(MPI_COMM_WORLD, code_of(caught));
+  std::_Exit(code_of(caught));
 }
 
 /// MPI crashes where its libraries cannot be mapped. Before MPI_Init ranks know of each other only what a launcher
@@ -152,10 +167,8 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
   start_logging(world.rank());
   try {
     return run(command, arguments, &world);
-  } catch (const std::bad_alloc& caught) {
-    end_all(command, world, caught, kRefused);
   } catch (const std::exception& caught) {
-    end_all(command, world, caught, kFailed);
+    end_all(command, world, caught);
   }
 }
 
@@ -182,11 +195,8 @@ int main(int argc, char** argv) {
   start_logging(0);
   try {
     return run(*command, arguments, nullptr);
-  } catch (const std::bad_alloc& caught) {
-    std::fprintf(stderr, "moesaic %s: error: %s\n", command->name, caught.what());
-    return kRefused;
   } catch (const std::exception& caught) {
-    std::fprintf(stderr, "moesaic %s: %s\n", command->name, caught.what());
-    return kFailed;
+    std::fprintf(stderr, "moesaic %s: error: %s\n", command->name, reason_of(caught).c_str());
+    return code_of(caught);
   }
 }

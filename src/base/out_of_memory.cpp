@@ -61,7 +61,7 @@ OutOfMemory::OutOfMemory(std::size_t size_bytes) noexcept {
   };
   if (purpose) add(" for %s", purpose);
   if (const auto limit = tightest_process_limit())
-    add("; the limit of %s is %.0f MiB, and %.0f MiB are in use", limit->option,
+    add("; the limit of %s is %.0f MiB, and %.0f MiB are in use: raise it", limit->option,
         static_cast<double>(limit->limit_bytes) / kMiB, static_cast<double>(limit->used_bytes) / kMiB);
 }
 
