@@ -1,5 +1,6 @@
 #include "apps/calibration.hpp"
 
+#include <algorithm>
 #include <ctime>
 #include <map>
 
@@ -9,6 +10,7 @@
 #include "base/log.hpp"
 #include "base/parallel.hpp"
 #include "device/machine.hpp"
+#include "engine/memory_check.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -154,7 +156,9 @@ plan::Machine calibrate(const comm::Communicator& world, const CalibrationOption
   machine.ranks_per_node = placement.ranks_per_node;
   machine.ranks_per_numa = placement.ranks_per_numa;
   machine.name = bench::this_machine(world, options.isa).cpu;
-  machine.memory_gb = world.min(static_cast<double>(device::available_memory_bytes())) * 1e-9 / machine.ranks_per_node;
+  machine.memory_gb =
+      1e-9 * world.min(std::min(static_cast<double>(device::available_memory_bytes()) / machine.ranks_per_node,
+                                static_cast<double>(process_memory_left_bytes())));
   machine.source =
       fmt::format("measured by moesaic {}: {} rank{}, {} a node, {} kernels", MOESAIC_VERSION, world.size(),
                   world.size() == 1 ? "" : "s", machine.ranks_per_node, ops::name(options.isa));

@@ -5,6 +5,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <new>
+#include <system_error>
 
 #include "apps/build.hpp"
 #include "apps/command.hpp"
@@ -12,8 +15,10 @@
 #include "apps/plan_costs.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
+#include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
 #include "comm/wait.hpp"
+#include "comm/watch.hpp"
 #include "io/hdf5.hpp"
 #include "ops/kernels.hpp"
 
@@ -119,7 +124,48 @@ int print_to_standard_output(const std::string& text) try {
   return kRefused;
 }
 
+bool lacks_threads(const std::exception& caught) {
+  const auto* error = dynamic_cast<const std::system_error*>(&caught);
+  return error && error->code() == std::errc::resource_unavailable_try_again;
+}
+
+/// The system having too little for a run is the user's to mend; anything else is a failure.
+ExitCode code_of(const std::exception& caught) {
+  return lacks_threads(caught) || dynamic_cast<const std::bad_alloc*>(&caught) ? kRefused : kFailed;
+}
+
+std::string reason_of(const std::exception& caught) {
+  if (!lacks_threads(caught)) return caught.what();
+  return "a thread could not be made; raise what limits them: ulimit -u, ulimit -v, the control group's pids.max";
+}
+
+/// A failure of this rank alone, of which the others cannot know.
+[[noreturn]] void end_all(const Command& command, const comm::Communicator& world, const std::exception& caught) {
+  std::fprintf(stderr, "moesaic %s: error: rank %d on %s: %s\n", command.name, world.rank(),
+               comm::hosts()[static_cast<std::size_t>(world.rank())].c_str(), reason_of(caught).c_str());
+  std::fflush(stderr);
+  MPI_Abort(MPI_COMM_WORLD, code_of(caught));
+  std::_Exit(code_of(caught));
+}
+
+/// MPI crashes where its libraries cannot be mapped. Before MPI_Init ranks know of each other only what a launcher
+/// says.
+void require_room_for_mpi() {
+  constexpr std::int64_t kLeast_bytes = std::int64_t{64} << 20;
+  const auto limit = tightest_process_limit();
+  if (!limit || limit->left_bytes() >= kLeast_bytes) return;
+  fail("{} leaves this process {} MiB for MPI's libraries and all the rest; raise the limit ({} unlimited)",
+       limit->option, limit->left_bytes() >> 20, limit->option);
+}
+
 int run_under_mpi(const Command& command, const std::vector<std::string>& arguments, int argc, char** argv) {
+  try {
+    require_room_for_mpi();
+  } catch (const Error& error) {
+    const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+    if (!rank || std::atoi(rank) == 0) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
+    return kRefused;
+  }
   io::prepare_hdf5();
   set_early_wait_timeout(arguments);
   const comm::Session session(argc, argv);
@@ -127,11 +173,8 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
   start_logging(world.rank());
   try {
     return run(command, arguments, &world);
-  } catch (const std::exception& caught) {  // of this rank alone: the others cannot know
-    std::fprintf(stderr, "moesaic %s: rank %d: %s\n", command.name, world.rank(), caught.what());
-    std::fflush(stderr);
-    MPI_Abort(MPI_COMM_WORLD, kFailed);
-    return kFailed;
+  } catch (const std::exception& caught) {
+    end_all(command, world, caught);
   }
 }
 
@@ -159,7 +202,7 @@ int main(int argc, char** argv) {
   try {
     return run(*command, arguments, nullptr);
   } catch (const std::exception& caught) {
-    std::fprintf(stderr, "moesaic %s: %s\n", command->name, caught.what());
-    return kFailed;
+    std::fprintf(stderr, "moesaic %s: error: %s\n", command->name, reason_of(caught).c_str());
+    return code_of(caught);
   }
 }

@@ -2,6 +2,8 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -18,6 +20,7 @@
 #include "comm/transport.hpp"
 #include "device/machine.hpp"
 #include "engine/logits_run.hpp"
+#include "engine/memory_check.hpp"
 #include "io/file.hpp"
 #include "io/token_file.hpp"
 
@@ -147,7 +150,7 @@ void check_machine(const comm::Communicator& world, int num_threads, const TeamR
       fmt::format("{} a rank on {}, {} on {}; {}", counted(num_threads, "thread"), counted(allowed, "processor"),
                   counted(node.size(), "rank"), device::host_name(), team.placement));
   constexpr double kGiB = 1 << 30;
-  const double available = static_cast<double>(device::available_memory_bytes());
+  const auto available = static_cast<double>(std::min(device::available_memory_bytes(), process_memory_left_bytes()));
   rlimit locked{};
   getrlimit(RLIMIT_MEMLOCK, &locked);
   report.check("memory",

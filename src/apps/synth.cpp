@@ -1,8 +1,8 @@
-#include <thread>
-
 #include "apps/command.hpp"
 #include "apps/options.hpp"
 #include "base/error.hpp"
+#include "device/control_groups.hpp"
+#include "device/machine.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps {
@@ -17,7 +17,7 @@ int run_synth(const std::vector<std::string>& arguments) {
       ("out", po::value(&synth.out)->required(), "the store to write")
       ("seed", seed(&synth.seed, "1"), "of the random numbers, 0 to 2^64-1")
       ("layers", po::value(&num_layers), "another number of layers than the preset's")
-      ("threads", po::value(&synth.num_threads)->default_value(0), "threads; 0: all cores. The result does not depend on it")
+      ("threads", po::value(&synth.num_threads)->default_value(0), "threads; 0: chosen. The result does not depend on it")
       ("force", po::bool_switch(&synth.force), "replace an existing store");
   // clang-format on
   const auto given = parse("synth", arguments, options);
@@ -27,7 +27,8 @@ int run_synth(const std::vector<std::string>& arguments) {
   synth.config = *config;
   if (given.contains("layers")) synth.config.num_layers = num_layers;
   if (synth.num_threads < 0 || synth.num_threads > 4096) fail("--threads is {}, expected 0 to 4096", synth.num_threads);
-  if (synth.num_threads == 0) synth.num_threads = static_cast<int>(std::thread::hardware_concurrency());
+  if (synth.num_threads == 0)
+    synth.num_threads = device::threads_per_rank(0, 1, device::ControlGroups().cpu_quota().processors);
   converters::synthesize(synth);
   return kSuccess;
 }

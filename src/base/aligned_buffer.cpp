@@ -3,7 +3,8 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
-#include <new>
+
+#include "base/out_of_memory.hpp"
 
 namespace moesaic {
 namespace {
@@ -15,7 +16,7 @@ AlignedBuffer::AlignedBuffer(std::size_t size_bytes) : size_bytes_(size_bytes) {
   const std::size_t alignment = size_bytes < kHugePage_bytes ? kCacheLine_bytes : kHugePage_bytes;
   const std::size_t rounded = (size_bytes + alignment - 1) / alignment * alignment;
   auto* data = static_cast<std::byte*>(std::aligned_alloc(alignment, rounded));
-  if (!data) throw std::bad_alloc();
+  if (!data) throw OutOfMemory(rounded);
   // Advice only: without huge pages the program is slower, not wrong.
   if (alignment == kHugePage_bytes) (void)madvise(data, rounded, MADV_HUGEPAGE);
   data_.reset(data);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/out_of_memory.hpp"
 
 namespace moesaic {
 namespace {
@@ -44,7 +45,8 @@ Hash128 Hash128::from_hex(std::string_view hex) {
 Hash128 hash_bytes(std::span<const std::byte> bytes) { return canonical(XXH3_128bits(bytes.data(), bytes.size())); }
 
 Hasher::Hasher() : state_(XXH3_createState()) {
-  if (!state_) throw std::bad_alloc();
+  constexpr std::size_t kState_bytes = 576;  // xxhash.h keeps the type to itself
+  if (!state_) throw OutOfMemory(kState_bytes);
   XXH3_128bits_reset(state_of(state_.get()));
 }
 

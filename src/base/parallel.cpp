@@ -66,7 +66,11 @@ class Team {
     } catch (const std::system_error& error) {
       const std::size_t made = threads_.size() + 1;
       end();
-      fail("only {} of {} threads could be made ({}); give fewer --threads", made, options_.num_threads, error.what());
+      fail(
+          "only {} of {} threads could be made ({}); give fewer --threads, or raise what limits them: ulimit -u, "
+          "ulimit "
+          "-v, the control group's pids.max",
+          made, options_.num_threads, error.what());
     }
   }
   ~Team() { end(); }

@@ -22,8 +22,6 @@ void together(const Communicator& comm, Work&& work) {
   std::optional<std::string> error;
   try {
     work();
-  } catch (const std::bad_alloc&) {
-    error = "out of memory";
   } catch (const std::exception& caught) {
     error = caught.what();
   }

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "comm/exchange.hpp"
+#include "comm/locality.hpp"
+#include "comm/single_copy.hpp"
 #include "comm/mpi_settings.hpp"
 #include "comm/watch.hpp"
 
@@ -33,6 +35,22 @@ void broadcast_resizable(const Communicator& comm, Resizable& bytes, int root) {
   for_each_part(bytes.size(), [&](std::size_t offset, int count) { broadcast(bytes.data() + offset, count); });
 }
 
+/// The ranks that the members of `part` have in `whole`, by their rank in `part`.
+std::vector<int> ranks_in(MPI_Comm whole, MPI_Comm part) {
+  int size = 0;
+  MOESAIC_MPI(MPI_Comm_size(part, &size));
+  std::vector<int> ranks(static_cast<std::size_t>(size));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  std::vector<int> found = ranks;
+  MPI_Group from = MPI_GROUP_NULL, to = MPI_GROUP_NULL;
+  MOESAIC_MPI(MPI_Comm_group(part, &from));
+  MOESAIC_MPI(MPI_Comm_group(whole, &to));
+  MOESAIC_MPI(MPI_Group_translate_ranks(from, size, ranks.data(), to, found.data()));
+  MPI_Group_free(&from);
+  MPI_Group_free(&to);
+  return found;
+}
+
 }  // namespace
 
 void mpi_failed(int code, const char* call, const char* file, int line) {
@@ -46,6 +64,7 @@ Session::Session(int& argc, char**& argv) {
   int provided = 0;
   set_mpi_variables();
   start_watch();
+  avoid_forbidden_reads();
   {
     const BlockingCall call("MPI_Init");
     MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided));
@@ -67,15 +86,7 @@ Session::~Session() {
 Communicator::Communicator(MPI_Comm comm, bool owned) : comm_(comm), owned_(owned) {
   MOESAIC_MPI(MPI_Comm_rank(comm, &rank_));
   MOESAIC_MPI(MPI_Comm_size(comm, &size_));
-  std::vector<int> ranks(static_cast<std::size_t>(size_));
-  std::iota(ranks.begin(), ranks.end(), 0);
-  world_ranks_ = ranks;
-  MPI_Group group = MPI_GROUP_NULL, world = MPI_GROUP_NULL;
-  MOESAIC_MPI(MPI_Comm_group(comm, &group));
-  MOESAIC_MPI(MPI_Comm_group(MPI_COMM_WORLD, &world));
-  MOESAIC_MPI(MPI_Group_translate_ranks(group, size_, ranks.data(), world, world_ranks_.data()));
-  MPI_Group_free(&group);
-  MPI_Group_free(&world);
+  world_ranks_ = ranks_in(MPI_COMM_WORLD, comm);
 }
 
 Communicator Communicator::world() { return {MPI_COMM_WORLD, false}; }
@@ -108,11 +119,15 @@ Communicator Communicator::split(int color) const {
   return {part, true};
 }
 
+/// With one key for all, Open MPI finds the ranks of a node without asking them, so that ranks which MPI tells
+/// different things come back too; such a communicator must not be used, and is not freed.
 Communicator Communicator::split_node() const {
   barrier();
+  constexpr int kKey = 0;
   MPI_Comm part = MPI_COMM_NULL;
   blocking_call("MPI_Comm_split_type",
-                [&] { MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part)); });
+                [&] { MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, kKey, MPI_INFO_NULL, &part)); });
+  require_locality(*this, ranks_in(comm_, part));
   return {part, true};
 }
 

@@ -53,7 +53,7 @@ class Communicator {
 
   /// Ranks of one colour, ordered by their rank here.
   Communicator split(int color) const;
-  /// Ranks that share this rank's memory.
+  /// Ranks of this rank's node, ordered by their rank here. Error on all ranks when MPI is wrong about who shares one.
   Communicator split_node() const;
 
   /// A look at MPI that lets all messages under way go on; Open MPI moves long ones only while their ranks call it.

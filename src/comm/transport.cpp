@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <set>
+#include <sstream>
 #include <string_view>
+#include <utility>
 
 namespace moesaic::comm {
 namespace {
@@ -61,22 +63,49 @@ std::string settings(std::initializer_list<const char*> names) {
   return text;
 }
 
-std::string ask() {
+/// Whether a transport of Open MPI or a word of UCX_TLS stays inside a node.
+bool is_local(const std::string& name) {
+  static const std::set<std::string> kLocal{"vader", "sm",   "smcuda", "shm", "mm",
+                                            "posix", "sysv", "xpmem",  "cma", "knem"};
+  return kLocal.contains(name);
+}
+
+/// The words of UCX_TLS. None when it is not set, or forbids some ("^tcp"), or leaves the choice to UCX.
+std::set<std::string> words_of_ucx_tls() {
+  const char* value = std::getenv("UCX_TLS");
+  std::set<std::string> words;
+  std::istringstream stream(value && *value != '^' ? value : "");
+  for (std::string word; std::getline(stream, word, ',');)
+    if (word != "self") words.insert(word);
+  return words.contains("all") ? std::set<std::string>{} : words;
+}
+
+Transport with_parts(std::string layer, const std::set<std::string>& parts, std::string text) {
+  Transport transport{std::move(layer), {}, {}, std::move(text)};
+  for (const std::string& part : parts) (is_local(part) ? transport.memory : transport.networks).push_back(part);
+  return transport;
+}
+
+Transport ask() {
   const OpenComponents open = open_components();
   const std::string ucx = settings({"UCX_TLS", "UCX_NET_DEVICES"});
-  if (open.pml.contains("ucx")) return fmt::format("ucx ({})", ucx.empty() ? "UCX_TLS not set: its own choice" : ucx);
-  if (open.pml.contains("cm")) return fmt::format("cm ({})", join(open.mtl));
-  if (open.pml.empty()) return "not told by this MPI";
+  if (open.pml.contains("ucx"))
+    return with_parts("ucx", words_of_ucx_tls(),
+                      fmt::format("ucx ({})", ucx.empty() ? "UCX_TLS not set: its own choice" : ucx));
+  if (open.pml.contains("cm")) return with_parts("cm", open.mtl, fmt::format("cm ({})", join(open.mtl)));
+  if (open.pml.empty()) return {"", {}, {}, "not told by this MPI"};
   const std::string unused = ucx.empty() ? "" : fmt::format("; {} has no effect: OMPI_MCA_pml=ucx would use UCX", ucx);
-  return fmt::format("{} ({}){}", join(open.pml), join(open.btl), unused);
+  return with_parts(join(open.pml), open.btl, fmt::format("{} ({}){}", join(open.pml), join(open.btl), unused));
 }
 
 }  // namespace
 
-const std::string& transport() {
-  static const std::string text = ask();
-  return text;
+const Transport& transport_in_use() {
+  static const Transport transport = ask();
+  return transport;
 }
+
+const std::string& transport() { return transport_in_use().text; }
 
 std::string doubtful_transport() {
   const auto has = [](const char* name, std::string_view word) {

@@ -21,7 +21,9 @@ std::int64_t available_memory_bytes();
 std::int64_t peak_memory_bytes();
 
 /// Threads for each rank: `asked` when positive, else OMP_NUM_THREADS or SLURM_CPUS_PER_TASK, else the processors that
-/// the rank may use, shared out among the ranks of the node that have the same mask; at least 1.
-int threads_per_rank(int asked, int ranks_with_mask);
+/// the rank may use, shared out among the ranks of the node that have the same mask, and no more than the whole
+/// processors in its share of a CPU quota (quota_share; 0: none): threads that use a quota up stop, all at a time, and
+/// the other ranks wait for them. At least 1.
+int threads_per_rank(int asked, int ranks_with_mask, double quota_share);
 
 }  // namespace moesaic::device

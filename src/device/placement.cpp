@@ -169,6 +169,17 @@ Crowd crowd_on(const ProcessorSet& processors, std::span<const NodeRank> ranks) 
   return crowd;
 }
 
+/// The ranks that share a quota; none when it is none.
+Crowd crowd_under(const CpuQuota& quota, std::span<const NodeRank> ranks) {
+  Crowd crowd;
+  for (const NodeRank& rank : ranks) {
+    if (quota.processors <= 0 || rank.quota.processors <= 0 || rank.quota.group != quota.group) continue;
+    ++crowd.num_ranks;
+    crowd.num_threads += rank.num_threads;
+  }
+  return crowd;
+}
+
 /// The processors of a rank, of those that share some with it, of those that share some with them, and so on.
 ProcessorSet connected(std::span<const NodeRank> ranks, std::size_t me) {
   ProcessorSet all = ranks[me].mask;
@@ -211,6 +222,22 @@ std::string crowding(std::span<const Processor> machine, std::span<const NodeRan
                      alone ? "" : fmt::format(" of {} ranks", worst.num_ranks), worst.num_processors,
                      worst.num_processors == 1 ? "" : "s", alone ? "" : " or ranks",
                      narrow ? ", or more cpus per task, or bind with --bind-to none" : "");
+}
+
+double quota_share(std::span<const NodeRank> ranks, std::size_t me) {
+  const Crowd crowd = crowd_under(ranks[me].quota, ranks);
+  return crowd.num_ranks == 0 ? 0 : ranks[me].quota.processors / static_cast<double>(crowd.num_ranks);
+}
+
+std::string quota_crowding(std::span<const NodeRank> ranks, std::size_t me) {
+  const CpuQuota& quota = ranks[me].quota;
+  const Crowd crowd = crowd_under(quota, ranks);
+  if (static_cast<double>(crowd.num_threads) <= quota.processors) return "";
+  return fmt::format(
+      "{} of {} under a CPU quota of {:.4g} processors (the control group's cpu.max); all of them stop "
+      "when it is used up: raise it (docker --cpus, limits.cpu, CPUQuota), or give fewer --threads or "
+      "ranks",
+      counted(crowd.num_threads, "thread"), counted(crowd.num_ranks, "rank"), quota.processors);
 }
 
 std::optional<Bind> bind_from(std::string_view word) {

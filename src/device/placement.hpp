@@ -22,10 +22,17 @@ struct Processor {
 /// Processors by their number.
 using ProcessorSet = std::bitset<4096>;
 
+/// Processors that a control group may use on average, however many there are.
+struct CpuQuota {
+  double processors = 0;    ///< 0: no quota
+  std::uint64_t group = 0;  ///< the control group: ranks of one share its quota
+};
+
 /// A rank as the others of its node need to know it.
 struct NodeRank {
   ProcessorSet mask;  ///< what it may use: its launcher's choice, or the whole node
   int num_threads = 1;
+  CpuQuota quota = {};
 };
 
 enum class Bind : std::uint8_t { kAuto, kNone, kCores };
@@ -46,6 +53,13 @@ int num_with_mask(std::span<const NodeRank> ranks, std::size_t me);
 /// What rank `me` should be told when the ranks that have but its processors, or some of them, want more threads than
 /// these are; else empty. E.g. "8 threads of 2 ranks on 4 processors; give fewer --threads or ranks".
 std::string crowding(std::span<const Processor> machine, std::span<const NodeRank> ranks, std::size_t me);
+
+/// What rank `me` has of its CPU quota when the ranks under it share it out, in processors; 0: it has none.
+double quota_share(std::span<const NodeRank> ranks, std::size_t me);
+
+/// What rank `me` should be told when the ranks under its CPU quota want more threads than that has processors; else
+/// empty.
+std::string quota_crowding(std::span<const NodeRank> ranks, std::size_t me);
 
 /// The placement of rank `me` of a node. Ranks with the same mask share it out evenly, side by side in the order of the
 /// machine, so that a rank's threads are in one NUMA domain where they can be; each thread has a core to itself while

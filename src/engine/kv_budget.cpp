@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
 #include "device/machine.hpp"
+#include "engine/memory_check.hpp"
 #include "engine/scheduler.hpp"
 
 namespace moesaic {
@@ -34,9 +36,10 @@ std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opene
     blocks = std::floor(static_cast<double>(request.limit_mib) * kMiB / block_bytes);
   } else {
     const comm::Communicator node = world.split_node();
-    const double left = node.min(static_cast<double>(device::available_memory_bytes())) -
-                        node.sum(static_cast<double>(one.weight_bytes + one.buffer_bytes));
-    blocks = std::floor(kUsedShare * left / node.sum(block_bytes));
+    const auto others = static_cast<double>(one.weight_bytes + one.buffer_bytes);
+    const double left = node.min(static_cast<double>(device::available_memory_bytes())) - node.sum(others);
+    const double left_to_rank = static_cast<double>(process_memory_left_bytes()) - others;
+    blocks = std::floor(kUsedShare * std::min(left / node.sum(block_bytes), left_to_rank / block_bytes));
   }
   blocks = world.min(blocks);
 
@@ -49,7 +52,9 @@ std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opene
         "the KV cache may have {:.0f} blocks of 64 tokens, one sequence of the model's whole context ({} tokens) needs "
         "{}, which is {:.0f} MiB on a rank; {}",
         std::max(blocks, 0.0), context, of_one, static_cast<double>(of_one) * largest_block / kMiB,
-        request.limit_mib > 0 ? "raise --kv-memory" : "use more nodes");
+        request.limit_mib > 0      ? "raise --kv-memory"
+        : tightest_process_limit() ? "raise ulimit -v and -d, or use more ranks"
+                                   : "use more nodes");
   comm::agree(world, error);
   return static_cast<std::int64_t>(std::min(blocks, static_cast<double>(of_all)));
 }

@@ -7,11 +7,14 @@
 #include "base/counted.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
+#include "base/out_of_memory.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "comm/locality.hpp"
 #include "comm/transport.hpp"
 #include "device/binding.hpp"
 #include "device/machine.hpp"
+#include "engine/memory_check.hpp"
 #include "engine/scheduler.hpp"
 #include "io/file.hpp"
 #include "io/store_header.hpp"
@@ -143,22 +146,18 @@ void check_memory(const comm::Communicator& world, const OpenedModel& opened, co
   plan::Workload asked = workload;
   asked.replicated = opened.dispatch.algorithm == plan::DispatchAlgorithm::kDense;
   const auto needs = plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.arithmetic(), asked);
-  const comm::Communicator node = world.split_node();
-  const double needed = node.sum(static_cast<double>(needs.total_bytes() + more_bytes));
-  const double available = node.min(static_cast<double>(device::available_memory_bytes()));
-  std::optional<std::string> error;
-  if (node.rank() == 0 && needed > available)
-    error = fmt::format(
-        "{}: the node has {:.0f} MiB of memory left, its {} would need {:.0f} MiB (weights, KV cache, "
-        "buffers); use more nodes, fewer or shorter sequences, {}or a smaller model",
-        device::host_name(), available / kMiB, counted(node.size(), "rank"), needed / kMiB,
-        opened.grid.placement().num_copies() > 0 ? "fewer copies of experts, " : "");
-  comm::agree(world, error);
+  require_memory(world,
+                 {needs.total_bytes() + more_bytes, "weights, KV cache, buffers",
+                  fmt::format("use more ranks or nodes, fewer or shorter sequences (--max-tokens, --max-sequences, "
+                              "--kv-memory), fewer rows at a time (--prefill-chunk, --batch-rows), {}or a smaller "
+                              "model",
+                              opened.grid.placement().num_copies() > 0 ? "fewer copies of experts, " : "")});
 }
 
 namespace {
 
-/// Collective: whether every node has the room in /dev/shm that its ranks' segments of kHier would take, on half of it.
+/// Collective: whether the ranks of every node share a /dev/shm, with the room that their segments of kHier would take
+/// on half of it.
 bool has_shared_memory(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload) {
   const ModelConfig& c = opened.grid.config();
   const plan::StageRank me = opened.grid.in_stage(plan::WorldRank{world.rank()});
@@ -167,17 +166,21 @@ bool has_shared_memory(const comm::Communicator& world, const OpenedModel& opene
   constexpr std::int64_t kRows = 2;  // own and others', each at most an fp32 row
   const double needed = static_cast<double>(workload.batch_rows * (kRows + terms) * c.emb_size) * sizeof(float);
   const comm::Communicator node = world.split_node();
-  return world.min(2 * node.sum(needed) <= node.min(static_cast<double>(device::available_shared_memory_bytes()))) > 0;
+  const bool fits = 2 * node.sum(needed) <= node.min(static_cast<double>(device::available_shared_memory_bytes()));
+  const bool may_map = node.sum(needed) <= static_cast<double>(process_memory_left_bytes());
+  return world.min(comm::shares_memory(node) && fits && may_map) > 0;
 }
 
 }  // namespace
 
 std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedModel& opened,
                                   const plan::Workload& workload) {
+  if (opened.dispatch.algorithm == plan::DispatchAlgorithm::kHier) comm::require_shared_memory(world);
   check_memory(world, opened, workload);
   ModelWeights weights;
   timed(Zone::kLoad, [&] {
     comm::together(world, [&] {
+      const MemoryPurpose purpose("the weights; more ranks or nodes share them out");
       weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
     });
   });

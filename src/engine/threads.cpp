@@ -12,6 +12,7 @@
 #include "base/parallel.hpp"
 #include "comm/wait.hpp"
 #include "device/binding.hpp"
+#include "device/control_groups.hpp"
 #include "device/machine.hpp"
 #include "ops/kernels.hpp"
 
@@ -47,6 +48,8 @@ std::vector<std::string> warnings_for(std::span<const device::NodeRank> ranks, s
   std::vector<std::string> warnings;
   if (std::string crowding = device::crowding(device::processors(), ranks, me); !crowding.empty())
     warnings.push_back(std::move(crowding));
+  if (std::string crowding = device::quota_crowding(ranks, me); !crowding.empty())
+    warnings.push_back(std::move(crowding));
   if (!own.shared.empty()) {
     std::vector<int> numbers;
     for (const device::Processor& processor : own.shared) numbers.push_back(processor.number);
@@ -64,12 +67,14 @@ std::vector<std::string> warnings_for(std::span<const device::NodeRank> ranks, s
 }  // namespace
 
 int threads_per_rank(const comm::Communicator& node, int asked) {
-  const std::vector<device::NodeRank> ranks = exchange(node, {device::initial_mask()});
-  return device::threads_per_rank(asked, device::num_with_mask(ranks, static_cast<std::size_t>(node.rank())));
+  const auto ranks = exchange(node, {device::initial_mask(), 1, device::ControlGroups().cpu_quota()});
+  const auto me = static_cast<std::size_t>(node.rank());
+  return device::threads_per_rank(asked, device::num_with_mask(ranks, me), device::quota_share(ranks, me));
 }
 
 TeamReport set_threads(const comm::Communicator& node, int num_threads, device::Bind bind) {
-  const std::vector<device::NodeRank> ranks = exchange(node, {device::initial_mask(), num_threads});
+  const device::CpuQuota quota = device::ControlGroups().cpu_quota();
+  const auto ranks = exchange(node, {device::initial_mask(), num_threads, quota});
   std::vector<device::Placement> placements;
   for (std::size_t rank = 0; rank < ranks.size(); ++rank)
     placements.push_back(device::place(device::processors(), ranks, rank, bind));
@@ -79,11 +84,14 @@ TeamReport set_threads(const comm::Communicator& node, int num_threads, device::
   make_team({});  // the threads there were look at the placement in use
   device::use(own);
   const bool bound = device::bind_thread(0);
-  make_bound_team(num_threads, own.processor_each);
-  comm::set_processors_shared(!own.processor_each);
+  const bool processor_each = own.processor_each && device::quota_crowding(ranks, me).empty();
+  make_bound_team(num_threads, processor_each);
+  comm::set_processors_shared(!processor_each);
   ops::flush_denormals();
-  return {bound || own.threads.empty() ? device::describe(placements) : "not bound (the system refuses it)",
-          warnings_for(ranks, me, own)};
+  std::string placement =
+      bound || own.threads.empty() ? device::describe(placements) : "not bound (the system refuses it)";
+  if (quota.processors > 0) placement += fmt::format(", CPU quota {:.4g} processors", quota.processors);
+  return {std::move(placement), warnings_for(ranks, me, own)};
 }
 
 void log_warnings(const comm::Communicator& world, const std::vector<std::string>& warnings) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/out_of_memory.hpp"
 #include "io/file.hpp"
 
 namespace moesaic::io {
@@ -18,7 +19,8 @@ MappedFile::MappedFile(const std::string& path) {
   const auto size_bytes = static_cast<std::size_t>(file.size_bytes());
   if (size_bytes == 0) return;
   void* data = ::mmap(nullptr, size_bytes, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
-  if (data == MAP_FAILED) fail("{}: cannot be mapped: {}", path, std::strerror(errno));
+  if (data == MAP_FAILED)
+    fail("{}: cannot be mapped: {}", path, errno == ENOMEM ? OutOfMemory(size_bytes).what() : std::strerror(errno));
   bytes_ = {static_cast<const std::byte*>(data), size_bytes};
 }
 

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "base/out_of_memory.hpp"
+
 namespace moesaic {
 
 KvCache::KvCache(ops::KvPageShape page, std::int64_t num_layers, std::int64_t num_kv_heads)
@@ -10,6 +12,8 @@ KvCache::KvCache(ops::KvPageShape page, std::int64_t num_layers, std::int64_t nu
       block_bytes_(static_cast<std::size_t>(num_layers * num_kv_heads) * page.page_bytes()) {}
 
 void KvCache::grant(std::int32_t sequence, std::span<const std::int32_t> blocks) {
+  const MemoryPurpose purpose(
+      "the KV cache; fewer or shorter sequences (--max-tokens, --max-sequences) or a lower --kv-memory take less");
   std::vector<std::byte*>& pointers = sequences_[sequence];
   for (const std::int32_t number : blocks) {
     const auto idx = static_cast<std::size_t>(number);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <optional>
 
+#include "base/out_of_memory.hpp"
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
 
@@ -59,6 +60,7 @@ Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops:
 
 void Stage::run(const Step& step, const HeadSink& sink) {
   const TraceZone zone(Zone::kStep);
+  const MemoryPurpose purpose("the rows of a step; a lower --prefill-chunk (or --batch-rows) or more ranks take less");
   assign_blocks(step);
   const auto together = static_cast<std::size_t>(step.side_by_side);
   for (std::span<const TokenBatch> rest = step.batches; !rest.empty();) {

@@ -25,7 +25,7 @@ std::vector<RankFacts> healthy_site() {
     f.num_threads = 4;
     f.placement = "4 threads a rank bound";
     f.cpu = "a processor", f.isa = "avx2", f.build = "moesaic 1, build 2";
-    f.mpi_library = "Open MPI v4.1.4", f.transport = "ucx (UCX_TLS not set: its own choice)";
+    f.mpi_library = "Open MPI v4.1.4", f.transport = "ucx (UCX_TLS not set: its own choice)", f.transport_layer = "ucx";
     f.has_rdma_adapter = true;
     f.launcher = "srun", f.slurm_tasks = 4, f.slurm_nodes = 2;
     f.memory_bytes = 200 * kGiB, f.total_memory_bytes = 256 * kGiB, f.shared_memory_bytes = 100 * kGiB;
@@ -78,6 +78,20 @@ TEST(Doctor, EveryComplaintHasARemedy) {
   facts[3].shared_memory_bytes = facts[1].memory_bytes = 1 << 20;
   facts[2].isa = facts[2].mpi_library = "another";
   for (const Finding& finding : judge(facts)) EXPECT_EQ(finding.remedy.empty(), finding.status == Status::kOk);
+}
+
+/// Three ranks, the last alone on its node: it needs no shared memory. Texts, and the order in UCX_TLS, do not matter.
+TEST(Doctor, ARankAloneOnItsNodeHearsTheOthers) {
+  auto facts = healthy_site();
+  facts.pop_back();
+  for (RankFacts& f : facts) {
+    f.slurm_tasks = 3, f.has_rdma_adapter = false;
+    f.transport = "ob1 (tcp, vader)", f.transport_layer = "ob1", f.networks = {"tcp"}, f.memory_transports = {"vader"};
+  }
+  facts[2].transport = "ob1 (tcp); UCX_TLS=rc has no effect", facts[2].memory_transports = {};
+  facts[2].processors = {0, 1, 2, 3, 4, 5, 6, 7};
+  for (const Finding& finding : judge(facts))
+    EXPECT_TRUE(finding.status == Status::kOk || finding.what == "ranks") << text_of(finding);
 }
 
 /// One thing is changed; the complaint names it and has this status.
@@ -149,10 +163,53 @@ INSTANTIATE_TEST_SUITE_P(
              {"the ranks of n0 may use 1 of its 64 processors"}},
         Sick{"paths", [](Site s) { s[3].isa = "portable"; }, Status::kWarning, {"processors", "rank 3: portable"}},
         Sick{"tcp",
-             [](Site s) { all(s, [](RankFacts& f) { f.transport = "ob1 (tcp, vader)"; }); },
+             [](Site s) { all(s, [](RankFacts& f) { f.transport_layer = "ob1", f.networks = {"tcp"}; }); },
              Status::kWarning,
              {"transport", "OMPI_MCA_pml=ucx"}},
-        Sick{"transports", [](Site s) { s[1].transport = "ob1 (tcp)"; }, Status::kFailed, {"transport", "rank 1: ob1"}},
+        Sick{"transports",
+             [](Site s) { s[1].transport = "ob1 (tcp)", s[1].transport_layer = "ob1"; },
+             Status::kFailed,
+             {"transport", "rank 1: ob1", "OMPI_MCA_pml"}},
+        Sick{"no_common_network",
+             [](Site s) {
+               all(s, [](RankFacts& f) { f.transport_layer = "ob1", f.networks = {"openib"}; });
+               s[3].networks = {"usnic"};
+             },
+             Status::kFailed,
+             {"transport", "OMPI_MCA_btl"}},
+        Sick{"more_networks",
+             [](Site s) {
+               all(s, [](RankFacts& f) { f.transport_layer = "ob1", f.networks = {"openib", "tcp"}; });
+               s[3].networks = {"openib"};
+             },
+             Status::kWarning,
+             {"transport", "not the same on all ranks"}},
+        Sick{"ucx_words", [](Site s) { s[2].networks = {"rc"}; }, Status::kWarning, {"transport", "UCX_TLS"}},
+        Sick{"no_vader",
+             [](Site s) {
+               all(s, [](RankFacts& f) { f.memory_transports = {"vader"}; });
+               s[3].memory_transports = {};
+             },
+             Status::kWarning,
+             {"transport", "ranks 2 and 3 of n1 do not use the same shared memory"}},
+        Sick{"no_reads",
+             [](Site s) {
+               all(s, [](RankFacts& f) { f.memory_transports = {"vader"}, f.reads_neighbour = false; });
+               all(s, [](RankFacts& f) { f.single_copy = "none"; });
+             },
+             Status::kWarning,
+             {"single copy", "ranks of n0 may not read each other's memory", "copied twice", "SYS_PTRACE"}},
+        Sick{"no_reads_but_cma",
+             [](Site s) {
+               all(s, [](RankFacts& f) { f.memory_transports = {"vader"}; });
+               s[2].reads_neighbour = false;
+             },
+             Status::kWarning,
+             {"single copy", "ranks of n1", "prints an error", "single_copy_mechanism=none"}},
+        Sick{"half_a_core",
+             [](Site s) { all(s, [](RankFacts& f) { f.cpu_quota = 0.5; }); },
+             Status::kWarning,
+             {"binding", "a CPU quota of 0.5 of 8 processors", "--cpus"}},
         Sick{"cgroup",
              [](Site s) { s[2].memory_bytes = 4 * kGiB; },
              Status::kWarning,
@@ -164,7 +221,14 @@ INSTANTIATE_TEST_SUITE_P(
              {"/dev/shm", "0.06 GiB left on n1", "--dispatch flat"}},
         Sick{"no_shm", [](Site s) { s[3].shared_memory_bytes = 0; }, Status::kFailed, {"/dev/shm"}},
         Sick{"locked", [](Site s) { s[1].lockable_bytes = 64 << 10; }, Status::kWarning, {"limits", "ulimit -l"}},
-        Sick{"address_space", [](Site s) { s[1].address_space_bytes = 8 * kGiB; }, Status::kWarning, {"ulimit -v"}},
+        Sick{"address_space",
+             [](Site s) { s[1].address_space_bytes = 8 * kGiB, s[1].process_memory_bytes = 7 * kGiB; },
+             Status::kWarning,
+             {"limits", "a rank on n0 may have 7168 MiB more", "ulimit -v"}},
+        Sick{"no_address_space",
+             [](Site s) { s[2].process_memory_bytes = 100 << 20; },
+             Status::kFailed,
+             {"limits", "a rank on n1 may have 100 MiB more"}},
         Sick{"files", [](Site s) { s[1].open_files = 64; }, Status::kWarning, {"ulimit -n"}}),
     [](const auto& info) { return std::string(info.param.name); });
 

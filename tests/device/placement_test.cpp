@@ -194,6 +194,23 @@ TEST(Threads, MoreThreadsThanProcessorsAreWarnedOf) {
   EXPECT_EQ(warning(inside, 2), "");
 }
 
+TEST(Threads, ACpuQuotaIsSharedByTheRanksOfItsGroup) {
+  const ProcessorSet mask = mask_of(0, 4);
+  const CpuQuota half{0.5, 1}, three{3, 2};
+  EXPECT_EQ(quota_share(std::vector<NodeRank>{{mask, 1}}, 0), 0);
+  EXPECT_EQ(quota_crowding(std::vector<NodeRank>{{mask, 8}}, 0), "");
+  EXPECT_THAT(quota_crowding(std::vector<NodeRank>{{mask, 1, half}}, 0),
+              HasSubstr("1 thread of 1 rank under a CPU quota of 0.5 processors"));
+  // Two ranks in one group, one in another.
+  const std::vector<NodeRank> ranks = {{mask, 2, three}, {mask, 1, three}, {mask, 4, {4, 3}}};
+  EXPECT_EQ(quota_share(ranks, 0), 1.5);
+  EXPECT_EQ(quota_share(ranks, 2), 4);
+  for (std::size_t rank = 0; rank < 3; ++rank) EXPECT_EQ(quota_crowding(ranks, rank), "");
+  const std::vector<NodeRank> crowded = {{mask, 2, three}, {mask, 2, three}, {mask, 4, {4, 3}}};
+  EXPECT_THAT(quota_crowding(crowded, 1), HasSubstr("4 threads of 2 ranks under a CPU quota of 3 processors"));
+  EXPECT_EQ(quota_crowding(crowded, 2), "");
+}
+
 TEST(Placement, AControlGroupsProcessorsAreTheMachine) {
   auto machine = machine_of(2, 8, 1);
   machine.erase(machine.begin(), machine.begin() + 6);  // 6-7 of domain 0, all of domain 1

@@ -54,7 +54,11 @@ TEST(Threads, RanksAloneWithTheirMaskHaveAllOfIt) {
   for (const char* variable : {"OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"}) unsetenv(variable);
   EXPECT_EQ(threads_per_rank(self, 0), device::allowed_processors());
   for (const int ranks : {1, 2, 3, 64})  // with the same mask
-    EXPECT_EQ(device::threads_per_rank(0, ranks), std::max(1, device::allowed_processors() / ranks));
+    EXPECT_EQ(device::threads_per_rank(0, ranks, 0), std::max(1, device::allowed_processors() / ranks));
+  for (const double quota : {0.5, 1.0, 1.5, 1.99})  // whole processors of it
+    EXPECT_EQ(device::threads_per_rank(0, 1, quota), 1);
+  EXPECT_EQ(device::threads_per_rank(0, 1, 1e6), device::allowed_processors());
+  EXPECT_EQ(device::threads_per_rank(3, 1, 0.5), 3);
 }
 
 TEST(Threads, TooManyAreWarnedOf) {

@@ -11,6 +11,7 @@
 #include "apps/results.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
+#include "comm/locality.hpp"
 #include "engine/placed_grid.hpp"
 #include "engine/routing_trace.hpp"
 #include "engine/threads.hpp"
@@ -131,9 +132,11 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   if (!numerics) fail("--numerics is '{}', expected {}", command.numerics, kNumericsOptions);
   const auto loads = loads_of(command);
   auto presets = presets_of(command);
-  algorithms_of(command);
+  const auto algorithms = algorithms_of(command);
   const comm::Communicator world = comm::Communicator::world();
   comm::on_root(world, [&] { open_results({command.replay, command.placement.file}); });
+  if (std::ranges::find(algorithms, plan::DispatchAlgorithm::kHier) != algorithms.end())
+    comm::require_shared_memory(world);
   const ops::Kernels& kernels = ops::kernels(ops::isa_from_option(command.isa), *numerics);
   const Progress progress = progress_from(command.progress);
   require_threads_of(progress);

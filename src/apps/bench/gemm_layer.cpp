@@ -3,31 +3,15 @@
 #include <algorithm>
 
 #include "apps/bench/kernel_case.hpp"
-#include "base/counted.hpp"
 #include "base/parallel.hpp"
 #include "base/random.hpp"
-#include "comm/agree.hpp"
-#include "device/machine.hpp"
+#include "engine/memory_check.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
 
-constexpr double kMiB = 1 << 20;
 constexpr std::size_t kAlign_bytes = 64;
 std::size_t aligned(std::size_t size) { return (size + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes; }
-
-void check_memory(const comm::Communicator& world, std::size_t own_bytes) {
-  const comm::Communicator node = world.split_node();
-  const double needed = node.sum(static_cast<double>(own_bytes));
-  const double available = node.min(static_cast<double>(device::available_memory_bytes()));
-  std::optional<std::string> error;
-  if (node.rank() == 0 && needed > available)
-    error = fmt::format(
-        "--gemm: {}: the node has {:.0f} MiB of memory left, the experts' weights on its {} would need {:.0f} "
-        "MiB; use more nodes, or shorten the experts with --gemm-ffn",
-        device::host_name(), available / kMiB, counted(node.size(), "rank"), needed / kMiB);
-  comm::agree(world, error);
-}
 
 }  // namespace
 
@@ -47,7 +31,8 @@ GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, co
          grid.placement().num_layers());
   const std::vector<std::int32_t>& held = grid.placement().experts(0, grid.subset(me));
   const std::size_t num_local = held.size();
-  check_memory(world, num_local * expert_bytes);
+  require_memory(world, {static_cast<std::int64_t>(num_local * expert_bytes), "--gemm: the experts' weights",
+                         "use more ranks or nodes, or shorten the experts with --gemm-ffn"});
   memory_ = AlignedBuffer(num_local * expert_bytes);
   for (std::size_t e = 0; e < num_local; ++e) {
     std::byte* const expert = memory_.data() + e * expert_bytes;

@@ -7,6 +7,7 @@
 #include "apps/results.hpp"
 #include "comm/agree.hpp"
 #include "comm/watch.hpp"
+#include "engine/memory_check.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -97,6 +98,7 @@ int run_machine(const std::vector<std::string>& arguments) {
     for (int n = 1; n <= most; ++n) thread_counts.push_back(n);
   }
 
+  require_memory(world, {machine.memory_mib << 20, "--memory: what each rank reads", "give a smaller --memory"});
   std::vector<Record> records;
   for (const std::int64_t num_threads : thread_counts)
     measure_node(world, machine, ops::peak_loops(isa), static_cast<int>(num_threads), records);

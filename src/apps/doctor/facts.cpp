@@ -10,19 +10,24 @@
 #include "apps/bench/table.hpp"
 #include "apps/build.hpp"
 #include "base/json_text.hpp"
+#include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
+#include "comm/single_copy.hpp"
 #include "comm/transport.hpp"
 #include "device/binding.hpp"
+#include "device/control_groups.hpp"
 #include "device/machine.hpp"
 #include "engine/threads.hpp"
 #include "ops/kernels.hpp"
 
 namespace moesaic::apps::doctor {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankFacts, host, node, processors, num_node_processors, num_threads, thread_warnings,
-                                   placement, cpu, isa, build, mpi_library, transport, has_rdma_adapter, launcher,
-                                   slurm_tasks, slurm_nodes, memory_bytes, total_memory_bytes, shared_memory_bytes,
-                                   lockable_bytes, address_space_bytes, open_files, huge_pages)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankFacts, host, node, processors, num_node_processors, cpu_quota, num_threads,
+                                   thread_warnings, placement, cpu, isa, build, mpi_library, transport, transport_layer,
+                                   networks, memory_transports, reads_neighbour, single_copy, has_rdma_adapter,
+                                   launcher, slurm_tasks, slurm_nodes, memory_bytes, total_memory_bytes,
+                                   shared_memory_bytes, lockable_bytes, address_space_bytes, open_files,
+                                   process_memory_bytes, huge_pages)
 
 namespace {
 
@@ -57,6 +62,7 @@ void ask_limits(RankFacts& facts) {
   facts.lockable_bytes = soft_limit(RLIMIT_MEMLOCK);
   facts.address_space_bytes = soft_limit(RLIMIT_AS);
   facts.open_files = soft_limit(RLIMIT_NOFILE);
+  if (const auto limit = tightest_process_limit()) facts.process_memory_bytes = limit->left_bytes();
   facts.huge_pages = device::huge_pages();
 }
 
@@ -65,7 +71,7 @@ bool has_entries(const char* folder) {
   return std::filesystem::exists(folder, ignored) && !std::filesystem::is_empty(folder, ignored);
 }
 
-RankFacts own_facts(const comm::Communicator& node, int num_threads, const TeamReport& team) {
+RankFacts own_facts(const comm::Communicator& node, int num_threads, const TeamReport& team, bool reads_neighbour) {
   RankFacts facts;
   facts.host = device::host_name();
   facts.node = node.world_ranks().front();
@@ -73,6 +79,7 @@ RankFacts own_facts(const comm::Communicator& node, int num_threads, const TeamR
   for (std::size_t i = 0; i < mask.size(); ++i)
     if (mask[i]) facts.processors.push_back(static_cast<int>(i));
   facts.num_node_processors = static_cast<int>(device::processors().size());
+  facts.cpu_quota = device::ControlGroups().cpu_quota().processors;
   facts.num_threads = num_threads;
   facts.thread_warnings = team.warnings;
   facts.placement = team.placement;
@@ -84,7 +91,12 @@ RankFacts own_facts(const comm::Communicator& node, int num_threads, const TeamR
   MOESAIC_MPI(MPI_Get_library_version(library, &length));
   facts.mpi_library = std::string(library, static_cast<std::size_t>(length));
   facts.mpi_library.resize(std::min(facts.mpi_library.size(), facts.mpi_library.find(',')));
-  facts.transport = comm::transport();
+  const comm::Transport& transport = comm::transport_in_use();
+  facts.transport = transport.text, facts.transport_layer = transport.layer;
+  facts.networks = transport.networks, facts.memory_transports = transport.memory;
+  facts.reads_neighbour = reads_neighbour;
+  const char* single_copy = std::getenv(comm::kSingleCopySetting);
+  facts.single_copy = single_copy ? single_copy : "";
   facts.has_rdma_adapter = has_entries("/sys/class/infiniband");
   ask_launcher(facts);
   ask_limits(facts);
@@ -97,8 +109,9 @@ std::vector<RankFacts> gather_facts(const comm::Communicator& world, const comm:
   comm::together(world, [&] { num_threads = threads_per_rank(node, num_threads); });
   TeamReport team;
   comm::together(world, [&] { team = set_threads(node, num_threads); });
+  const bool reads_neighbour = comm::reads_neighbour(node);
   std::string own;
-  comm::together(world, [&] { own = json_text(nlohmann::json(own_facts(node, num_threads, team))); });
+  comm::together(world, [&] { own = json_text(nlohmann::json(own_facts(node, num_threads, team, reads_neighbour))); });
   std::vector<RankFacts> all;
   for (const auto& bytes : world.gather(std::as_bytes(std::span(own)), 0))
     all.push_back(

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <map>
 #include <set>
 
+#include "comm/single_copy.hpp"
 #include "device/placement.hpp"
 
 namespace moesaic::apps::doctor {
@@ -128,11 +130,16 @@ void judge_binding(const Facts& facts, Findings& findings) {
       std::set<int> used;
       for (const int rank : ranks) used.insert(of(facts, rank).processors.begin(), of(facts, rank).processors.end());
       const int there = of(facts, node).num_node_processors;
-      if (2 * static_cast<int>(used.size()) > there) continue;
+      const double quota = of(facts, node).cpu_quota;
+      const bool few = 2 * static_cast<int>(used.size()) <= there, throttled = quota > 0 && quota <= 0.5 * there;
+      if (!few && !throttled) continue;
       finding = {
           Status::kWarning, "binding",
-          fmt::format("the ranks of {} may use {} of its {} processors", of(facts, node).host, used.size(), there),
-          "give sbatch -c, or mpirun --bind-to none, or more ranks a node"};
+          few ? fmt::format("the ranks of {} may use {} of its {} processors", of(facts, node).host, used.size(), there)
+              : fmt::format("{}: a CPU quota of {:.4g} of {} processors (the control group's cpu.max)",
+                            of(facts, node).host, quota, there),
+          few ? "give sbatch -c, or mpirun --bind-to none, or more ranks a node"
+              : "raise it: docker --cpus, limits.cpu of Kubernetes, CPUQuota of systemd"};
       break;
     }
   }
@@ -154,22 +161,72 @@ void judge_processors(const Facts& facts, Findings& findings) {
   findings.push_back(finding);
 }
 
-void judge_transport(const Facts& facts, Findings& findings) {
-  const RanksBy transports = grouped(facts, [](const auto& f) { return f.transport; });
-  const bool several_nodes = by_node(facts).size() > 1;
-  Finding finding{Status::kOk, "transport", in_words(transports, facts.size()), ""};
-  const std::string& text = facts.front().transport;
-  if (transports.size() > 1) {
+/// The names that all lists have.
+std::vector<std::string> common(const Facts& facts, std::vector<std::string> RankFacts::*list) {
+  std::vector<std::string> names = facts.front().*list;
+  for (const RankFacts& f : facts)
+    std::erase_if(names, [&](const auto& name) { return std::ranges::find(f.*list, name) == (f.*list).end(); });
+  return names;
+}
+
+/// Ranks that cannot reach each other, or some of them only in a roundabout way. A rank alone on its node has no use
+/// for shared memory, so that counts among neighbours only.
+void judge_reach(const Facts& facts, Finding& finding) {
+  const auto nodes = by_node(facts);
+  const auto differ = [&](auto&& part) { return grouped(facts, part).size() > 1; };
+  const auto networks = [](const RankFacts& f) { return joined(f.networks, ", "); };
+  if (differ([](const RankFacts& f) { return f.transport_layer; })) {
     finding.status = Status::kFailed;
     finding.remedy =
         "ranks of different transports do not hear each other: set OMPI_MCA_pml for all of them (docs/clusters.md)";
-  } else if (several_nodes && facts.front().has_rdma_adapter && text.find("tcp") != std::string::npos) {
+  } else if (nodes.size() > 1 && differ(networks)) {
+    const bool reachable = facts.front().transport_layer == "ucx" || !common(facts, &RankFacts::networks).empty();
+    finding.status = reachable ? Status::kWarning : Status::kFailed;
+    finding.remedy =
+        "what reaches other nodes is not the same on all ranks: set OMPI_MCA_btl, or UCX_TLS, for all of them";
+  }
+  for (const auto& [node, ranks] : nodes)
+    for (const int rank : ranks)
+      if (finding.status == Status::kOk && of(facts, rank).memory_transports != of(facts, node).memory_transports) {
+        finding.status = Status::kWarning;
+        finding.remedy = fmt::format(
+            "ranks {} and {} of {} do not use the same shared memory, so they use the network inside the node", node,
+            rank, of(facts, node).host);
+      }
+}
+
+void judge_transport(const Facts& facts, Findings& findings) {
+  const RanksBy transports = grouped(facts, [](const auto& f) { return f.transport; });
+  Finding finding{Status::kOk, "transport", in_words(transports, facts.size()), ""};
+  judge_reach(facts, finding);
+  const auto idle_adapter = [](const RankFacts& f) {
+    return f.has_rdma_adapter && f.networks == std::vector<std::string>{"tcp"};
+  };
+  if (finding.status == Status::kOk && by_node(facts).size() > 1 && std::ranges::any_of(facts, idle_adapter)) {
     finding.status = Status::kWarning;
     finding.text += "; the nodes have adapters in /sys/class/infiniband";
     finding.remedy =
         "TCP leaves them idle: OMPI_MCA_pml=ucx without UCX_TLS for InfiniBand (docs/clusters.md, settings by network)";
   }
   findings.push_back(finding);
+}
+
+/// Long messages inside a node are copied once where ranks may read each other's memory.
+void judge_single_copy(const Facts& facts, Findings& findings) {
+  for (const RankFacts& f : facts) {
+    if (f.reads_neighbour || std::ranges::find(f.memory_transports, "vader") == f.memory_transports.end()) continue;
+    constexpr const char* kAllow = "docker --cap-add SYS_PTRACE, or kernel.yama.ptrace_scope 0 or 1, allows it";
+    const std::string what = fmt::format("ranks of {} may not read each other's memory", f.host);
+    if (f.single_copy.empty() || f.single_copy == "cma")
+      findings.push_back({Status::kWarning, "single copy", what + ", and Open MPI prints an error for each message",
+                          fmt::format("{}=none; {}", comm::kSingleCopySetting, kAllow)});
+    else
+      findings.push_back({Status::kWarning, "single copy",
+                          fmt::format("{}: their long messages are copied twice ({}={})", what,
+                                      comm::kSingleCopySetting, f.single_copy),
+                          kAllow});
+    return;
+  }
 }
 
 void judge_memory(const Facts& facts, Findings& findings) {
@@ -225,13 +282,21 @@ void judge_limits(const Facts& facts, Findings& findings) {
     remedies.push_back(
         "InfiniBand needs lockable memory: ulimit -l unlimited in slurmd's unit, "
         "PropagateResourceLimitsExcept=MEMLOCK");
-  if (any([](const auto& f) { return f.address_space_bytes != RankFacts::kUnlimited; }))
-    remedies.push_back("stores are mapped, which needs address space: ulimit -v unlimited");
+  if (any([](const auto& f) { return f.process_memory_bytes != RankFacts::kUnlimited; })) {
+    const auto least = std::ranges::min_element(facts, {}, [](const auto& f) {
+      return f.process_memory_bytes == RankFacts::kUnlimited ? std::numeric_limits<std::int64_t>::max()
+                                                             : f.process_memory_bytes;
+    });
+    finding.text += fmt::format("; a rank on {} may have {} more", least->host, words(least->process_memory_bytes));
+    if (least->process_memory_bytes < kGiB / 4) finding.status = Status::kFailed;
+    remedies.push_back("all that a rank maps counts, libraries too: ulimit -v unlimited, ulimit -d unlimited");
+  }
   if (any([&](const auto& f) {
         return f.open_files != RankFacts::kUnlimited && f.open_files < 256 + static_cast<std::int64_t>(facts.size());
       }))
     remedies.push_back("a connection is an open file: ulimit -n 4096");
-  if (!remedies.empty()) finding.status = Status::kWarning, finding.remedy = joined(remedies, "; ");
+  if (!remedies.empty())
+    finding.status = std::max(finding.status, Status::kWarning), finding.remedy = joined(remedies, "; ");
   findings.push_back(finding);
 }
 
@@ -240,7 +305,7 @@ void judge_limits(const Facts& facts, Findings& findings) {
 Findings judge(const Facts& facts) {
   Findings findings{{Status::kOk, "build", facts.front().build + " on all ranks", ""}};
   for (const auto& judge_part : {judge_launcher, judge_ranks, judge_binding, judge_processors, judge_transport,
-                                 judge_memory, judge_shared_memory, judge_limits})
+                                 judge_single_copy, judge_memory, judge_shared_memory, judge_limits})
     judge_part(facts, findings);
   return findings;
 }
