@@ -119,10 +119,14 @@ void LineJob::finish(std::int64_t k, const Continuation& result) {
   --num_left_;
 }
 
-/// A model without a tokenizer shows tokens by their ids.
+/// A token that is no text by itself, a control one or a part of a character, has its piece's name; one that the
+/// tokenizer does not have, its id. So two of them are told apart.
 ShownToken LineJob::shown(std::int32_t token) const {
-  if (!model_.tokenizer) return {"", fmt::format("token_id:{}", token)};
-  return {model_.tokenizer->piece(token), model_.tokenizer->control_name(token)};
+  const io::Tokenizer* tokenizer = model_.tokenizer;
+  std::string bytes = tokenizer ? tokenizer->piece(token) : "";
+  if (!tokenizer || token >= tokenizer->num_pieces()) return {std::move(bytes), fmt::format("token_id:{}", token)};
+  const bool is_text = !bytes.empty() && !first_invalid_utf8(bytes);
+  return {std::move(bytes), is_text ? "" : tokenizer->name(token)};
 }
 
 TokenScores LineJob::scores_of(const ScoredToken& token) const {

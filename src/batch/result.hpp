@@ -13,7 +13,7 @@ namespace moesaic::batch {
 /// How a token is shown beside its log-probability.
 struct ShownToken {
   std::string bytes;      ///< that it stands for in a text; need not be UTF-8
-  std::string name = {};  ///< of a token that stands for none: a control piece, or any where there is no tokenizer
+  std::string name = {};  ///< of a token that is no text by itself; empty: its bytes are shown
 
   std::string text() const;  ///< valid UTF-8
 };

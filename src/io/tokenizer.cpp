@@ -115,9 +115,7 @@ int Tokenizer::known(std::int32_t id) const {
 
 bool Tokenizer::is_byte(std::int32_t id) const { return processor_->IsByte(known(id)); }
 
-std::string Tokenizer::control_name(std::int32_t id) const {
-  return processor_->IsControl(known(id)) ? processor_->IdToPiece(known(id)) : "";
-}
+std::string Tokenizer::name(std::int32_t id) const { return processor_->IdToPiece(known(id)); }
 
 std::string Tokenizer::piece(std::int32_t id) const {
   const int piece = known(id);

@@ -37,8 +37,8 @@ class Tokenizer {
   /// What an id stands for inside a text, spaces at its beginning included: one byte of a byte piece, nothing for
   /// control pieces.
   std::string piece(std::int32_t id) const;
-  /// The name of a control piece, e.g. "[EOS]", which no text shows; of other ids empty.
-  std::string control_name(std::int32_t id) const;
+  /// The name of a piece, e.g. "[EOS]", which no text shows, or "<0xE2>".
+  std::string name(std::int32_t id) const;
   /// Whether an id is one byte, which may be part of a character.
   bool is_byte(std::int32_t id) const;
 

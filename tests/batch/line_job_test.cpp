@@ -128,12 +128,26 @@ TEST_F(LineJobTest, ControlTokensAreNamedAmongTheScores) {
   request.prompts = {std::vector<std::int32_t>{2, id_of(" the")}};
   const nlohmann::json choice = drawn(request, {2, id_of(" the")});
   EXPECT_EQ(choice["text"], "the the");
-  const std::string end = tokenizer_.control_name(2), begin = tokenizer_.control_name(1);
+  const std::string end = tokenizer_.name(2), begin = tokenizer_.name(1);
   ASSERT_FALSE(end.empty() || begin.empty() || end == begin);
   EXPECT_EQ(choice["logprobs"]["tokens"], nlohmann::json({end, " the", end, " the"}));
   EXPECT_EQ(choice["logprobs"]["text_offset"], nlohmann::json({0, 0, 3, 3}));
   EXPECT_EQ(choice["logprobs"]["top_logprobs"][2].size(), 3u);
   EXPECT_EQ(choice["logprobs"]["top_logprobs"][2][begin], -1.5);
+}
+
+TEST_F(LineJobTest, TokensThatAreNoTextAreToldApart) {
+  Request request;
+  request.log_probs = 3;
+  request.prompts = {std::vector<std::int32_t>{id_of(" the")}};
+  const std::int32_t beyond = static_cast<std::int32_t>(tokenizer_.num_pieces());
+  const nlohmann::json choice = drawn(
+      request, {id_of("\xE2", true), id_of("\x98", true), id_of("\x83", true), id_of("a", true), beyond, beyond + 1});
+  EXPECT_EQ(choice["text"], "\u2603a[UNK][UNK]");
+  EXPECT_EQ(choice["logprobs"]["tokens"],
+            nlohmann::json({"<0xE2>", "<0x98>", "<0x83>", "a", fmt::format("token_id:{}", beyond),
+                            fmt::format("token_id:{}", beyond + 1)}));
+  EXPECT_EQ(choice["logprobs"]["text_offset"], nlohmann::json({0, 1, 1, 1, 2, 7}));
 }
 
 TEST_F(LineJobTest, WhatTheTemplateHasBeforeAnAnswerIsNoPartOfIt) {
