@@ -81,19 +81,37 @@ ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& sourc
   fail("{}: {}", source, error.what());
 }
 
+std::string ChatTemplate::text_of(const Message& message) const {
+  auto form = roles_.find(message.role);
+  if (form == roles_.end()) form = roles_.find("*");
+  if (form == roles_.end()) {
+    std::string known;
+    for (const auto& [role, text] : roles_) known += (known.empty() ? "" : ", ") + role;
+    fail("the chat template has no role '{}'; it has {}", message.role, known);
+  }
+  return replaced(form->second, message);
+}
+
 std::string ChatTemplate::render(const std::vector<Message>& messages) const {
   std::string prompt;
-  for (const Message& message : messages) {
-    auto form = roles_.find(message.role);
-    if (form == roles_.end()) form = roles_.find("*");
-    if (form == roles_.end()) {
-      std::string known;
-      for (const auto& [role, text] : roles_) known += (known.empty() ? "" : ", ") + role;
-      fail("the chat template has no role '{}'; it has {}", message.role, known);
-    }
-    prompt += replaced(form->second, message);
-  }
+  for (const Message& message : messages) prompt += text_of(message);
   return prompt + generation_prompt_;
+}
+
+std::string ChatTemplate::render_to_continue(const std::vector<Message>& messages) const {
+  constexpr char kMark = '\0';  // where the content goes
+  const Message& last = messages.back();
+  const std::string around = text_of({last.role, std::string(1, kMark)});
+  const std::size_t before = around.find(kMark);
+  if (around.find(kMark, before + 1) != std::string::npos || !around.starts_with(generation_prompt_) ||
+      before < generation_prompt_.size())
+    fail(
+        "the chat template cannot continue a message: its text for '{}' does not begin with generation_prompt and have "
+        "{{content}} once, behind it",
+        last.role);
+  std::string prompt;
+  for (std::size_t i = 0; i + 1 < messages.size(); ++i) prompt += text_of(messages[i]);
+  return prompt + around.substr(0, before) + last.content;
 }
 
 }  // namespace moesaic::batch

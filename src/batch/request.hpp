@@ -19,7 +19,7 @@ enum class RequestKind : std::uint8_t { kCompletion, kChat, kLoglikelihood };
 using Prompt = std::variant<std::string, std::vector<std::int32_t>>;
 
 /// What one line of the input asks for (docs/batch.md), checked. Choice c of prompt p has the index p * num_choices +
-/// c, in the output and for its random numbers.
+/// c in the output; continuation c of it p * num_drawn + c for its random numbers.
 struct Request {
   RequestKind kind = RequestKind::kCompletion;
   std::optional<std::string> custom_id;
@@ -30,13 +30,20 @@ struct Request {
   std::optional<std::int64_t> max_tokens;  ///< none: until the context is full
   std::int64_t min_tokens = 0;             ///< so many are drawn before an end token or a stop string may end it
   std::vector<std::string> stop_strings;   ///< the template's included
-  std::int32_t num_choices = 1;            ///< n: continuations of each prompt
-  bool echo = false;                       ///< the prompt comes before the continuation
-  std::optional<std::int32_t> log_probs;   ///< wanted, with so many alternatives a token
+  std::vector<std::int32_t> stop_tokens;   ///< ids that end it as the end token does; ascending, each once
+  std::int32_t num_choices = 1;            ///< n: continuations of each prompt in the result
+  std::int32_t num_drawn = 1;              ///< best_of: continuations that they are the best of, at least num_choices
+  /// Only so many of the last tokens of a prompt count, at least 1; kAllThatFit: as many as max_tokens leave room for.
+  std::optional<std::int64_t> truncate_prompt_tokens;
+  bool continues_message = false;         ///< a chat whose last message, an assistant's, goes on
+  bool echo = false;                      ///< the prompt comes before the continuation
+  std::optional<std::int32_t> log_probs;  ///< wanted, with so many alternatives a token
   bool ignore_eos = false;
   bool return_token_ids = false;  ///< the drawn tokens' ids are part of the result
 
-  std::vector<std::string> unknown_fields;  ///< names that mean nothing here, for the caller to report once
+  std::vector<std::string> unknown_fields;  ///< paths of fields that mean nothing here, for the caller to report once
+
+  static constexpr std::int64_t kAllThatFit = -1;
 };
 
 /// Why a line is no request.

@@ -23,6 +23,8 @@ struct GenerationRequest {
   std::int64_t max_tokens = 64;  ///< 0: only log-probabilities of the prompt are wanted
   std::int64_t min_tokens = 0;   ///< so many are drawn before an end token or a stop string may end it
   std::vector<std::string> stop_strings;
+  std::vector<std::int32_t>
+      stop_tokens;  ///< ids that end it as the end token does, whatever ignore_eos says; ascending
   bool ignore_eos = false;
   bool continues = false;  ///< the text goes behind the prompt's: spaces at its beginning are kept
   SamplingOptions sampling;
@@ -101,9 +103,9 @@ class Generation final : public Driver {
  private:
   using Clock = std::chrono::steady_clock;
   struct Live {
-    Live(GenerationRequest asked, const io::Tokenizer* tokenizer)
-        : request(std::move(asked)), stream(tokenizer, request.stop_strings, request.continues) {}
+    Live(GenerationRequest asked, std::int32_t eos_token, const io::Tokenizer* tokenizer);
     GenerationRequest request;
+    std::vector<std::int32_t> banned;  // before min_tokens are drawn: the end token and stop_tokens, ascending
     Continuation result;
     TextStream stream;
     Hasher logits;
