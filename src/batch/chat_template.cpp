@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
 #include "io/file.hpp"
+#include "io/foreign_format.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -48,7 +49,9 @@ ChatTemplate ChatTemplate::raw() { return parse(kRaw, "the raw chat template"); 
 
 ChatTemplate ChatTemplate::load(const std::string& plain_or_file) {
   if (plain_or_file == "plain") return plain();
-  return parse(io::read_text_file(plain_or_file, kLargestTemplate_bytes), plain_or_file);
+  const std::string text = io::read_text_file(plain_or_file, kLargestTemplate_bytes);
+  io::require_text(text, plain_or_file);
+  return parse(text, plain_or_file);
 }
 
 ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& source) try {

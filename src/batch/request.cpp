@@ -12,8 +12,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kDefaultMaxTokens = 16;  // of a completion, as OpenAI has it
-constexpr float kDefaultTemperature = 1;        // the same
+constexpr std::int64_t kDefaultMaxTokens = 16;  // of a completion
+constexpr float kDefaultTemperature = 1;
 
 /// Whether the last message, which must be an assistant's, is to go on. The answer to an assistant's message would be
 /// another of the assistant's, which no chat has; so such an end is taken for a mistake.
@@ -43,8 +43,7 @@ void read_completion(Fields& fields, const RequestDefaults& defaults, Request& r
 
 void read_chat(Fields& fields, const RequestDefaults& defaults, Request& request) {
   const std::vector<Message> chat = messages(fields);
-  if (!defaults.chat_template)
-    fail("a chat request needs --chat-template: the model is a base model and knows no chat format");
+  if (!defaults.chat_template) fail("{}", kChatNeedsTemplate);
   request.continues_message = continues_message(fields, chat);
   request.prompts = {request.continues_message ? defaults.chat_template->render_to_continue(chat)
                                                : defaults.chat_template->render(chat)};
@@ -147,10 +146,12 @@ void read(const json& object, const RequestDefaults& defaults, Request& request)
 
 std::variant<Request, LineError> parse_line(std::string_view line, LineFormat format, const RequestDefaults& defaults) {
   std::optional<std::string> custom_id;
+  Request request;
+  auto reason = LineError::Reason::kUnreadable;
   try {
-    Request request;
     if (format == LineFormat::kJson) {
       const json object = parse_object(line);
+      reason = LineError::Reason::kFields;
       if (const auto id = object.find("custom_id"); id != object.end() && id->is_string())
         custom_id = id->get<std::string>();
       read(object, defaults, request);
@@ -161,7 +162,8 @@ std::variant<Request, LineError> parse_line(std::string_view line, LineFormat fo
     }
     return request;
   } catch (const Error& error) {
-    return LineError{error.what(), custom_id};
+    if (request.kind == RequestKind::kChat && !defaults.chat_template) reason = LineError::Reason::kNoTemplate;
+    return LineError{error.what(), custom_id, reason};
   }
 }
 

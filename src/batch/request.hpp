@@ -48,9 +48,17 @@ struct Request {
 
 /// Why a line is no request.
 struct LineError {
+  /// kUnreadable: it is not of the format at all, as a JSON object is or a text. kNoTemplate: a chat, for which the run
+  /// has no template.
+  enum class Reason : std::uint8_t { kFields, kUnreadable, kNoTemplate };
+
   std::string message;
   std::optional<std::string> custom_id;  ///< if it could be read
+  Reason reason = Reason::kFields;
 };
+
+inline constexpr std::string_view kChatNeedsTemplate =
+    "a chat request needs --chat-template: the model is a base model and knows no chat format";
 
 /// What the line alone does not say.
 struct RequestDefaults {
