@@ -1,11 +1,15 @@
 #include "io/foreign_format.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 
 namespace moesaic::io {
 namespace {
 
 using namespace std::string_view_literals;
+
+constexpr std::size_t kSeen_bytes = 4096;
 
 /// How files of a kind are known, and what to do with one.
 struct Format {
@@ -31,6 +35,7 @@ constexpr Format kFormats[] = {
     {"PK\3\4"sv, "a ZIP archive", "unzip"},
     {"7z\xBC\xAF\x27\x1C"sv, "a 7z archive", "7z x"},
     {"ustar"sv, "a tar archive", "tar -xf", 257},
+    {"\x93MOESAIC"sv, "a Moesaic store", ""},
     {"\x89HDF\r\n\x1A\n"sv, "an HDF5 file", ""},
     {"PAR1\x15"sv, "a Parquet file", ""},
     {"ARROW1\0"sv, "an Arrow file", ""},
@@ -57,6 +62,15 @@ void refuse_unmarked_utf16(std::string_view begin, const std::string& path) {
   if (is_zero(0) && !is_zero(1) && is_zero(2) && !is_zero(3)) refuse(path, "in UTF-16", "iconv -f UTF-16BE -t UTF-8");
 }
 
+/// Control characters that texts have none or few of, more than one in twenty.
+void refuse_binary(std::string_view begin, const std::string& path) {
+  constexpr std::string_view kOfTexts = "\t\n\v\f\r\x1B";
+  constexpr std::ptrdiff_t kFew = 16, kShare = 20;
+  const auto num_controls = std::ranges::count_if(
+      begin, [&](char c) { return static_cast<unsigned char>(c) < ' ' && kOfTexts.find(c) == std::string_view::npos; });
+  if (num_controls > kFew && num_controls * kShare > std::ssize(begin)) refuse(path, "a binary file", "");
+}
+
 }  // namespace
 
 void require_text(std::string_view begin, const std::string& path) {
@@ -64,6 +78,7 @@ void require_text(std::string_view begin, const std::string& path) {
     if (begin.size() > format.offset && begin.substr(format.offset).starts_with(format.begin))
       refuse(path, format.name, format.remedy);
   refuse_unmarked_utf16(begin, path);
+  refuse_binary(begin.substr(0, kSeen_bytes), path);
 }
 
 }  // namespace moesaic::io

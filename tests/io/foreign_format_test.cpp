@@ -26,13 +26,16 @@ TEST(ForeignFormat, IsNamedWithItsRemedy) {
       {std::string(257, 'x') + "ustar\0"s, "a tar archive"},
       {"\x89HDF\r\n\x1A\n"s, "an HDF5 file, expected text in UTF-8: give a text, or lines of JSON"},
       {"PAR1\x15\x04"s, "a Parquet file"},
+      {"\x93MOESAIC\r\n"s, "a Moesaic store"},
+      {"weights" + std::string(40, '\1') + std::string(700, '\xB0'), "a binary file"},
   };
   for (const auto& [begin, expected] : cases) EXPECT_ERROR(require_text(begin, "in.jsonl"), expected);
 }
 
 TEST(ForeignFormat, TextsPass) {
   for (const std::string& text : {""s, "\n"s, "{\"prompt\": \"a\"}\n"s, "\xEF\xBB\xBF{"s, "BZh5 is a chord"s,
-                                  "PAR1 and PK"s, "a\0b"s, "caf\xE9"s, std::string(400, 'u')})
+                                  "PAR1 and PK"s, "a\0b"s, "caf\xE9"s, std::string(400, 'u'), "\x1B[1mbold\x1B[0m\f\n"s,
+                                  std::string(16, '\0'), std::string(17, '\0') + std::string(400, 'u')})
     EXPECT_NO_THROW(require_text(text, "in.txt"));
 }
 
