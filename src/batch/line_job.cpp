@@ -87,10 +87,10 @@ bool LineJob::cannot_fit(const std::string& text) const {
   return model_.tokenizer->decode(model_.tokenizer->encode(begin)) == begin;
 }
 
-/// Context and continuation as tokens, as lm-eval's TemplateLM makes and cuts them (tests/data/lm_eval): white space at
-/// the context's end is the continuation's; the continuation's tokens are those of both texts together behind as many
-/// as the context alone has, and follow the context's own, also where a token of both together spans the join. Behind
-/// an empty context, one prefix token stands for it. What is too long for the model loses its beginning.
+/// Context and continuation as tokens, as lm-eval's TemplateLM makes and cuts them (tests/data/demo/lm_eval.json):
+/// white space at the context's end is the continuation's; the continuation's tokens are those of both texts together
+/// behind as many as the context alone has, and follow the context's own, also where a token of both together spans the
+/// join. Behind an empty context, one prefix token stands for it. What is too long for the model loses its beginning.
 void LineJob::encode_loglikelihood() {
   const Prompt& first = request_.prompts[0];
   const Prompt& second = request_.prompts[1];
