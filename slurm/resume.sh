@@ -100,12 +100,13 @@ back_into_queue() {
 }
 
 # Ends the script. 85: stopped cleanly with work left, so the job goes back into the queue. 86: so too, but nothing was
-# finished since it began, and it would not be the next time. $@: arguments of the script.
+# finished since it began, and it would not be the next time. 87: complete, with nothing but errors. $@: arguments of the script.
 end_or_requeue() {
   local file
   case $status in
     0) echo "== done $(date '+%Y-%m-%d %H:%M:%S')" ;;
     2) ;;  # refused, with a message
+    87) echo "== done $(date '+%Y-%m-%d %H:%M:%S'), but every result is an error" >&2 ;;
     85)
       file=$(stop_file)
       if [ -n "$file" ]; then

@@ -9,6 +9,7 @@
 #include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "batch/batch_run.hpp"
+#include "batch/input_check.hpp"
 #include "batch/journal.hpp"
 #include "comm/agree.hpp"
 #include "engine/stage_table.hpp"
@@ -79,24 +80,37 @@ class BatchJob {
     options.input.defaults.vocab_size = config_.vocab_size;
     options.input.defaults.chat_template = chat_template_ ? &*chat_template_ : nullptr;
     if (opened.reader->index().tokenizer) tokenizer_ = opened.reader->tokenizer();
-    options.input.content = batch::content_of(options.input.path);
+    batch::InputCheck check(options.input.format, options.input.defaults);
+    options.input.content =
+        batch::content_of(options.input.path, [&](const batch::InputLine& line) { check.see(line); });
+    check.require_requests(options.input.path);
+    warnings_ = check.repeated_ids().warnings(options.input.path);
     num_requests_ = options.input.shard.size(options.input.content.num_lines);
     results_.emplace(options.output, identity_of(options, opened));
     num_at_start_ = results_->num_finished();
   }
 
-  bool is_complete() const { return results_->complete(); }
+  /// Whether there is a sequence to compute. Lines that are errors become results here, so that no model is loaded
+  /// where they are all that is left.
+  bool needs_model() {
+    if (results_->complete()) return false;
+    model_.emplace(batch::RunModel{config_, tokenizer_ ? &*tokenizer_ : nullptr, options_.model_name()});
+    run_.emplace(options_.input, *model_, *results_);
+    first_ = run_->next();
+    if (!first_) run_->check_input();
+    return first_.has_value();
+  }
   void print_start() const {
     spdlog::info("batch: {} requests of {} ({}), {} of them finished before; results in {}", num_requests_,
                  options_.input.path, text_of(options_.input.content), num_at_start_, options_.output);
+    for (const std::string& warning : warnings_) spdlog::warn("{}", warning);
   }
 
+  /// After needs_model().
   Driver* start() {
-    const io::Tokenizer* tokenizer = tokenizer_ ? &*tokenizer_ : nullptr;
-    model_.emplace(batch::RunModel{config_, tokenizer, options_.model_name()});
-    run_.emplace(options_.input, *model_, *results_);
     generation_.emplace(
-        config_, options_.scheduler, tokenizer, [this] { return run_->next(); },
+        config_, options_.scheduler, model_->tokenizer,
+        [this] { return first_ ? std::exchange(first_, std::nullopt) : run_->next(); },
         Generation::Events{
             .text = {},
             .finish = [this](std::int64_t ticket, const Continuation& result) { run_->finish(ticket, result); },
@@ -130,7 +144,9 @@ class BatchJob {
                  results_->num_errors());
     spdlog::info("logits hash: {}", hash.hex());
     report(ranks, hash.hex());
-    return kSuccess;
+    const bool all_errors = num_requests_ > 0 && results_->num_errors() == num_requests_;
+    if (all_errors) spdlog::warn("every result is an error, so the exit code is {}", static_cast<int>(kAllErrors));
+    return all_errors ? kAllErrors : kSuccess;
   }
 
  private:
@@ -204,6 +220,8 @@ class BatchJob {
   std::int64_t num_at_start_ = 0;
   std::optional<batch::RunModel> model_;
   std::optional<batch::BatchRun> run_;
+  std::vector<std::string> warnings_;       // about the input as a whole
+  std::optional<GenerationRequest> first_;  // that run_ has given out
   std::optional<Generation> generation_;
   std::optional<BatchProgress> progress_;
   Interval sync_{std::chrono::seconds(1)};
@@ -234,15 +252,18 @@ int run_batch(const std::vector<std::string>& arguments) {
   const plan::Workload workload = workload_of(world, opened, options);  // may be refused, before any file is made
   options.scheduler.blocks_per_group = workload.kv_blocks;
   std::optional<BatchJob> job;  // rank 0's
+  bool is_done = false;
+  int code = kSuccess;
   const auto share_code = [&](int code) { return static_cast<int>(world.max(world.rank() == 0 ? code : 0)); };
   comm::on_root(world, [&] {
     job.emplace(options, opened);
     job->print_start();
+    is_done = !job->needs_model();
   });
-  if (share_code(job && job->is_complete()) != 0) {
+  if (share_code(is_done) != 0) {
     const nlohmann::json ranks = figures_of_ranks(world);
-    comm::on_root(world, [&] { job->complete(ranks); });
-    return kSuccess;
+    comm::on_root(world, [&] { code = job->complete(ranks); });
+    return share_code(code);
   }
 
   spdlog::info("KV cache: {} blocks of {} tokens for each of {} attention groups, {:.1f} MiB on this rank",
@@ -252,7 +273,6 @@ int run_batch(const std::vector<std::string>& arguments) {
   run(world, *stage, job ? job->start() : nullptr);
   const std::string table = stage_table(world);
   const nlohmann::json ranks = figures_of_ranks(world);
-  int code = kSuccess;
   comm::on_root(world, [&] { code = job->end(table, ranks); });
   return share_code(code);
 }

@@ -6,8 +6,9 @@
 
 namespace moesaic::apps {
 
-/// Exit codes of every subcommand. kWorkLeft: stopped cleanly, the same command continues.
-enum ExitCode : int { kSuccess = 0, kFailed = 1, kRefused = 2, kWorkLeft = 85 };
+/// Exit codes of every subcommand. kWorkLeft: stopped cleanly, the same command continues. kAllErrors: all is done, and
+/// every result is an error. slurm/resume.sh makes an 86 of its own from an 85.
+enum ExitCode : int { kSuccess = 0, kFailed = 1, kRefused = 2, kWorkLeft = 85, kAllErrors = 87 };
 
 /// One subcommand of the binary. `run` gets the arguments after the command's name; it throws Error for what a user can
 /// mend (main prints it once and exits with kRefused).

@@ -97,8 +97,11 @@ int run_merge(const std::vector<std::string>& arguments) {
   const std::vector<Part> parts = read_parts(paths);
   io::TemporaryFile place(output);
   const std::int64_t num_lines = interleave(parts, place);
-  std::int64_t num_requests = 0;
-  for (const Part& part : parts) num_requests += part.facts.completed->num_requests;
+  std::int64_t num_requests = 0, num_errors = 0;
+  for (const Part& part : parts) {
+    num_requests += part.facts.completed->num_requests;
+    num_errors += part.facts.completed->num_errors;
+  }
   if (num_lines != num_requests)
     fail("{} lines were joined, the journals tell of {} requests", num_lines, num_requests);
   if (std::filesystem::exists(output)) {
@@ -112,7 +115,9 @@ int run_merge(const std::vector<std::string>& arguments) {
   for (const Part& part : parts)
     spdlog::info("logits hash of shard {}/{}: {}", part.shard.part, part.shard.count,
                  part.facts.completed->logits_hash.hex());
-  return kSuccess;
+  if (num_requests == 0 || num_errors < num_requests) return kSuccess;
+  spdlog::warn("every result is an error, so the exit code is {}", static_cast<int>(kAllErrors));
+  return kAllErrors;
 }
 
 }  // namespace moesaic::apps

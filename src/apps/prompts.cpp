@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "io/file.hpp"
+#include "io/foreign_format.hpp"
 #include "io/token_file.hpp"
 
 namespace moesaic::apps {
@@ -14,7 +15,9 @@ namespace po = boost::program_options;
 constexpr std::int64_t kLargestFile_bytes = std::int64_t{1} << 30;
 
 std::vector<std::string> read_lines(const std::string& path) {
-  std::istringstream stream(io::read_text_file(path, kLargestFile_bytes));
+  const std::string text = io::read_text_file(path, kLargestFile_bytes);
+  io::require_text(text, path);
+  std::istringstream stream(text);
   std::vector<std::string> lines;
   for (std::string line; std::getline(stream, line);) {
     if (line.ends_with('\r')) line.pop_back();

@@ -14,6 +14,7 @@
 #include "engine/kv_budget.hpp"
 #include "engine/stage_table.hpp"
 #include "io/file.hpp"
+#include "io/foreign_format.hpp"
 #include "io/token_file.hpp"
 #include "ops/math.hpp"
 
@@ -24,6 +25,7 @@ struct ScoreOptions {
   ModelOptions model;
   std::string token_file, text_file;
   std::int64_t chunk_tokens = 0;
+  bool bos = false;
   SchedulerOptions scheduler;
   KvRequest kv;
 };
@@ -36,11 +38,15 @@ struct ScoredSequence {
   bool has_scores() const { return score_from < std::ssize(tokens); }
 };
 
-/// As llama-perplexity does: whole chunks only, the second half of each but for its first token is scored.
-std::vector<ScoredSequence> cut(const std::vector<std::int32_t>& tokens, std::int64_t chunk_tokens) {
+/// Whole chunks only, of which the second half but for its first token is scored. bos: takes the place of each first
+/// token.
+std::vector<ScoredSequence> cut(const std::vector<std::int32_t>& tokens, std::int64_t chunk_tokens,
+                                std::optional<std::int32_t> bos) {
   std::vector<ScoredSequence> chunks;
-  for (std::int64_t begin = 0; begin + chunk_tokens <= std::ssize(tokens); begin += chunk_tokens)
+  for (std::int64_t begin = 0; begin + chunk_tokens <= std::ssize(tokens); begin += chunk_tokens) {
     chunks.push_back({{tokens.begin() + begin, tokens.begin() + begin + chunk_tokens}, chunk_tokens / 2 + 1});
+    if (bos) chunks.back().tokens.front() = *bos;
+  }
   return chunks;
 }
 
@@ -48,7 +54,11 @@ std::vector<std::vector<std::int32_t>> read_text(const ScoreOptions& options, co
   if (!tokenizer)
     fail("{}: has no tokenizer, so it takes --tokens only; convert again with --tokenizer FILE", options.model.store);
   constexpr std::int64_t kLargestText_bytes = std::int64_t{1} << 31;
-  if (options.chunk_tokens > 0) return {tokenizer->encode(io::read_text_file(options.text_file, kLargestText_bytes))};
+  if (options.chunk_tokens > 0) {
+    const std::string text = io::read_text_file(options.text_file, kLargestText_bytes);
+    io::require_text(text, options.text_file);
+    return {tokenizer->encode(text)};
+  }
   std::vector<std::vector<std::int32_t>> sequences;
   batch::LineReader reader(options.text_file);
   while (const auto line = reader.next()) {
@@ -67,11 +77,13 @@ std::vector<ScoredSequence> read_sequences(const ScoreOptions& options, const Op
   std::optional<io::Tokenizer> tokenizer;
   if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
   const std::string& file = options.text_file.empty() ? options.token_file : options.text_file;
+  const std::optional<std::int32_t> bos = options.bos ? std::optional(config.bos_token) : std::nullopt;
   std::vector<ScoredSequence> sequences;
   for (auto& tokens : options.text_file.empty() ? io::read_token_file(file, {config.vocab_size, {}})
                                                 : read_text(options, tokenizer ? &*tokenizer : nullptr)) {
+    if (bos) tokens.insert(tokens.begin(), *bos);
     if (options.chunk_tokens > 0) {
-      auto chunks = cut(tokens, options.chunk_tokens);
+      auto chunks = cut(tokens, options.chunk_tokens, bos);
       std::move(chunks.begin(), chunks.end(), std::back_inserter(sequences));
     } else {
       sequences.push_back({std::move(tokens), 1});
@@ -156,7 +168,8 @@ std::optional<ScoreOptions> parse_score(const std::vector<std::string>& argument
       ("tokens", po::value(&score.token_file), "a JSON list of token lists")
       ("text", po::value(&score.text_file), "a text: each line that is not blank is a sequence; with --chunk all of it is one")
       ("chunk", ranged(&score.chunk_tokens, "chunk", std::int64_t{4}, std::int64_t{1} << 24),
-       "cuts into sequences of so many tokens and scores the second half of each, as llama-perplexity does; a rest is left out");
+       "cuts into sequences of so many tokens and scores the second half of each but for its first token; a rest is left out")
+       ("bos", po::bool_switch(&score.bos), "the begin token goes before each sequence, and with --chunk takes the place of each chunk's first token");
   // clang-format on
   options.add(model_options(score.model))
       .add(more)

@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
 #include "io/file.hpp"
+#include "io/foreign_format.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -79,7 +80,9 @@ ChatTemplate ChatTemplate::raw() { return parse(kRaw, "the raw chat template"); 
 
 ChatTemplate ChatTemplate::load(const std::string& plain_or_file) {
   if (plain_or_file == "plain") return plain();
-  return parse(io::read_text_file(plain_or_file, kLargestTemplate_bytes), plain_or_file);
+  const std::string text = io::read_text_file(plain_or_file, kLargestTemplate_bytes);
+  io::require_text(text, plain_or_file);
+  return parse(text, plain_or_file);
 }
 
 ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& source) try {
@@ -120,26 +123,48 @@ ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& sourc
 }
 
 std::string ChatTemplate::prefix_of_answer() const {
-  auto form = roles_.find("assistant");
-  if (form == roles_.end()) form = roles_.find("*");
-  if (form == roles_.end()) return "";
-  const std::string before = replaced(form->second.substr(0, form->second.find("{content}")), {"assistant", ""});
+  const std::string* form = form_of("assistant");
+  if (!form) return "";
+  const std::string before = replaced(form->substr(0, form->find("{content}")), {"assistant", ""});
   return before.starts_with(generation_prompt_) ? before.substr(generation_prompt_.size()) : "";
+}
+
+const std::string* ChatTemplate::form_of(const std::string& role) const {
+  auto form = roles_.find(role);
+  if (form == roles_.end()) form = roles_.find("*");
+  return form == roles_.end() ? nullptr : &form->second;
+}
+
+std::string ChatTemplate::text_of(const Message& message) const {
+  const std::string* form = form_of(message.role);
+  if (!form) {
+    std::string known;
+    for (const auto& [role, text] : roles_) known += (known.empty() ? "" : ", ") + role;
+    fail("the chat template has no role '{}'; it has {}", message.role, known);
+  }
+  return replaced(*form, message);
 }
 
 std::string ChatTemplate::render(const std::vector<Message>& messages) const {
   std::string prompt;
-  for (const Message& message : messages) {
-    auto form = roles_.find(message.role);
-    if (form == roles_.end()) form = roles_.find("*");
-    if (form == roles_.end()) {
-      std::string known;
-      for (const auto& [role, text] : roles_) known += (known.empty() ? "" : ", ") + role;
-      fail("the chat template has no role '{}'; it has {}", message.role, known);
-    }
-    prompt += replaced(form->second, message);
-  }
+  for (const Message& message : messages) prompt += text_of(message);
   return prompt + generation_prompt_;
+}
+
+std::string ChatTemplate::render_to_continue(const std::vector<Message>& messages) const {
+  constexpr char kMark = '\0';  // where the content goes
+  const Message& last = messages.back();
+  const std::string around = text_of({last.role, std::string(1, kMark)});
+  const std::size_t before = around.find(kMark);
+  if (around.find(kMark, before + 1) != std::string::npos || !around.starts_with(generation_prompt_) ||
+      before < generation_prompt_.size())
+    fail(
+        "the chat template cannot continue a message: its text for '{}' does not begin with generation_prompt and have "
+        "{{content}} once, behind it",
+        last.role);
+  std::string prompt;
+  for (std::size_t i = 0; i + 1 < messages.size(); ++i) prompt += text_of(messages[i]);
+  return prompt + around.substr(0, before) + last.content;
 }
 
 }  // namespace moesaic::batch

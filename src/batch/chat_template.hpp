@@ -25,6 +25,9 @@ class ChatTemplate {
 
   /// The prompt. Error when a message has a role that the template does not know.
   std::string render(const std::vector<Message>& messages) const;
+  /// The prompt that ends within the last message, behind its content, so that the model goes on with it. Error also
+  /// when the template puts other text before an answer than before such a message, or its content not just once.
+  std::string render_to_continue(const std::vector<Message>& messages) const;
   /// Texts that end an answer, besides a request's own.
   const std::vector<std::string>& stop_strings() const { return stop_strings_; }
   /// What an assistant's message has between the generation prompt and its content, e.g. the space behind "Assistant:".
@@ -33,6 +36,9 @@ class ChatTemplate {
 
  private:
   std::string prefix_of_answer() const;
+  /// The text that the template has for messages of a role, before anything is replaced. Null: it does not know it.
+  const std::string* form_of(const std::string& role) const;
+  std::string text_of(const Message& message) const;
 
   std::map<std::string, std::string> roles_;  // to the text of a message; "*": all other roles
   std::string generation_prompt_, answer_prefix_;

@@ -110,11 +110,15 @@ std::optional<std::string> Fields::text(const char* name) {
   return value->get<std::string>();
 }
 
+void Fields::add_unknown(const Fields& inner, const std::string& path) {
+  for (const std::string& name : inner.unknown()) unknown_within_.insert(path + name);
+}
+
 std::vector<std::string> Fields::unknown() const {
-  std::vector<std::string> names;
+  std::set<std::string> names = unknown_within_;
   for (const auto& item : object_.items())
-    if (!known_.contains(item.key())) names.push_back(item.key());
-  return names;
+    if (!item.value().is_null() && !known_.contains(item.key())) names.insert(item.key());
+  return {names.begin(), names.end()};
 }
 
 std::string describe(const json& value) {

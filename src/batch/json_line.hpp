@@ -32,13 +32,19 @@ class Fields {
   std::optional<std::int64_t> integer(const char* name, std::int64_t low, std::int64_t high);
   std::optional<float> number(const char* name, float low, float high);
   std::optional<std::string> text(const char* name);
-  /// Names that were not asked for, ascending.
+  /// A field that is known to change no result.
+  void ignore(const char* name) { known_.insert(name); }
+  /// What nobody asked `inner` for, which are the fields of an object within this one, is unknown here too, behind
+  /// `path`: "messages[]." for all elements of a list alike.
+  void add_unknown(const Fields& inner, const std::string& path);
+  /// Paths of the fields that were not asked for and are not null, ascending, each once.
   std::vector<std::string> unknown() const;
 
  private:
   const nlohmann::json& object_;
   std::string prefix_;
   std::set<std::string, std::less<>> known_;
+  std::set<std::string> unknown_within_;  // paths
 };
 
 /// A value as an error message shows it: short, whatever it is.

@@ -24,7 +24,8 @@ class Distribution {
   double sum_ = 0;
 };
 
-/// Of the sequences of a run, by vLLM's names, from when a sequence was taken up.
+/// Latencies of the sequences of a run, from when a sequence was taken up: to its first token (ttft), between two
+/// tokens (itl) and in the mean of a sequence (tpot), to its end (e2el).
 class Latencies {
  public:
   void add(const Continuation& result);

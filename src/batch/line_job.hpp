@@ -24,7 +24,7 @@ struct RunModel {
 };
 
 /// One line of the input on its way: the sequences that it needs, and its record once they have ended. Sequence k is
-/// choice k of the result.
+/// continuation k % best_of of prompt k / best_of.
 class LineJob {
  public:
   /// Error (told in the line's record) when a prompt cannot be encoded or is too long for the model.
@@ -39,12 +39,18 @@ class LineJob {
   Finished finished() const;
 
  private:
-  std::vector<std::int32_t> encode(const Prompt& prompt, const std::string& what, std::int64_t most_tokens) const;
-  std::vector<std::int32_t> encode_text(const std::string& text, const std::string& what) const;
+  /// What becomes of a prompt that is longer than the context.
+  enum class Excess : std::uint8_t { kIsRefused, kIsCut };
+  std::vector<std::int32_t> encode_prompt(Prompt& prompt, const std::string& what) const;
+  std::vector<std::int32_t> encode(const Prompt& prompt, const std::string& what, Excess excess) const;
+  std::vector<std::int32_t> encode_text(const std::string& text, const std::string& what, Excess excess) const;
   bool cannot_fit(const std::string& text) const;
   void encode_loglikelihood();
   const std::vector<std::int32_t>& prompt_of(std::int64_t k) const;
   std::string text_before(const std::vector<std::int32_t>& continuation, std::vector<std::int32_t> prompt) const;
+  bool chooses() const { return request_.num_drawn > request_.num_choices; }
+  double mean_log_prob(std::int64_t k) const;
+  std::vector<std::int64_t> chosen() const;
   Choice choice(std::int64_t k) const;
   TokenScores scores_of(const ScoredToken& token) const;
   ShownToken shown(std::int32_t token) const;
@@ -56,6 +62,8 @@ class LineJob {
   Request request_;
   std::vector<std::vector<std::int32_t>> prompts_;  // loglikelihood: one, context and continuation
   std::int64_t num_context_ = 0;                    // loglikelihood: tokens before the continuation
+  std::int64_t num_cut_ = 0;                        // loglikelihood: tokens that the context has lost at its beginning
+  std::optional<std::int32_t> prefix_token_;        // loglikelihood: the token that stands for an empty context
   std::vector<Continuation> results_;               // by sequence
   std::int64_t num_left_;
 };

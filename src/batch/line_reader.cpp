@@ -6,11 +6,13 @@
 
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
+#include "io/foreign_format.hpp"
 
 namespace moesaic::batch {
 namespace {
 
 constexpr std::int64_t kBuffer_bytes = 1 << 20;
+constexpr std::size_t kSeenOfFirstLine_bytes = 256;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool is_blank(std::string_view line) {
@@ -19,13 +21,13 @@ bool is_blank(std::string_view line) {
 
 }  // namespace
 
-FileContent content_of(const std::string& path) {
+FileContent content_of(const std::string& path, const std::function<void(const InputLine&)>& visit) {
   FileContent content;
   std::error_code no_such_file;                                             // the reader says so
   content.modified = std::filesystem::last_write_time(path, no_such_file);  // what changes from now on is noticed
   LineReader reader(path);
-  while (reader.next()) {
-  }
+  while (const auto line = reader.next())
+    if (visit) visit(*line);
   content.size_bytes = reader.size_bytes_;
   content.num_lines = reader.place_.index;
   content.hash = reader.hasher_.digest();
@@ -36,8 +38,10 @@ FileContent content_of(const std::string& path) {
 LineReader::LineReader(const std::string& path, const FileContent* expected)
     : file_(io::File::open_for_reading(path)), expected_(expected), size_bytes_(file_.size_bytes()) {
   check_unchanged();
-  if (fill() && std::string_view(buffer_.data(), buffer_.size()).starts_with(kByteOrderMark))
-    place_.offset_bytes = std::ssize(kByteOrderMark);
+  if (!fill()) return;
+  const std::string_view begin(buffer_.data(), buffer_.size());
+  io::require_text(begin, path);
+  if (begin.starts_with(kByteOrderMark)) place_.offset_bytes = std::ssize(kByteOrderMark);
 }
 
 void LineReader::check_unchanged() const {
@@ -107,9 +111,14 @@ LineFormat guess_format(const std::string& path) {
   const std::string extension = std::filesystem::path(path).extension();
   if (extension == ".jsonl" || extension == ".ndjson" || extension == ".json") return LineFormat::kJson;
   if (extension == ".txt") return LineFormat::kText;
+  if (extension == ".csv" || extension == ".tsv")
+    fail("{}: is named as a table, expected a request a line in JSON; if each line is a prompt, give --format text",
+         path);
   const auto first = LineReader(path).next();
-  const std::size_t begin = first ? first->text.find_first_not_of(" \t") : std::string::npos;
-  return begin != std::string::npos && first->text[begin] == '{' ? LineFormat::kJson : LineFormat::kText;
+  std::string begin;  // without spaces
+  for (const char c : first ? std::string_view(first->text).substr(0, kSeenOfFirstLine_bytes) : std::string_view())
+    if (c != ' ' && c != '\t' && c != '\r') begin += c;
+  return begin.starts_with('{') || begin.starts_with("[{") || begin == "[" ? LineFormat::kJson : LineFormat::kText;
 }
 
 }  // namespace moesaic::batch

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,8 +35,9 @@ struct FileContent {
   std::vector<Hash128> pieces;  ///< hashes of each MiB
 };
 
-/// Reads all of it. Error when it is no regular file or cannot be read.
-FileContent content_of(const std::string& path);
+/// Reads all of it, and calls `visit` with each line that is not blank. Error when it is no regular file, cannot be
+/// read, or begins as a file that is no text.
+FileContent content_of(const std::string& path, const std::function<void(const InputLine&)>& visit = {});
 
 /// Reads the lines of a file that are not blank, in order and one at a time: any size of file in the memory of one
 /// line. A byte order mark at the file's beginning is skipped.
@@ -52,7 +54,7 @@ class LineReader {
   void check_unchanged() const;
 
  private:
-  friend FileContent content_of(const std::string& path);
+  friend FileContent content_of(const std::string& path, const std::function<void(const InputLine&)>& visit);
   bool fill();
   std::string take_line();
   [[noreturn]] void fail_changed() const;
@@ -70,7 +72,8 @@ class LineReader {
 enum class LineFormat : std::uint8_t { kJson, kText };
 
 /// .jsonl, .ndjson and .json files are JSON, .txt files text, and others what their first line looks like: JSON if it
-/// begins with '{'.
+/// begins with '{', or with '[' as an array of objects does. Error for .csv and .tsv files: each of their lines would
+/// be taken for a prompt.
 LineFormat guess_format(const std::string& path);
 
 }  // namespace moesaic::batch

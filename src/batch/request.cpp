@@ -6,14 +6,33 @@
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
 #include "batch/request_fields.hpp"
+#include "batch/unsupported_fields.hpp"
 
 namespace moesaic::batch {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kDefaultMaxTokens = 16;  // of a completion, as OpenAI has it
-constexpr float kDefaultTemperature = 1;        // the same
+constexpr std::int64_t kDefaultMaxTokens = 16;  // of a completion
+constexpr float kDefaultTemperature = 1;
+
+/// Whether the last message, which must be an assistant's, is to go on. The answer to an assistant's message would be
+/// another of the assistant's, which no chat has; so such an end is taken for a mistake.
+bool continues_message(Fields& fields, const std::vector<Message>& chat) {
+  const bool continues = fields.boolean("continue_final_message").value_or(false);
+  const auto prompts_for_answer = fields.boolean("add_generation_prompt");
+  const bool ends_with_answer = chat.back().role == "assistant";
+  if (continues && !ends_with_answer)
+    fail("continue_final_message is true, expected the last message to be the assistant's, not of the role {}",
+         describe(chat.back().role));
+  if (continues && prompts_for_answer.value_or(false))
+    fail("add_generation_prompt and continue_final_message are true, expected one of them");
+  if (!continues && ends_with_answer)
+    fail("the last message is the assistant's, expected a message to answer, or continue_final_message: true");
+  if (!continues && !prompts_for_answer.value_or(true))
+    fail("add_generation_prompt is false, expected true, or continue_final_message: true with it");
+  return continues;
+}
 
 /// The bodies of OpenAI's batch lines, and of bare ones, by their kind.
 void read_completion(Fields& fields, const RequestDefaults& defaults, Request& request) {
@@ -25,11 +44,12 @@ void read_completion(Fields& fields, const RequestDefaults& defaults, Request& r
 
 void read_chat(Fields& fields, const RequestDefaults& defaults, Request& request) {
   const std::vector<Message> chat = messages(fields);
-  if (!defaults.chat_template)
-    fail("a chat request needs --chat-template: the model is a base model and knows no chat format");
-  request.prompts = {defaults.chat_template->render(chat)};
+  if (!defaults.chat_template) fail("{}", kChatNeedsTemplate);
+  request.continues_message = continues_message(fields, chat);
+  request.prompts = {request.continues_message ? defaults.chat_template->render_to_continue(chat)
+                                               : defaults.chat_template->render(chat)};
   request.stop_strings = defaults.chat_template->stop_strings();
-  request.answer_prefix = defaults.chat_template->answer_prefix();
+  if (!request.continues_message) request.answer_prefix = defaults.chat_template->answer_prefix();
   request.max_tokens = fields.integer("max_completion_tokens", 1, kMostTokens);
   if (const auto max_tokens = fields.integer("max_tokens", 1, kMostTokens)) {
     if (request.max_tokens && request.max_tokens != max_tokens)
@@ -46,7 +66,8 @@ void read_loglikelihood(Fields& fields, const RequestDefaults& defaults, Request
   for (const char* name : {"context", "continuation"}) {
     const json* value = fields.find(name);
     if (!value) fail("{} is missing, expected a text or a list of token ids", name);
-    request.prompts.push_back(prompt(*value, name, defaults.vocab_size));
+    const bool is_empty_context = name == std::string_view("context") && (*value == "" || *value == json::array());
+    request.prompts.push_back(is_empty_context ? Prompt() : prompt(*value, name, defaults.vocab_size));
   }
 }
 
@@ -61,7 +82,15 @@ void read_generation(Fields& fields, const RequestDefaults& defaults, Request& r
   if (request.max_tokens && request.min_tokens > *request.max_tokens)
     fail("min_tokens is {}, expected at most max_tokens, {}", request.min_tokens, *request.max_tokens);
   for (std::string& text : stop_strings(fields)) request.stop_strings.push_back(std::move(text));
+  request.stop_tokens = stop_tokens(fields, defaults.vocab_size);
   request.num_choices = static_cast<std::int32_t>(fields.integer("n", 1, kMostChoices).value_or(1));
+  request.num_drawn =
+      static_cast<std::int32_t>(fields.integer("best_of", 1, kMostChoices).value_or(request.num_choices));
+  if (request.num_drawn < request.num_choices)
+    fail("best_of is {}, expected at least n, {}", request.num_drawn, request.num_choices);
+  request.truncate_prompt_tokens = fields.integer("truncate_prompt_tokens", Request::kAllThatFit, kMostTokens);
+  if (request.truncate_prompt_tokens == 0)
+    fail("truncate_prompt_tokens is 0, expected how many of the prompt's last tokens count, or -1: all that fit");
   request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request.return_token_ids = fields.boolean("return_token_ids").value_or(false);
   if (fields.boolean("stream").value_or(false)) fail("stream is true, expected false: results go to a file");
@@ -71,6 +100,7 @@ void read_body(Fields& fields, RequestKind kind, const RequestDefaults& defaults
   request.kind = kind;
   request.model = fields.text("model");
   if (kind == RequestKind::kLoglikelihood) return read_loglikelihood(fields, defaults, request);
+  check_unsupported(fields, kind);
   if (kind == RequestKind::kChat)
     read_chat(fields, defaults, request);
   else
@@ -120,10 +150,12 @@ void read(const json& object, const RequestDefaults& defaults, Request& request)
 
 std::variant<Request, LineError> parse_line(std::string_view line, LineFormat format, const RequestDefaults& defaults) {
   std::optional<std::string> custom_id;
+  Request request;
+  auto reason = LineError::Reason::kUnreadable;
   try {
-    Request request;
     if (format == LineFormat::kJson) {
       const json object = parse_object(line);
+      reason = LineError::Reason::kFields;
       if (const auto id = object.find("custom_id"); id != object.end() && id->is_string())
         custom_id = id->get<std::string>();
       read(object, defaults, request);
@@ -134,7 +166,8 @@ std::variant<Request, LineError> parse_line(std::string_view line, LineFormat fo
     }
     return request;
   } catch (const Error& error) {
-    return LineError{error.what(), custom_id};
+    if (request.kind == RequestKind::kChat && !defaults.chat_template) reason = LineError::Reason::kNoTemplate;
+    return LineError{error.what(), custom_id, reason};
   }
 }
 

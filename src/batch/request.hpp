@@ -19,7 +19,7 @@ enum class RequestKind : std::uint8_t { kCompletion, kChat, kLoglikelihood };
 using Prompt = std::variant<std::string, std::vector<std::int32_t>>;
 
 /// What one line of the input asks for (docs/batch.md), checked. Choice c of prompt p has the index p * num_choices +
-/// c, in the output and for its random numbers.
+/// c in the output; continuation c of it p * num_drawn + c for its random numbers.
 struct Request {
   RequestKind kind = RequestKind::kCompletion;
   std::optional<std::string> custom_id;
@@ -32,20 +32,35 @@ struct Request {
   std::int64_t min_tokens = 0;             ///< so many are drawn before an end token or a stop string may end it
   std::vector<std::string> stop_strings;   ///< the template's included
   std::string answer_prefix;               ///< chats: what the template has before an answer, and is no part of it
-  std::int32_t num_choices = 1;            ///< n: continuations of each prompt
-  bool echo = false;                       ///< the prompt comes before the continuation
-  std::optional<std::int32_t> log_probs;   ///< wanted, with so many alternatives a token
+  std::vector<std::int32_t> stop_tokens;   ///< ids that end it as the end token does; ascending, each once
+  std::int32_t num_choices = 1;            ///< n: continuations of each prompt in the result
+  std::int32_t num_drawn = 1;              ///< best_of: continuations that they are the best of, at least num_choices
+  /// Only so many of the last tokens of a prompt count, at least 1; kAllThatFit: as many as max_tokens leave room for.
+  std::optional<std::int64_t> truncate_prompt_tokens;
+  bool continues_message = false;         ///< a chat whose last message, an assistant's, goes on
+  bool echo = false;                      ///< the prompt comes before the continuation
+  std::optional<std::int32_t> log_probs;  ///< wanted, with so many alternatives a token
   bool ignore_eos = false;
   bool return_token_ids = false;  ///< the drawn tokens' ids are part of the result
 
-  std::vector<std::string> unknown_fields;  ///< names that mean nothing here, for the caller to report once
+  std::vector<std::string> unknown_fields;  ///< paths of fields that mean nothing here, for the caller to report once
+
+  static constexpr std::int64_t kAllThatFit = -1;
 };
 
 /// Why a line is no request.
 struct LineError {
+  /// kUnreadable: it is not of the format at all, as a JSON object is or a text. kNoTemplate: a chat, for which the run
+  /// has no template.
+  enum class Reason : std::uint8_t { kFields, kUnreadable, kNoTemplate };
+
   std::string message;
   std::optional<std::string> custom_id;  ///< if it could be read
+  Reason reason = Reason::kFields;
 };
+
+inline constexpr std::string_view kChatNeedsTemplate =
+    "a chat request needs --chat-template: the model is a base model and knows no chat format";
 
 /// What the line alone does not say.
 struct RequestDefaults {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.hpp"
 
@@ -25,17 +26,21 @@ std::vector<std::int32_t> token_ids(const json& list, const std::string& name, s
   return ids;
 }
 
-std::string content_of(const json& message, const std::string& name) {
-  const auto content = message.find("content");
-  if (content != message.end() && content->is_string()) return *content;
-  if (content == message.end() || !content->is_array())
-    fail("{}.content is {}, expected a text", name, content == message.end() ? "missing" : describe(*content));
+/// What "content" of a message is, which `name` names in an Error.
+std::string content_of(Fields& message, const std::string& name) {
+  const json* content = message.find("content");
+  if (content && content->is_string()) return *content;
+  if (!content || !content->is_array())
+    fail("{}.content is {}, expected a text", name, content ? describe(*content) : "missing");
   std::string text;
-  for (const json& part : *content) {
-    const bool is_text = part.is_object() && part.contains("type") && part["type"] == "text" && part.contains("text") &&
-                         part["text"].is_string();
+  for (const json& element : *content) {
+    Fields part(element);
+    const json* type = element.is_object() ? part.find("type") : nullptr;
+    const json* part_text = element.is_object() ? part.find("text") : nullptr;
+    const bool is_text = type && *type == "text" && part_text && part_text->is_string();
     if (!is_text) fail("{}.content has a part that is not {{\"type\": \"text\", \"text\": ...}}", name);
-    text += part["text"].get_ref<const std::string&>();
+    text += part_text->get_ref<const std::string&>();
+    message.add_unknown(part, "content[].");
   }
   return text;
 }
@@ -88,10 +93,11 @@ std::vector<Message> messages(Fields& fields) {
   for (const json& message : *list) {
     const std::string name = fmt::format("messages[{}]", result.size());
     if (!message.is_object()) fail("{} is {}, expected an object", name, describe(message));
-    const auto role = message.find("role");
-    if (role == message.end() || !role->is_string())
-      fail("{}.role is {}, expected a text", name, role == message.end() ? "missing" : describe(*role));
-    result.push_back({*role, content_of(message, name)});
+    Fields message_fields(message);
+    const json* role = message_fields.find("role");
+    if (!role || !role->is_string()) fail("{}.role is {}, expected a text", name, role ? describe(*role) : "missing");
+    result.push_back({*role, content_of(message_fields, name)});
+    fields.add_unknown(message_fields, "messages[].");
   }
   return result;
 }
@@ -122,6 +128,22 @@ SamplingOptions sampling(Fields& fields, std::int64_t vocab_size) {
   options.frequency_penalty = fields.number("frequency_penalty", -2, 2).value_or(0);
   options.logit_bias = logit_bias(fields, vocab_size);
   return options;
+}
+
+std::vector<std::int32_t> stop_tokens(Fields& fields, std::int64_t vocab_size) {
+  const json* list = fields.find("stop_token_ids");
+  if (!list) return {};
+  if (!list->is_array()) fail("stop_token_ids is {}, expected a list of token ids", describe(*list));
+  std::set<std::int32_t> ids;
+  for (const json& id : *list) {
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= static_cast<std::uint64_t>(vocab_size))
+      fail("stop_token_ids has {}, expected token ids from 0 to {}", describe(id), vocab_size - 1);
+    ids.insert(id.get<std::int32_t>());
+  }
+  // With min_tokens neither these nor the end token are drawn, which must leave one that is.
+  if (std::ssize(ids) >= vocab_size - 1)
+    fail("stop_token_ids has {} ids, expected fewer than {}: others must be left to draw", ids.size(), vocab_size - 1);
+  return {ids.begin(), ids.end()};
 }
 
 std::optional<float> temperature(Fields& fields) {

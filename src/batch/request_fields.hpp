@@ -18,6 +18,8 @@ std::vector<Prompt> prompts(Fields& fields, std::int64_t vocab_size);
 std::vector<Message> messages(Fields& fields);
 /// "stop": a text or a list of texts.
 std::vector<std::string> stop_strings(Fields& fields);
+/// "stop_token_ids", ascending and each once.
+std::vector<std::int32_t> stop_tokens(Fields& fields, std::int64_t vocab_size);
 /// top_p, top_k, min_p, the penalties and logit_bias.
 SamplingOptions sampling(Fields& fields, std::int64_t vocab_size);
 /// "temperature": 0, or what the sampler can divide by.

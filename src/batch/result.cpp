@@ -131,6 +131,8 @@ std::string loglikelihood_record(const std::string& id, const Request& request, 
   body["num_tokens"] = loglikelihood.token_log_probs.size();
   body["is_greedy"] = loglikelihood.is_greedy;
   body["token_logprobs"] = std::move(each);
+  if (loglikelihood.num_cut > 0) body["truncated_tokens"] = loglikelihood.num_cut;
+  if (loglikelihood.prefix_token) body["prefix_token"] = *loglikelihood.prefix_token;
   return response(id, request, std::move(body));
 }
 

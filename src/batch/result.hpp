@@ -46,8 +46,10 @@ struct Completion {
 
 /// What became of a loglikelihood request.
 struct Loglikelihood {
-  std::vector<double> token_log_probs;  ///< of the continuation, ascending position
-  bool is_greedy = false;               ///< every token of it is the most probable one
+  std::vector<double> token_log_probs;         ///< of the continuation, ascending position
+  bool is_greedy = false;                      ///< every token of it is the most probable one
+  std::int64_t num_cut = 0;                    ///< tokens at the context's beginning that the model had no place for
+  std::optional<std::int32_t> prefix_token{};  ///< the token that stood for an empty context
 };
 
 /// What a record's ids derive from: the request's index and its line. 32 hexadecimal digits.

@@ -1,6 +1,7 @@
 #include "engine/generation.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
@@ -21,6 +22,12 @@ std::string_view name(FinishReason reason) {
       break;
   }
   return "none";
+}
+
+Generation::Live::Live(GenerationRequest asked, std::int32_t eos_token, const io::Tokenizer* tokenizer)
+    : request(std::move(asked)), stream(tokenizer, request.prompt, request.stop_strings) {
+  const std::vector<std::int32_t> end = {eos_token};
+  std::ranges::set_union(request.stop_tokens, end, std::back_inserter(banned));
 }
 
 Generation::Generation(const ModelConfig& config, const SchedulerOptions& options, const io::Tokenizer* tokenizer,
@@ -64,7 +71,7 @@ void Generation::pull() {
     const std::int64_t first_row = request->score_from ? *request->score_from - 1 : num_prompt - 1;
     const std::int32_t sequence = request->only_scores() ? scheduler_.add_scored(request->prompt, first_row)
                                                          : scheduler_.add(request->prompt, first_row);
-    live_.try_emplace(sequence, std::move(*request), tokenizer_);
+    live_.try_emplace(sequence, std::move(*request), config_.eos_token, tokenizer_);
   }
 }
 
@@ -141,10 +148,10 @@ Generation::RowResult Generation::evaluate(const Live& live, std::int32_t sequen
     result.token = request.prompt[static_cast<std::size_t>(position) + 1];
   } else if (request.max_tokens > 0) {
     const auto& tokens = scheduler_.tokens(sequence);
-    const bool eos_banned = std::ssize(live.result.tokens) < request.min_tokens;
+    const bool may_end = std::ssize(live.result.tokens) >= request.min_tokens;
     result.token = sample(logits, request.sampling, {tokens, request.prompt.size()},
                           {request.draw_sequence, tokens.size(), request.draw_choice},
-                          std::span(&config_.eos_token, eos_banned ? 1 : 0));
+                          may_end ? std::span<const std::int32_t>() : std::span(live.banned));
   }
   if (in_prompt || (request.num_log_probs && request.max_tokens > 0)) {
     const RowSum sum = row_sum(logits);
@@ -182,7 +189,9 @@ void Generation::append(std::int32_t sequence, Live& live, std::int32_t token) {
   ++rates_.drawn_tokens;
   live.result.tokens.push_back(token);
   scheduler_.append(sequence, token);
-  if (token == config_.eos_token && !live.request.ignore_eos) return finish(sequence, FinishReason::kStop);
+  if ((token == config_.eos_token && !live.request.ignore_eos) ||
+      std::ranges::binary_search(live.request.stop_tokens, token))
+    return finish(sequence, FinishReason::kStop);
 
   const std::string text = live.stream.push(token, std::ssize(live.result.tokens) >= live.request.min_tokens);
   if (!text.empty() && events_.text) events_.text(live.request.ticket, text);

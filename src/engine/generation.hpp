@@ -24,6 +24,8 @@ struct GenerationRequest {
   std::int64_t min_tokens = 0;   ///< the first so many are not the end token, and a stop string that is complete before
                                  ///< the last of them is text
   std::vector<std::string> stop_strings;
+  std::vector<std::int32_t>
+      stop_tokens;  ///< ids that end it as the end token does, whatever ignore_eos says; ascending
   bool ignore_eos = false;
   SamplingOptions sampling;
   std::uint64_t draw_sequence = 0;  ///< DrawPoint's
@@ -101,9 +103,9 @@ class Generation final : public Driver {
  private:
   using Clock = std::chrono::steady_clock;
   struct Live {
-    Live(GenerationRequest asked, const io::Tokenizer* tokenizer)
-        : request(std::move(asked)), stream(tokenizer, request.prompt, request.stop_strings) {}
+    Live(GenerationRequest asked, std::int32_t eos_token, const io::Tokenizer* tokenizer);
     GenerationRequest request;
+    std::vector<std::int32_t> banned;  // before min_tokens are drawn: the end token and stop_tokens, ascending
     Continuation result;
     TextStream stream;
     Hasher logits;

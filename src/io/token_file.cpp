@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "io/file.hpp"
+#include "io/foreign_format.hpp"
 
 namespace moesaic::io {
 namespace {
@@ -65,7 +66,9 @@ std::vector<std::vector<std::int32_t>> parse_token_lists(std::string_view text, 
 }
 
 std::vector<std::vector<std::int32_t>> read_token_file(const std::string& path, const TokenLimits& limits) {
-  return parse_token_lists(read_text_file(path, kLargestFileBytes), path, limits);
+  const std::string text = read_text_file(path, kLargestFileBytes);
+  require_text(text, path);
+  return parse_token_lists(text, path, limits);
 }
 
 void check_tokens(std::span<const std::int32_t> tokens, const std::string& what, const TokenLimits& limits) {

@@ -54,6 +54,14 @@ succeeds() {
   [ "$code" -eq 0 ] || failed "$name: exit code $code: $*: $(cat "$name.err")"
 }
 
+# ends RANKS CODE NAME COMMAND...: with that exit code; leaves NAME.out and NAME.err
+ends() {
+  local ranks=$1 expected=$2 name=$3 code=0
+  shift 3
+  on "$ranks" "$@" >"$name.out" 2>"$name.err" || code=$?
+  expect "exit code of $name: $*" "$code" "$expected"
+}
+
 # refused RANKS TEXT COMMAND...: exit code 2 within the time, one error that contains TEXT, and no file left. RANKS may be a
 # list. Runs in the background, in an empty folder, a few at a time.
 refused() {

@@ -78,6 +78,24 @@ TEST(ChatTemplate, OtherTemplateLanguagesAreRefused) {
   EXPECT_EQ(form(R"({\"role\": \"{role}\", \"content\": {content}}})", "{", "}}"), "");
 }
 
+TEST(ChatTemplate, TheLastMessageMayGoOn) {
+  const std::vector<Message> chat = {{"user", "Hi"}, {"assistant", "Hello {content}, I"}};
+  EXPECT_EQ(ChatTemplate::plain().render_to_continue(chat), "Human: Hi\n\nAssistant: Hello {content}, I");
+  EXPECT_EQ(ChatTemplate::raw().render_to_continue(chat), "HiHello {content}, I");
+  for (const auto& [assistant, prompt] : {std::pair("{content}<|end|>", "<|bot|>"),
+                                          {"<|bot|>{content}", "<|bot|>think"},
+                                          {"A: {content} {content}", "A:"}}) {
+    const std::string text = R"({"roles": {"user": "{content}", "assistant": ")" + std::string(assistant) +
+                             R"("}, "generation_prompt": ")" + prompt + R"("})";
+    const ChatTemplate form = ChatTemplate::parse(text, "chat.json");
+    try {
+      FAIL() << form.render_to_continue(chat);
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("the chat template cannot continue a message: its text for 'assistant'"));
+    }
+  }
+}
+
 TEST(ChatTemplate, WhatIsWrongIsNamed) {
   EXPECT_THAT(refusal("{"), HasSubstr("chat.json: not valid JSON"));
   EXPECT_THAT(refusal(R"({"roles": {}, "generation_prompt": ""})"), HasSubstr("roles is missing"));

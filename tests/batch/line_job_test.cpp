@@ -1,5 +1,6 @@
 #include "batch/line_job.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -18,11 +19,18 @@ class LineJobTest : public testing::Test {
     config.sequence_len = 256;
     return config;
   }
-  LineJob job(RequestKind kind, std::vector<Prompt> prompts) const {
+  LineJob job(Request request) const { return {model_, 0, "line", std::move(request)}; }
+  LineJob job(RequestKind kind, std::vector<Prompt> prompts) const { return job(request_of(kind, std::move(prompts))); }
+  static Request request_of(RequestKind kind, std::vector<Prompt> prompts) {
     Request request;
     request.kind = kind;
     request.prompts = std::move(prompts);
-    return {model_, 0, "line", std::move(request)};
+    return request;
+  }
+  /// The body of a job's record once each of its sequences has so ended.
+  static nlohmann::json body_of(LineJob job, const std::vector<Continuation>& results) {
+    for (std::size_t k = 0; k < results.size(); ++k) job.finish(static_cast<std::int64_t>(k), results[k]);
+    return nlohmann::json::parse(job.finished().record)["response"]["body"];
   }
   GenerationRequest loglikelihood(Prompt context, Prompt continuation) const {
     return job(RequestKind::kLoglikelihood, {std::move(context), std::move(continuation)}).sequence(0);
@@ -74,6 +82,99 @@ TEST_F(LineJobTest, SpaceAtTheEndOfAContextIsTheContinuations) {
   EXPECT_ERROR(loglikelihood(" \n", "Tom"), "context without the white space at its end has no tokens");
 }
 
+TEST_F(LineJobTest, LoglikelihoodsAreTheRequestsOfLmEval) {
+  const auto golden = nlohmann::json::parse(test::read_file(MOESAIC_TEST_DATA "/demo/lm_eval.json"));
+  config_.sequence_len = golden["context_length"];
+  ASSERT_GT(golden["requests"].size(), 100u);
+  for (const auto& expected : golden["requests"]) {
+    const std::string context = expected["context"], continuation = expected["continuation"];
+    SCOPED_TRACE(expected.dump());
+    if (expected["tokens"].is_null()) {
+      EXPECT_THROW(loglikelihood(context, continuation), Error);
+      continue;
+    }
+    const auto request = loglikelihood(context, continuation);
+    EXPECT_EQ(request.prompt, expected["tokens"].get<std::vector<std::int32_t>>());
+    EXPECT_EQ(request.score_from, expected["num_context"]);
+  }
+}
+
+TEST_F(LineJobTest, ARecordSaysWhatStoodForAContextAndWhatWasCutOffIt) {
+  const auto body = [&](Prompt context, Prompt continuation) {
+    return body_of(job(RequestKind::kLoglikelihood, {std::move(context), std::move(continuation)}), {Continuation()});
+  };
+  EXPECT_EQ(body("One", " day").value("truncated_tokens", -1), -1);
+  EXPECT_EQ(body("One", " day").value("prefix_token", -1), -1);
+  EXPECT_EQ(body("", "One day").value("prefix_token", -1), 1);
+  const std::vector<std::int32_t> long_context(300, 5), one = {7};
+  EXPECT_EQ(body(long_context, one).value("truncated_tokens", -1), 301 - 257);
+  const auto own = loglikelihood(std::vector<std::int32_t>(), std::vector<std::int32_t>{1, 7});  // its own prefix
+  EXPECT_THAT(own.prompt, testing::ElementsAre(1, 7));
+  EXPECT_EQ(own.score_from, 1);
+  config_.bos_token = config_.pad_token;
+  EXPECT_EQ(body("", "One day").value("prefix_token", -1), config_.eos_token);
+}
+
+TEST_F(LineJobTest, PromptsAreTruncatedToTheirLastTokens) {
+  Request request = request_of(RequestKind::kCompletion, {"One day Tom was happy", std::vector<std::int32_t>{5, 6, 7}});
+  request.truncate_prompt_tokens = 2;
+  request.echo = true;
+  const auto whole = tokenizer_.encode("One day Tom was happy");
+  const std::vector<std::int32_t> last(whole.end() - 2, whole.end());
+  EXPECT_EQ(job(request).sequence(0).prompt, last);
+  EXPECT_THAT(job(request).sequence(1).prompt, testing::ElementsAre(6, 7));
+  const auto body = body_of(job(request), {Continuation(), Continuation()});
+  EXPECT_EQ(body["choices"][0]["text"], tokenizer_.decode(last));
+  EXPECT_EQ(body["usage"]["prompt_tokens"], 4);
+
+  request.prompts = {repeated("day ", 1000)};
+  request.truncate_prompt_tokens = Request::kAllThatFit;
+  request.max_tokens = 100;
+  EXPECT_EQ(job(request).sequence(0).prompt.size(), 156u);
+  request.max_tokens.reset();
+  EXPECT_EQ(job(request).sequence(0).prompt.size(), 256u);
+  request.max_tokens = 256;
+  EXPECT_ERROR(job(request), "leave no room for a prompt in the model's context, 256");
+  request.truncate_prompt_tokens = 257;
+  EXPECT_ERROR(job(request), "prompt has 257 tokens, the model's context is 256");
+  request.prompts = {std::string(std::size_t{4} << 20, 'a') + "b"};
+  EXPECT_ERROR(job(request), "it is cut from at most 4 MiB");
+}
+
+TEST_F(LineJobTest, TheBestOfSeveralAreShown) {
+  const auto drawn = [](std::int32_t token, std::initializer_list<double> log_probs) {
+    Continuation result;
+    for (const double log_prob : log_probs) {
+      result.tokens.push_back(token);
+      result.scores.push_back({token, log_prob, token, {}});
+    }
+    return result;
+  };
+  // The sums of the first prompt's would give another order.
+  const std::vector<Continuation> results = {
+      drawn(10, {-3}),     drawn(11, {-2, -2}), drawn(12, {-2}),  // 12 ties with 11
+      drawn(20, {-1, -9}), drawn(21, {-2}),     drawn(22, {})};
+  Request request = request_of(RequestKind::kCompletion, {"One", "Two"});
+  request.return_token_ids = true;
+  request.num_choices = 2;
+  request.num_drawn = 3;
+  ASSERT_EQ(job(request).num_sequences(), 6);
+  EXPECT_EQ(job(request).sequence(4).prompt, tokenizer_.encode("Two"));
+  EXPECT_EQ(job(request).sequence(4).draw_choice, 4u);
+  EXPECT_EQ(job(request).sequence(0).num_log_probs, 0u);
+  const auto body = body_of(job(request), results);
+  std::vector<std::int32_t> shown;
+  for (const auto& choice : body["choices"]) {
+    EXPECT_EQ(choice["index"], shown.size());
+    EXPECT_TRUE(choice["logprobs"].is_null());
+    shown.push_back(choice["token_ids"].empty() ? -1 : choice["token_ids"][0].get<std::int32_t>());
+  }
+  EXPECT_THAT(shown, testing::ElementsAre(11, 12, -1, 21));
+  EXPECT_EQ(body["usage"]["completion_tokens"], 7);
+  request.num_choices = 3;
+  EXPECT_FALSE(job(request).sequence(0).num_log_probs);
+}
+
 TEST_F(LineJobTest, TextsAndIdsHaveTheSameLimit) {
   const std::string word = " day", context = "day" + repeated(word, 199);
   ASSERT_EQ(std::ssize(tokenizer_.encode(context)), 200);
@@ -81,10 +182,15 @@ TEST_F(LineJobTest, TextsAndIdsHaveTheSameLimit) {
   EXPECT_EQ(loglikelihood(context, repeated(word, 57)).prompt.size(), 257u);
   EXPECT_EQ(loglikelihood(context, ids(57)).prompt.size(), 257u);
   EXPECT_EQ(loglikelihood(ids(200), ids(57)).prompt.size(), 257u);
-  const char* too_long = "context with its continuation has 258 tokens, the model's context is 256";
-  EXPECT_ERROR(loglikelihood(context, repeated(word, 58)), too_long);
-  EXPECT_ERROR(loglikelihood(context, ids(58)), too_long);
-  EXPECT_ERROR(loglikelihood(ids(200), ids(58)), too_long);
+  for (const auto& cut : {loglikelihood(context, repeated(word, 58)), loglikelihood(context, ids(58)),
+                          loglikelihood(ids(200), ids(58))}) {
+    EXPECT_EQ(cut.prompt.size(), 257u);
+    EXPECT_EQ(cut.score_from, 199);
+  }
+  EXPECT_EQ(loglikelihood(ids(200), ids(256)).score_from, 1);
+  const char* too_long = "continuation has 257 tokens, the model's context is 256";
+  EXPECT_ERROR(loglikelihood(ids(200), ids(257)), too_long);
+  EXPECT_ERROR(loglikelihood(context, repeated(word, 257)), too_long);
 }
 
 TEST_F(LineJobTest, ATextThatCannotFitIsNotEncodedAndNoneElseIsRefusedSo) {

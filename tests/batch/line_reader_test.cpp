@@ -131,12 +131,20 @@ TEST_F(LineReaderTest, EmptyFilesHaveNoLines) {
   EXPECT_THROW(LineReader(testing::TempDir() + "is-not-there"), Error);
 }
 
+TEST_F(LineReaderTest, AFileThatIsNoTextIsRefused) {
+  EXPECT_ERROR(LineReader(write("\xFF\xFE{")), "lines: is in UTF-16, expected text in UTF-8");
+}
+
 TEST_F(LineReaderTest, TheFormatIsGuessedByNameThenFirstLine) {
   const std::string json = "\xEF\xBB\xBF\n {\"prompt\": \"a\"}\n", text = "Once upon a time\n";
   EXPECT_EQ(guess_format(write(json)), LineFormat::kJson);
   EXPECT_EQ(guess_format(write(text)), LineFormat::kText);
   EXPECT_EQ(guess_format(write(text, "lines.jsonl")), LineFormat::kJson);
   EXPECT_EQ(guess_format(write(json, "lines.txt")), LineFormat::kText);
+  EXPECT_EQ(guess_format(write(" [ {\"prompt\": \"a\"},\n")), LineFormat::kJson);
+  EXPECT_EQ(guess_format(write("[\n{}")), LineFormat::kJson);
+  EXPECT_EQ(guess_format(write("[Verse 1]\n")), LineFormat::kText);
+  EXPECT_ERROR(guess_format(write(text, "lines.csv")), "is named as a table");
 }
 
 }  // namespace

@@ -55,7 +55,8 @@ TEST(Request, AnOpenAiLineHasItsFieldsInTheBody) {
       R"({"custom_id": "a", "method": "POST", "url": "/v1/completions", "foo": 1, "body": {"model": "m", "prompt": [[1, 2], [3]],
       "max_tokens": 5, "min_tokens": 2, "temperature": 0, "top_p": 0.5, "top_k": 40, "min_p": 0.1, "seed": -1, "stop": ["x", "y"],
       "n": 3, "echo": true, "logprobs": 2, "logit_bias": {"7": -100, "12": 1.5}, "presence_penalty": 1, "frequency_penalty": -2,
-      "repetition_penalty": 1.2, "ignore_eos": true, "user": "u", "stream": false}})");
+      "repetition_penalty": 1.2, "ignore_eos": true, "best_of": 5, "stop_token_ids": [9, 0, 9, 4],
+      "truncate_prompt_tokens": 8, "verbosity": "low", "stream": false}})");
   EXPECT_EQ(r.custom_id, "a");
   EXPECT_EQ(r.model, "m");
   EXPECT_EQ(r.prompts, (std::vector<Prompt>{Ids{1, 2}, Ids{3}}));
@@ -69,6 +70,9 @@ TEST(Request, AnOpenAiLineHasItsFieldsInTheBody) {
   EXPECT_TRUE(r.has_seed);
   EXPECT_THAT(r.stop_strings, ElementsAre("x", "y"));
   EXPECT_EQ(r.num_choices, 3);
+  EXPECT_EQ(r.num_drawn, 5);
+  EXPECT_THAT(r.stop_tokens, ElementsAre(0, 4, 9));
+  EXPECT_EQ(r.truncate_prompt_tokens, 8);
   EXPECT_TRUE(r.echo);
   EXPECT_EQ(r.log_probs, 2);
   EXPECT_THAT(r.sampling.logit_bias, testing::UnorderedElementsAre(std::pair(7, -100.0f), std::pair(12, 1.5f)));
@@ -76,7 +80,101 @@ TEST(Request, AnOpenAiLineHasItsFieldsInTheBody) {
   EXPECT_EQ(r.sampling.frequency_penalty, -2);
   EXPECT_EQ(r.sampling.repetition_penalty, 1.2f);
   EXPECT_TRUE(r.ignore_eos);
-  EXPECT_THAT(r.unknown_fields, ElementsAre("foo", "body.user"));
+  EXPECT_THAT(r.unknown_fields, ElementsAre("foo", "body.verbosity"));
+}
+
+TEST(Request, FieldsThatMeanNothingAreReportedByTheirPath) {
+  const Request r = request_of(
+      R"({"custom_id": "a", "url": "/v1/chat/completions", "null": null, "extra": {"deep": 1}, "body": {
+      "messages": [{"role": "system", "content": "S", "name": "x", "weight": null},
+                   {"role": "user", "name": "y", "content": [
+                     {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}, "citations": null},
+                     {"type": "text", "text": "b", "cache_control": {}}]},
+                   {"role": "assistant", "content": "c", "tool_calls": [{"id": "1"}], "refusal": null},
+                   {"role": "user", "content": "d"}],
+      "stream_options": {"include_usage": true, "chunks": 1, "none": null},
+      "response_format": {"type": "text", "strict": true}, "reasoning_effort": "low"}})");
+  EXPECT_THAT(r.unknown_fields, ElementsAre("extra", "body.messages[].content[].cache_control", "body.messages[].name",
+                                            "body.messages[].tool_calls", "body.reasoning_effort",
+                                            "body.response_format.strict", "body.stream_options.chunks"));
+  EXPECT_THAT(
+      request_of(R"({"type": "loglikelihood", "context": "a", "continuation": "b", "x": null, "y": 0})").unknown_fields,
+      ElementsAre("y"));
+}
+
+TEST(Request, FieldsThatWouldChangeTheAnswerAreRefused) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"("tools": [{"type": "function"}])", "tools is a list of 1, expected none, or tool_choice: 'none' with it"},
+      {R"("tools": [{}], "tool_choice": "auto")", "tools is a list of 1"},
+      {R"("tools": {})", "tools is an object"},
+      {R"("tool_choice": "required")", "tool_choice is 'required', which cannot be done: functions are not called"},
+      {R"("functions": [{"name": "f"}])", "functions is a list of 1"},
+      {R"("function_call": {"name": "f"})", "function_call is an object"},
+      {R"("response_format": {"type": "json_object"})", "response_format is of the type 'json_object', expected"},
+      {R"("response_format": {})", "response_format is an object"},
+      {R"("response_format": "text")", "response_format is 'text'"},
+      {R"("suffix": "end")", "suffix is 'end', which cannot be done"},
+      {R"("guided_json": {"type": "object"})", "guided_json is an object"},
+      {R"("guided_regex": "a+")", "guided_regex is 'a+'"},
+      {R"("guided_choice": ["a"])", "guided_choice is a list of 1"},
+      {R"("structured_outputs": {"json": {}})", "structured_outputs is an object"},
+      {R"("prompt_embeds": "AAAA")", "prompt_embeds is 'AAAA'"},
+      {R"("logits_processors": ["f"])", "logits_processors is a list of 1"},
+      {R"("use_beam_search": true)", "use_beam_search is true"},
+      {R"("length_penalty": 1.2)", "length_penalty is 1.2"},
+      {R"("bad_words": ["a"])", "bad_words is a list of 1"},
+      {R"("allowed_token_ids": [5])", "allowed_token_ids is a list of 1"},
+      {R"("skip_special_tokens": false)", "skip_special_tokens is false"},
+      {R"("add_special_tokens": true)", "add_special_tokens is true"},
+      {R"("include_stop_str_in_output": true)", "include_stop_str_in_output is true"},
+      {R"("prompt_logprobs": 0)", "prompt_logprobs is 0"},
+      {R"("modalities": ["text", "audio"])", "modalities is a list of 2"},
+      {R"("audio": {"voice": "v"})", "audio is an object"},
+      {R"("typical_p": 0.9)", "typical_p is 0.9"},
+      {R"("max_new_tokens": 5)", "max_new_tokens is 5, which cannot be done: its name here is max_tokens"},
+  };
+  for (const auto& [field, expected] : cases)
+    for (const char* prompt : {R"({"prompt": "a", )", R"({"messages": [{"role": "user", "content": "a"}], )"})
+      EXPECT_THAT(error_of(std::string(prompt) + field + "}").message, HasSubstr(expected));
+  EXPECT_THAT(error_of(R"({"prompt": "a", "max_completion_tokens": 5})").message,
+              HasSubstr("max_completion_tokens is 5"));
+  EXPECT_THAT(error_of(R"({"messages": [{"role": "user", "content": "a"}], "echo": true})").message,
+              HasSubstr("echo is true"));
+}
+
+TEST(Request, ValuesThatAskForNothingAndFieldsThatChangeNothingPass) {
+  const std::string fields = R"("tools": [{"type": "function"}], "tool_choice": "none", "functions": [],
+      "function_call": "auto", "response_format": {"type": "text"}, "suffix": "", "guided_choice": [], "use_beam_search": false,
+      "length_penalty": 1, "best_of": 1, "n": 1, "modalities": ["text"], "skip_special_tokens": true, "logits_processors": [],
+      "add_special_tokens": false, "stream_options": null, "echo": false, "stop_token_ids": [], "audio": null,
+      "continue_final_message": false, "top_logprobs": 0, "user": "u", "metadata": {"a": "b"}, "store": true,
+      "service_tier": "auto", "priority": 3, "prompt_cache_key": "k", "parallel_tool_calls": true})";
+  for (const char* prompt : {R"({"prompt": "a", )", R"({"messages": [{"role": "user", "content": "a"}], )"})
+    EXPECT_TRUE(request_of(prompt + fields).unknown_fields.empty());
+}
+
+TEST(Request, AnAssistantsLastMessageGoesOnIfThatIsSaid) {
+  const auto chat = [](const char* role, const std::string& fields) {
+    return R"({"messages": [{"role": "user", "content": "Hi"}, {"role": ")" + std::string(role) +
+           R"(", "content": "Hel"}])" + fields + "}";
+  };
+  for (const char* fields :
+       {R"(, "continue_final_message": true)", R"(, "continue_final_message": true, "add_generation_prompt": false)"}) {
+    const Request r = request_of(chat("assistant", fields));
+    EXPECT_EQ(r.prompts, std::vector<Prompt>{"Human: Hi\n\nAssistant: Hel"});
+    EXPECT_TRUE(r.continues_message);
+    EXPECT_TRUE(r.unknown_fields.empty());
+  }
+  EXPECT_FALSE(request_of(chat("user", R"(, "add_generation_prompt": true)")).continues_message);
+  const std::pair<std::string, const char*> cases[] = {
+      {chat("assistant", ""), "the last message is the assistant's, expected"},
+      {chat("assistant", R"(, "add_generation_prompt": false)"), "or continue_final_message: true"},
+      {chat("user", R"(, "continue_final_message": true)"),
+       "continue_final_message is true, expected the last message"},
+      {chat("user", R"(, "add_generation_prompt": false)"), "add_generation_prompt is false"},
+      {chat("assistant", R"(, "continue_final_message": true, "add_generation_prompt": true)"), "expected one of them"},
+  };
+  expect_errors(cases);
 }
 
 TEST(Request, PromptsMayBeTextIdsOrLists) {
@@ -136,6 +234,13 @@ TEST(Request, EachFieldIsChecked) {
       {R"("min_p": 2)", "min_p is 2"},
       {R"("seed": 1.0)", "seed is 1.0"},
       {R"("stop": "")", "stop has ''"},
+      {R"("stop_token_ids": 5)", "stop_token_ids is 5, expected a list"},
+      {R"("stop_token_ids": [1000])", "stop_token_ids has 1000, expected token ids from 0 to 999"},
+      {R"("stop_token_ids": [-1])", "stop_token_ids has -1"},
+      {R"("best_of": 1, "n": 2)", "best_of is 1, expected at least n, 2"},
+      {R"("best_of": 129)", "best_of is 129, expected an integer from 1 to 128"},
+      {R"("truncate_prompt_tokens": 0)", "truncate_prompt_tokens is 0"},
+      {R"("truncate_prompt_tokens": -2)", "truncate_prompt_tokens is -2, expected an integer from -1"},
       {R"("stop": [1])", "stop has 1"},
       {R"("n": 0)", "n is 0, expected an integer from 1 to 128"},
       {R"("n": 129)", "n is 129"},

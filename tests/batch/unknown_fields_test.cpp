@@ -7,9 +7,9 @@ namespace {
 
 TEST(UnknownFields, EachIsNamedOnce) {
   UnknownFields fields;
-  EXPECT_EQ(fields.warning("best_of"), "the field 'best_of' means nothing here and is ignored");
-  EXPECT_EQ(fields.warning("best_of"), std::nullopt);
-  EXPECT_TRUE(fields.warning("user"));
+  EXPECT_EQ(fields.warning("messages[].name"), "the field 'messages[].name' means nothing here and is ignored");
+  EXPECT_EQ(fields.warning("messages[].name"), std::nullopt);
+  EXPECT_TRUE(fields.warning("verbosity"));
 }
 
 TEST(UnknownFields, NamesAreShownInShortAsciiText) {

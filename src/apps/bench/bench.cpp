@@ -17,7 +17,7 @@ struct Benchmark {
 constexpr Benchmark kBenchmarks[] = {
     {"machine", "read bandwidth, multiply-add peaks, MPI_Alltoallv under mpirun", bench::run_machine},
     {"kernels", "matrix products and attention: rate, share of the peak, right or wrong", bench::run_kernels},
-    {"model", "prompt and decode rates, as llama-bench has them (under mpirun)", bench::run_model},
+    {"model", "prompt and decode rates (under mpirun)", bench::run_model},
     {"dispatch", "dispatch and combine by all algorithms, against MPI's own exchanges (under mpirun)",
      bench::run_dispatch},
     {"load", "a store into memory, against read() of the same bytes (under mpirun)", bench::run_load},
@@ -28,7 +28,7 @@ void print_usage() {
   for (const Benchmark& benchmark : kBenchmarks) std::printf("  %-10s %s\n", benchmark.name, benchmark.summary);
 }
 
-/// -m, -t and -pg as llama-bench has them; the others are spelled alike here.
+/// Short spellings that Boost does not take as they are: -pg has two letters, -m and -t belong to shared options.
 std::vector<std::string> spelled_out(std::vector<std::string> arguments) {
   for (std::string& argument : arguments) {
     if (argument == "-m") argument = "--model";

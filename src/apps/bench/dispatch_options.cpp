@@ -31,7 +31,7 @@ constexpr std::int64_t kMostRows = std::int64_t{1} << 20;
 }  // namespace
 
 po::options_description dispatch_bench_options(DispatchCommand& command) {
-  po::options_description options("dispatch (-b -e -f -n -w -c as in nccl-tests, sizes in rows a rank)");
+  po::options_description options("dispatch (sizes in rows a rank)");
   // clang-format off
   options.add_options()
       ("preset,p", po::value(&command.presets)->default_value("grok1-128"),

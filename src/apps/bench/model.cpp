@@ -63,7 +63,7 @@ constexpr Column kColumns[] = {{"layout", "layout"},
                                {"right", "result"}};
 
 po::options_description test_options(ModelCommand& command) {
-  po::options_description options("model (names and meaning as in llama-bench; -m is --model, -t is --threads)");
+  po::options_description options("model (-m is --model, -t is --threads)");
   auto add = options.add_options();
   add("n-prompt,p", po::value(&command.prompts)->default_value("512"), "tokens of a prompt, a list; 0: no such test");
   add("n-gen,n", po::value(&command.generated)->default_value("128"),

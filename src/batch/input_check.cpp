@@ -1,0 +1,55 @@
+#include "batch/input_check.hpp"
+
+#include "base/error.hpp"
+#include "batch/json_line.hpp"
+
+namespace moesaic::batch {
+namespace {
+
+constexpr std::string_view kSpace = " \t\r";
+
+}  // namespace
+
+void InputCheck::see(const InputLine& line) {
+  const bool is_first = num_lines_++ == 0;
+  if (const std::size_t last = line.text.find_last_not_of(kSpace); last != std::string::npos)
+    last_character_ = line.text[last];
+  if (is_first) first_line_ = line.text;
+  if (format_ == LineFormat::kJson)
+    if (const auto custom_id = custom_id_of(line.text)) repeated_ids_.add(*custom_id, line.place.number);
+  if (has_request_) return;
+  const auto parsed = parse_line(line.text, format_, defaults_);
+  const auto* error = std::get_if<LineError>(&parsed);
+  has_request_ = !error;
+  if (!error) return;
+  has_chat_without_template_ |= error->reason == LineError::Reason::kNoTemplate;
+  if (is_first) first_error_ = *error;
+}
+
+bool InputCheck::begins_with(char c) const {
+  const std::size_t begin = first_line_.find_first_not_of(kSpace);
+  return begin != std::string::npos && first_line_[begin] == c;
+}
+
+/// Whether the file is one JSON array, on one line or on several. The elements of one on several may look like lines.
+bool InputCheck::is_array() const {
+  if (format_ != LineFormat::kJson || !begins_with('[')) return false;
+  if (num_lines_ == 1) return last_character_ == ']' || first_line_.size() > kLargestLine_bytes;  // cut: no end is seen
+  return last_character_ == ']' && !nlohmann::json::accept(first_line_);
+}
+
+void InputCheck::require_requests(const std::string& path) const {
+  if (num_lines_ == 0) return;
+  if (is_array()) fail("{}: is one JSON array, expected a JSON object a line: jq -c '.[]' makes these of it", path);
+  if (has_request_) return;
+  if (has_chat_without_template_)
+    fail("{}: has chats and no other request that could be answered: {}", path, kChatNeedsTemplate);
+  if (!first_error_ || first_error_->reason != LineError::Reason::kUnreadable) return;
+  if (format_ == LineFormat::kText)
+    fail("{}: has no line of text in UTF-8; the first: {}", path, first_error_->message);
+  fail("{}: has no line that is a JSON object with a request (the first: {}). {}", path, first_error_->message,
+       begins_with('{') ? "If objects go over several lines, jq -c . makes a line of each"
+                        : "If each line is a prompt, give --format text");
+}
+
+}  // namespace moesaic::batch

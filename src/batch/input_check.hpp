@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+
+#include "batch/custom_id.hpp"
+#include "batch/line_reader.hpp"
+#include "batch/request.hpp"
+
+namespace moesaic::batch {
+
+/// What can be told of a whole input before the model is loaded, from its lines in their order.
+class InputCheck {
+ public:
+  /// defaults: outlive this object.
+  InputCheck(LineFormat format, const RequestDefaults& defaults) : format_(format), defaults_(defaults) {}
+
+  void see(const InputLine& line);
+  /// Error, with the remedy, when the file cannot be what was meant: a JSON array over all of it, no line that could be
+  /// read, or no line but chats without a template. An input of requests that are all refused for their fields is one.
+  void require_requests(const std::string& path) const;
+  RepeatedIds& repeated_ids() { return repeated_ids_; }
+
+ private:
+  bool begins_with(char c) const;
+  bool is_array() const;
+
+  LineFormat format_;
+  const RequestDefaults& defaults_;
+  RepeatedIds repeated_ids_;
+  std::int64_t num_lines_ = 0;
+  bool has_request_ = false, has_chat_without_template_ = false;
+  std::string first_line_;
+  std::optional<LineError> first_error_;  // of the first line
+  char last_character_ = ' ';             // that is no white space
+};
+
+}  // namespace moesaic::batch
