@@ -81,7 +81,7 @@ void print_summary(const std::string& path, const io::StoreIndex& index) {
           io::readable_bytes(index.tokenizer->extent.size_bytes));
   else
     print("  tokenizer   none\n");
-  const json provenance = parse_json(index.provenance(), options.store);
+  const json provenance = parse_json(index.provenance(), path);
   for (const auto& [key, value] : provenance.items())
     print("  {:<11} {}\n", key == "source_format" ? "format" : key,
           value.is_string() ? value.get<std::string>() : json_text(value));

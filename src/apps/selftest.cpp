@@ -1,6 +1,7 @@
 #include "apps/selftest.hpp"
 
 #include <sys/resource.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstdio>

@@ -1,5 +1,7 @@
 #include "batch/input_check.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
 

@@ -1,5 +1,7 @@
 #include "batch/unsupported_fields.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "batch/json_line.hpp"

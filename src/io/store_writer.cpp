@@ -1,6 +1,7 @@
 #include "io/store_writer.hpp"
 
 #include <sys/statvfs.h>
+#include <nlohmann/json.hpp>
 
 #include <csignal>
 #include <filesystem>

@@ -288,7 +288,7 @@ void judge_limits(const Facts& facts, Findings& findings) {
                                                              : f.process_memory_bytes;
     });
     finding.text += fmt::format("; a rank on {} may have {} more", least->host, words(least->process_memory_bytes));
-    if (least->process_memory_bytes < kGiB / 4) finding.status = Status::kFailed;
+    if (static_cast<double>(least->process_memory_bytes) < kGiB / 4) finding.status = Status::kFailed;
     remedies.push_back("all that a rank maps counts, libraries too: ulimit -v unlimited, ulimit -d unlimited");
   }
   if (any([&](const auto& f) {
