@@ -269,7 +269,7 @@ TEST_F(LineJobTest, WhatTheTemplateHasBeforeAnAnswerIsNoPartOfIt) {
 TEST_F(LineJobTest, ARequestsOwnSeedDrawsTheSameOnAnyLine) {
   Request request;
   request.prompts = {"One", "Two"};
-  request.num_choices = 2;
+  request.num_choices = request.num_drawn = 2;
   for (const bool has_seed : {false, true}) {
     request.has_seed = has_seed;
     const LineJob job(model_, 7, "line", request);
