@@ -7,6 +7,7 @@ function(moesaic_test)
   add_executable(${ARG_NAME} ${ARG_SOURCES})
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_LINK} test_support GTest::gtest GTest::gmock moesaic_flags)
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/bin)
+  target_compile_options(${ARG_NAME} PRIVATE $<$<CONFIG:Release>:-O1>)  # for a short build
   if(ARG_RANKS)
     target_link_libraries(${ARG_NAME} PRIVATE mpi_test_main)
     foreach(ranks ${ARG_RANKS})
