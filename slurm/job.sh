@@ -31,7 +31,8 @@ from_step=${SLURM_STEP_NODELIST:+yes}
 for name in $(compgen -e); do
   case $name in
     PMIX_MCA_*) ;;
-    SLURM_STEP* | SLURM_CPU_BIND* | SLURM_MEM_PER_* | SLURM_TRES_PER_TASK | SLURM_PMI* | SLURM_SRUN_* | \
+    SLURM_CONSTRAINT | SLURM_RESV_PORTS | SLURM_CORE_SPEC | SLURM_THREAD_SPEC | SLURM_NETWORK | SLURM_IMMEDIATE | \
+      SLURM_DEPENDENCY | SLURM_*PROLOG | SLURM_*EPILOG | SLURM_OPEN_MODE | SLURM_STEP* | SLURM_CPU_BIND* | SLURM_MEM_PER_* | SLURM_TRES_PER_TASK | SLURM_PMI* | SLURM_SRUN_* | \
       SLURM_LAUNCH_NODE_IPADDR | PMI_* | PMIX_* | \
       OMPI_COMM_WORLD_* | OMPI_UNIVERSE_SIZE | SLURM_LABELIO | SLURM_STD*MODE | SLURM_MULTI_PROG | SLURM_WORKING_DIR | \
       SLURM_REMOTE_CWD | SLURM_TIMELIMIT | SLURM_WAIT | SLURM_EXACT | SLURM_EXCLUSIVE | SLURM_OVERLAP | SLURM_WHOLE | \
@@ -39,7 +40,7 @@ for name in $(compgen -e); do
       SBATCH_ARRAY_INX | SBATCH_CLUSTERS | SBATCH_EXPORT | SBATCH_GET_USER_ENV | SBATCH_WAIT)
       unset "$name" ;;
     SLURM_DISTRIBUTION | SLURM_DIST_* | SLURM_MEM_BIND* | SLURM_NTASKS_PER_[!N]* | SLURM_THREADS* | SLURM_HINT | \
-      SLURM_OVERCOMMIT | SLURM_CPU_FREQ_REQ | SLURM_GPU_BIND)
+      SLURM_OVERCOMMIT | SLURM_CPU_FREQ_REQ | SLURM_GPU* | SLURM_GRES* | SLURM_CPUS_PER_GPU)
       [ -z "$from_step" ] || unset "$name" ;;  # may be options of this job otherwise
     SLURM_ARRAY_*) [ -z "$record" ] || [ -n "$(in_record ArrayTaskId)" ] || unset "$name" ;;
   esac
@@ -53,7 +54,9 @@ for name in $(compgen -e); do variables_before[$name]=${!name-}; done
 
 # The site file is code of others: it is not held to this script's strictness (modules read variables that are not set, a
 # last line `[ ... ] && export ...` may be false). What fails in it is told; `return` and `exit` with an error end the job.
+slurm_dir=$(CDPATH="" cd "$slurm_dir" && pwd)  # the site file may change the folder
 site=${MOESAIC_SITE:-$slurm_dir/site.sh}
+[[ $site = */* ]] || site=./$site  # `source` would look for a bare name in PATH
 site_commands=("" "")  # the last two that the site file itself has begun; those of functions and other files do not count
 say_site_failed() {  # EXIT_CODE FUNCTION_AND_FILE LINE
   [ "$2" = "$site" ] || return 0
@@ -61,8 +64,9 @@ say_site_failed() {  # EXIT_CODE FUNCTION_AND_FILE LINE
   echo "$site, line $3: exit code $1, and the job goes on: $(sed -n "$3p" "$site")" >&2
 }
 if [ -f "$site" ]; then
+  echo "== reading $site"  # should it replace this script (exec), the job's output tells
   bash -O extglob -n "$site" || refuse "$site has the error above: mend it, or set MOESAIC_SITE to another file"
-  arguments=("$@")
+  arguments=("$@") folder=$PWD
   trap '[ "${FUNCNAME[0]:-}${BASH_SOURCE[0]}" != "$site" ] || site_commands=("${site_commands[1]}" "$BASH_COMMAND")' DEBUG
   trap 'say_site_failed $? "${FUNCNAME[0]:-}${BASH_SOURCE[0]}" "$LINENO"' ERR
   trap 'refuse "$site ended the job with exit code $?, at: ${site_commands[1]}"' EXIT
@@ -75,6 +79,7 @@ if [ -f "$site" ]; then
   trap 'say_failed $? "${BASH_SOURCE[0]}" "$LINENO" "$BASH_COMMAND"' ERR
   set -- "${arguments[@]}"
   unset IFS
+  cd "$folder"  # paths among the arguments are relative to it
   if [ "$site_code" != 0 ] && [[ $site_end =~ ^return( |$) ]]; then
     refuse "$site ended the job with exit code $site_code, at: $site_end"
   fi
@@ -99,7 +104,7 @@ if [[ $recorded_cores =~ ^[0-9]+$ ]]; then
   elif [ "$cores" != 1 ] || [ -n "$from_step" ]; then cores=; fi
 fi
 if [ -z "$cores" ]; then cores=$((cores_of_node / ranks_per_node > 1 ? cores_of_node / ranks_per_node : 1)); fi
-export SLURM_CPUS_PER_TASK=$cores SLURM_NTASKS_PER_NODE=$ranks_per_node
+export SLURM_CPUS_PER_TASK=$cores
 
 # Long messages over Open MPI's TCP cross only when they are cut (docs/clusters.md); other transports do not read this.
 export OMPI_MCA_btl_tcp_rdma_pipeline_frag_size=${OMPI_MCA_btl_tcp_rdma_pipeline_frag_size:-131072}

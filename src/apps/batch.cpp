@@ -39,7 +39,7 @@ void require_regular(const char* option, const std::string& path) {
 }
 
 /// What the results depend on.
-batch::Identity identity_of(const BatchOptions& options, const OpenedModel& opened) {
+batch::Identity identity_of(const BatchOptions& options, const OpenedModel& opened, bool needs_later_rules) {
   std::string chat_template = "none";
   if (!options.chat_template.empty())
     chat_template =
@@ -52,12 +52,13 @@ batch::Identity identity_of(const BatchOptions& options, const OpenedModel& open
                               {"numerics", opened.numeric().text()},
                               {"seed", fmt::format("{}", options.input.defaults.seed)},
                               {"chat template", chat_template}};
-  // The first journals knew no such rule: their batches had the request's index in every draw. One without seeds in
-  // its requests draws as it did then, and continues.
-  if (batch::has_seeded_draws(options.input))
+  // The first journals knew one set of rules alone. Requests that the later ones do not concern have the same results,
+  // so a batch of these continues.
+  if (needs_later_rules)
     identity.emplace_back(
-        "draws of requests with a seed",
-        "not by the request's index; a version of Moesaic that drew by it can continue what it began");
+        "rules of requests",
+        "2 (a request's own seed draws without the request's index, loglikelihoods have lm-eval's tokens, "
+        "further fields count); only the version of Moesaic that began with others can continue them");
   return identity;
 }
 
@@ -86,7 +87,7 @@ class BatchJob {
     check.require_requests(options.input.path);
     warnings_ = check.repeated_ids().warnings(options.input.path);
     num_requests_ = options.input.shard.size(options.input.content.num_lines);
-    results_.emplace(options.output, identity_of(options, opened));
+    results_.emplace(options.output, identity_of(options, opened, check.needs_later_rules()));
     num_at_start_ = results_->num_finished();
   }
 
@@ -144,9 +145,7 @@ class BatchJob {
                  results_->num_errors());
     spdlog::info("logits hash: {}", hash.hex());
     report(ranks, hash.hex());
-    const bool all_errors = num_requests_ > 0 && results_->num_errors() == num_requests_;
-    if (all_errors) spdlog::warn("every result is an error, so the exit code is {}", static_cast<int>(kAllErrors));
-    return all_errors ? kAllErrors : kSuccess;
+    return code_of_results(num_requests_, results_->num_errors());
   }
 
  private:

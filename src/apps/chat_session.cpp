@@ -22,7 +22,7 @@ constexpr const char* kHelp =
   /reset            forgets all but that
   /undo             takes the last message and its answer back
   /retry            another answer to the last message (the same one at temperature 0)
-  /save FILE        the messages, as a line of JSON that `moesaic batch` takes too
+  /save FILE        the messages, as a line of JSON (docs/chat.md: a request of `moesaic batch`)
   /load FILE        goes on with saved messages
   /set NAME VALUE   temperature, top-k, top-p, repetition-penalty, seed or max-tokens; without NAME: what they are
   /stats            tokens, rates, what was found in the KV cache

@@ -26,6 +26,10 @@ boost::program_options::variables_map parse(
     const boost::program_options::options_description& options,
     const boost::program_options::positional_options_description& positional = {});
 
+/// Exit code of a batch that is complete: kAllErrors, with a warning, when it has requests and every result is an
+/// error.
+ExitCode code_of_results(std::int64_t num_requests, std::int64_t num_errors);
+
 int run_convert(const std::vector<std::string>& arguments);
 int run_inspect(const std::vector<std::string>& arguments);
 int run_synth(const std::vector<std::string>& arguments);

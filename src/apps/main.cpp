@@ -17,8 +17,10 @@
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
+#include "comm/mpi_settings.hpp"
 #include "comm/wait.hpp"
 #include "comm/watch.hpp"
+#include "device/machine.hpp"
 #include "io/hdf5.hpp"
 #include "ops/kernels.hpp"
 
@@ -115,7 +117,7 @@ int run(const Command& command, const std::vector<std::string>& arguments, const
   }
 }
 
-/// Of moesaic itself: --help and --version.
+/// Prints what moesaic says of itself, for --help and --version; the exit code.
 int print_to_standard_output(const std::string& text) try {
   put(text);
   return kSuccess;
@@ -162,8 +164,8 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
   try {
     require_room_for_mpi();
   } catch (const Error& error) {
-    const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
-    if (!rank || std::atoi(rank) == 0) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
+    if (comm::is_first_of_node())
+      std::fprintf(stderr, "moesaic %s: error: on %s: %s\n", command.name, device::host_name().c_str(), error.what());
     return kRefused;
   }
   io::prepare_hdf5();

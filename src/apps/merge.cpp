@@ -115,9 +115,7 @@ int run_merge(const std::vector<std::string>& arguments) {
   for (const Part& part : parts)
     spdlog::info("logits hash of shard {}/{}: {}", part.shard.part, part.shard.count,
                  part.facts.completed->logits_hash.hex());
-  if (num_requests == 0 || num_errors < num_requests) return kSuccess;
-  spdlog::warn("every result is an error, so the exit code is {}", static_cast<int>(kAllErrors));
-  return kAllErrors;
+  return code_of_results(num_requests, num_errors);
 }
 
 }  // namespace moesaic::apps

@@ -61,6 +61,12 @@ bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
 
 }  // namespace
 
+ExitCode code_of_results(std::int64_t num_requests, std::int64_t num_errors) {
+  if (num_requests == 0 || num_errors < num_requests) return kSuccess;
+  spdlog::warn("every result is an error, so the exit code is {}", static_cast<int>(kAllErrors));
+  return kAllErrors;
+}
+
 po::variables_map parse(const std::string& command, const std::vector<std::string>& arguments,
                         const po::options_description& options, const po::positional_options_description& positional) {
   po::options_description all;

@@ -19,7 +19,7 @@
 namespace moesaic::apps {
 namespace {
 
-/// There is one, as there is one standard output.
+/// Where the results of this process go; one object, as there is one standard output.
 struct Results {
   const char* option = "output";
   std::string path;  ///< of the file; empty: standard output
@@ -72,8 +72,8 @@ po::options_description result_options(OutputOption output) {
   po::options_description options("results");
   options.add_options()(is_free ? "output,output-file,o" : "output-file", po::value(&g_results.path),
                         "file for the results; it gets its name, replacing what has it, when they are complete. "
-                        "Default: standard output, "
-                        "of which mpirun and srun may lose the end on a full disk without an error");
+                        "Default: standard output, of which mpirun and srun may lose the end on a full disk without an "
+                        "error");
   return options;
 }
 

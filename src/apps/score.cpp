@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "batch/json_line.hpp"
 #include "batch/line_reader.hpp"
+#include "base/utf8.hpp"
 #include "comm/agree.hpp"
 #include "engine/generation.hpp"
 #include "engine/kv_budget.hpp"
@@ -57,6 +58,8 @@ std::vector<std::vector<std::int32_t>> read_text(const ScoreOptions& options, co
   if (options.chunk_tokens > 0) {
     const std::string text = io::read_text_file(options.text_file, kLargestText_bytes);
     io::require_text(text, options.text_file);
+    if (const auto at = first_invalid_utf8(text))
+      fail("{}: is not UTF-8 (byte {}); iconv -t UTF-8 converts it", options.text_file, *at + 1);
     return {tokenizer->encode(text)};
   }
   std::vector<std::vector<std::int32_t>> sequences;

@@ -9,7 +9,7 @@
 namespace moesaic {
 
 /// A value as JSON text, on one line, or with `indent` spaces a level. Paths, host names and the environment need not
-/// be UTF-8: each byte of a text that is not becomes U+FFFD.
+/// be UTF-8: what is not becomes U+FFFD.
 std::string json_text(const nlohmann::json& value, int indent = -1);
 std::string json_text(const nlohmann::ordered_json& value, int indent = -1);
 

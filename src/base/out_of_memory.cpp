@@ -60,7 +60,7 @@ OutOfMemory::OutOfMemory(std::size_t size_bytes) noexcept {
       end += std::snprintf(text_ + end, sizeof text_ - static_cast<std::size_t>(end), arguments...);
   };
   if (purpose) add(" for %s", purpose);
-  if (const auto limit = tightest_process_limit())
+  if (const auto limit = tightest_process_limit(); limit && limit->left_bytes() < static_cast<std::int64_t>(size_bytes))
     add("; the limit of %s is %.0f MiB, and %.0f MiB are in use: raise it", limit->option,
         static_cast<double>(limit->limit_bytes) / kMiB, static_cast<double>(limit->used_bytes) / kMiB);
 }

@@ -67,9 +67,8 @@ class Team {
       const std::size_t made = threads_.size() + 1;
       end();
       fail(
-          "only {} of {} threads could be made ({}); give fewer --threads, or raise what limits them: ulimit -u, "
-          "ulimit "
-          "-v, the control group's pids.max",
+          "only {} of {} threads could be made ({}); give fewer --threads, or raise what limits them: "
+          "ulimit -u, ulimit -v, the control group's pids.max",
           made, options_.num_threads, error.what());
     }
   }

@@ -6,20 +6,6 @@
 
 namespace moesaic::batch {
 
-bool has_seeded_draws(const BatchInput& input) {
-  if (input.format != LineFormat::kJson) return false;
-  LineReader reader(input.path, &input.content);
-  while (const auto line = reader.next()) {
-    // Few lines are parsed for this: the key as it is, or with one of its letters escaped (\u0073, \u0065, \u0064).
-    const auto has = [&](std::string_view text) { return line->text.find(text) != std::string::npos; };
-    if (!has("\"seed\"") && !has("\\u006") && !has("\\u007")) continue;
-    const auto parsed = parse_line(line->text, input.format, input.defaults);
-    const auto* request = std::get_if<Request>(&parsed);
-    if (request && request->has_seed && request->sampling.temperature > 0) return true;
-  }
-  return false;
-}
-
 BatchRun::BatchRun(const BatchInput& input, const RunModel& model, ResultFiles& results)
     : input_(input), model_(model), results_(results), reader_(input.path, &input.content) {}
 

@@ -31,10 +31,6 @@ struct BatchInput {
   RequestDefaults defaults;
 };
 
-/// Whether a request of the input draws tokens by a seed of its own; reads the file up to the first that does. Error
-/// when it cannot be read, or is not what it was.
-bool has_seeded_draws(const BatchInput& input);
-
 /// Rank 0's work of a batch: lines become sequences for the engine as it has room for more, and their results records.
 class BatchRun {
  public:

@@ -1,6 +1,7 @@
 #include "batch/chat_template.hpp"
 
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
@@ -49,9 +50,20 @@ nlohmann::json parse_file(std::string_view text) {
 
 /// Error when a text is written in another template language: it would be taken as it is, without a word.
 void check_language(const std::string& name, std::string_view text) {
-  for (const std::string_view mark : {"{{", "{%", "${", "%{"})
+  for (const std::string_view mark : {"{{", "{%", "<%"})
     if (text.find(mark) != std::string_view::npos)
       fail("{} has '{}', as other template languages do; {}", name, mark, kForm);
+  static const std::regex kPlace(R"([$%]?\{ *[A-Za-z_][A-Za-z0-9_.]* *\}|%\([A-Za-z_][A-Za-z0-9_]*\)s)");
+  for (std::cregex_iterator place(text.data(), text.data() + text.size(), kPlace), end; place != end; ++place)
+    if (const std::string found = place->str(); found != "{content}" && found != "{role}")
+      fail("{} has {}, and only {{content}} and {{role}} are replaced; {}", name, found, kForm);
+}
+
+/// Error when a text where nothing is replaced has a place of a message.
+void check_has_no_place(const std::string& name, std::string_view text) {
+  for (const std::string_view place : {"{role}", "{content}"})
+    if (text.find(place) != std::string_view::npos)
+      fail("{} has {}, and nothing is replaced there: write what stands in its place", name, place);
 }
 
 /// One pass: braces in what is put in are left alone.
@@ -102,9 +114,7 @@ ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& sourc
   const auto prompt = fields.text("generation_prompt");
   if (!prompt) fail("generation_prompt is missing, expected the text that the answer follows");
   check_language("generation_prompt", *prompt);
-  for (const char* place : {"{role}", "{content}"})
-    if (prompt->find(place) != std::string::npos)
-      fail("generation_prompt has {}, and nothing is replaced there: write the answer's role as it is", place);
+  check_has_no_place("generation_prompt", *prompt);
   result.generation_prompt_ = *prompt;
   result.answer_prefix_ = result.prefix_of_answer();
   if (const auto* stop = fields.find("stop")) {
@@ -112,6 +122,7 @@ ChatTemplate ChatTemplate::parse(std::string_view text, const std::string& sourc
     for (const auto& one : *stop) {
       if (!one.is_string() || one.empty() || one == "") fail("stop has {}, expected texts", describe(one));
       check_language("stop", one.get_ref<const std::string&>());
+      check_has_no_place("stop", one.get_ref<const std::string&>());
       result.stop_strings_.push_back(one);
     }
   }

@@ -56,7 +56,8 @@ class Finder final : public json::json_sax_t {
 
 std::optional<std::string> custom_id_of(std::string_view line) {
   Finder finder;
-  if (line.find("\"custom_id\"") != std::string_view::npos) json::sax_parse(line, &finder);
+  const auto has = [&](std::string_view text) { return line.find(text) != std::string_view::npos; };
+  if (has("\"custom_id\"") || has("\\u00")) json::sax_parse(line, &finder);  // a key may have escaped letters
   return std::move(finder.found);
 }
 

@@ -10,6 +10,21 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\r";
 
+/// Whether a line may have a request of the later rules; only such lines are parsed to see whether it has. A key may
+/// have some of its letters escaped (\u0073).
+bool may_need_later_rules(std::string_view line) {
+  for (const std::string_view sign : {"\"seed\"", "continuation", "stop_token_ids", "best_of", "truncate_prompt_tokens",
+                                      "continue_final_message", "\\u00"})
+    if (line.find(sign) != std::string_view::npos) return true;
+  return false;
+}
+
+bool needs_later_rules(const Request& request) {
+  return (request.has_seed && request.sampling.temperature > 0) || request.kind == RequestKind::kLoglikelihood ||
+         !request.stop_tokens.empty() || request.num_drawn > request.num_choices || request.truncate_prompt_tokens ||
+         request.continues_message;
+}
+
 }  // namespace
 
 void InputCheck::see(const InputLine& line) {
@@ -19,8 +34,11 @@ void InputCheck::see(const InputLine& line) {
   if (is_first) first_line_ = line.text;
   if (format_ == LineFormat::kJson)
     if (const auto custom_id = custom_id_of(line.text)) repeated_ids_.add(*custom_id, line.place.number);
-  if (has_request_) return;
+  const bool looks_at_rules = !needs_later_rules_ && format_ == LineFormat::kJson && may_need_later_rules(line.text);
+  if (has_request_ && !looks_at_rules) return;
   const auto parsed = parse_line(line.text, format_, defaults_);
+  if (const auto* request = std::get_if<Request>(&parsed)) needs_later_rules_ |= batch::needs_later_rules(*request);
+  if (has_request_) return;
   const auto* error = std::get_if<LineError>(&parsed);
   has_request_ = !error;
   if (!error) return;

@@ -19,6 +19,9 @@ class InputCheck {
   /// read, or no line but chats without a template. An input of requests that are all refused for their fields is one.
   void require_requests(const std::string& path) const;
   RepeatedIds& repeated_ids() { return repeated_ids_; }
+  /// Whether a request's result depends on rules that journals of the first version did not know: draws of a request
+  /// with its own seed, tokens of a loglikelihood, fields that had no meaning then.
+  bool needs_later_rules() const { return needs_later_rules_; }
 
  private:
   bool begins_with(char c) const;
@@ -28,7 +31,7 @@ class InputCheck {
   const RequestDefaults& defaults_;
   RepeatedIds repeated_ids_;
   std::int64_t num_lines_ = 0;
-  bool has_request_ = false, has_chat_without_template_ = false;
+  bool has_request_ = false, has_chat_without_template_ = false, needs_later_rules_ = false;
   std::string first_line_;
   std::optional<LineError> first_error_;  // of the first line
   char last_character_ = ' ';             // that is no white space

@@ -42,12 +42,12 @@ LineJob::LineJob(const RunModel& model, std::int64_t index, const std::string& l
 std::vector<std::int32_t> LineJob::encode_prompt(Prompt& prompt, const std::string& what) const {
   const std::int64_t context = model_.config.sequence_len;
   const auto asked = request_.truncate_prompt_tokens;
+  if (asked == Request::kAllThatFit && *request_.max_tokens >= context)
+    fail("truncate_prompt_tokens is -1, and max_tokens, {}, leave no room for a prompt in the model's context, {}",
+         *request_.max_tokens, context);
   std::vector<std::int32_t> tokens = encode(prompt, what, asked ? Excess::kIsCut : Excess::kIsRefused);
   if (asked) {
-    const std::int64_t most = *asked == Request::kAllThatFit ? context - request_.max_tokens.value_or(0) : *asked;
-    if (most < 1)
-      fail("truncate_prompt_tokens is -1, and max_tokens, {}, leave no room for a prompt in the model's context, {}",
-           *request_.max_tokens, context);
+    const std::int64_t most = *asked == Request::kAllThatFit ? context - *request_.max_tokens : *asked;
     if (std::ssize(tokens) > most) {
       tokens.erase(tokens.begin(), tokens.end() - most);
       prompt = tokens;
@@ -182,7 +182,8 @@ std::string LineJob::text_before(const std::vector<std::int32_t>& continuation,
   std::string text = model_.tokenizer->decode(prompt);
   prompt.insert(prompt.end(), continuation.begin(), continuation.end());
   const std::string whole = model_.tokenizer->decode(prompt);
-  while (!whole.starts_with(text)) text.resize(text.size() - std::string_view("\uFFFD").size());
+  constexpr std::string_view kReplacement = "\uFFFD";
+  while (!whole.starts_with(text) && text.ends_with(kReplacement)) text.resize(text.size() - kReplacement.size());
   return text;
 }
 

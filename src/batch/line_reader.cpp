@@ -108,7 +108,8 @@ std::optional<InputLine> LineReader::next() {
 }
 
 LineFormat guess_format(const std::string& path) {
-  const std::string extension = std::filesystem::path(path).extension();
+  std::string extension = std::filesystem::path(path).extension();
+  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
   if (extension == ".jsonl" || extension == ".ndjson" || extension == ".json") return LineFormat::kJson;
   if (extension == ".txt") return LineFormat::kText;
   if (extension == ".csv" || extension == ".tsv")

@@ -91,6 +91,8 @@ void read_generation(Fields& fields, const RequestDefaults& defaults, Request& r
   request.truncate_prompt_tokens = fields.integer("truncate_prompt_tokens", Request::kAllThatFit, kMostTokens);
   if (request.truncate_prompt_tokens == 0)
     fail("truncate_prompt_tokens is 0, expected how many of the prompt's last tokens count, or -1: all that fit");
+  if (request.truncate_prompt_tokens == Request::kAllThatFit && !request.max_tokens)
+    fail("truncate_prompt_tokens is -1, which needs max_tokens: the prompt gets what these leave of the context");
   request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request.return_token_ids = fields.boolean("return_token_ids").value_or(false);
   if (fields.boolean("stream").value_or(false)) fail("stream is true, expected false: results go to a file");

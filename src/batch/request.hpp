@@ -29,7 +29,7 @@ struct Request {
   SamplingOptions sampling;
   bool has_seed = false;                   ///< its own: then its draws do not depend on its place in the input
   std::optional<std::int64_t> max_tokens;  ///< none: until the context is full
-  std::int64_t min_tokens = 0;             ///< so many are drawn before an end token or a stop string may end it
+  std::int64_t min_tokens = 0;             ///< GenerationRequest's
   std::vector<std::string> stop_strings;   ///< the template's included
   std::string answer_prefix;               ///< chats: what the template has before an answer, and is no part of it
   std::vector<std::int32_t> stop_tokens;   ///< ids that end it as the end token does; ascending, each once

@@ -22,6 +22,7 @@ constexpr const char* kNoCalls = "functions are not called";
 constexpr const char* kNoGrammar = "answers are not held to a form";
 constexpr const char* kNoSampler = "tokens are not drawn so; docs/numerics.md has the options of sampling";
 constexpr const char* kTextOnly = "prompts and answers are text";
+constexpr const char* kOwnLevel = "give its fields beside the prompt or messages";
 
 constexpr Refused kRefused[] = {
     // OpenAI's.
@@ -29,10 +30,10 @@ constexpr Refused kRefused[] = {
     {"function_call", R"(["none", "auto"])", kNoCalls},
     {"suffix", R"([""])", "text that is to end before another is not written"},
     {"modalities", R"([[], ["text"]])", kTextOnly},
-    {"audio", "[]", kTextOnly},
-    {"web_search_options", "[]", "nothing is searched"},
+    {"audio", "[{}]", kTextOnly},
+    {"web_search_options", "[{}]", "nothing is searched"},
     // vLLM's and SGLang's: what an answer may be.
-    {"guided_json", "[]", kNoGrammar},
+    {"guided_json", R"(["", {}])", kNoGrammar},
     {"guided_regex", R"([""])", kNoGrammar},
     {"guided_choice", "[[]]", kNoGrammar},
     {"guided_grammar", R"([""])", kNoGrammar},
@@ -60,9 +61,33 @@ constexpr Refused kRefused[] = {
     {"dynatemp_range", "[0]", kNoSampler},
     {"xtc_probability", "[0]", kNoSampler},
     {"repeat_penalty", "[1]", "its name here is repetition_penalty"},
+    {"do_sample", "[true]", "temperature 0 gives the most probable token each time"},
+    {"num_beams", "[1]", kNoSampler},
+    {"num_beam_groups", "[1]", kNoSampler},
+    {"no_repeat_ngram_size", "[0]", kNoSampler},
+    {"penalty_alpha", "[0]", kNoSampler},
+    {"top_a", "[0]", kNoSampler},
+    {"eta_cutoff", "[0]", kNoSampler},
+    {"epsilon_cutoff", "[0]", kNoSampler},
+    {"mirostat_mode", "[0]", kNoSampler},
+    {"samplers", "[]", kNoSampler},
+    {"num_return_sequences", "[1]", "its name here is n"},
+    // Options in an object of their own, as other servers take them.
+    {"sampling_params", "[{}]", kOwnLevel},
+    {"parameters", "[{}]", kOwnLevel},
+    {"options", "[{}]", kOwnLevel},
+    {"generation_config", "[{}]", kOwnLevel},
+    {"extra_body", "[{}]", kOwnLevel},
     // How long it is.
     {"max_new_tokens", "[]", "its name here is max_tokens"},
-    {"n_predict", "[]", "its name here is max_tokens"},
+    {"n_predict", "[-1]", "its name here is max_tokens"},
+    {"max_tokens_to_sample", "[]", "its name here is max_tokens"},
+    {"max_output_tokens", "[]", "its name here is max_tokens"},
+    {"max_length", "[]", "its name here is max_tokens, without the prompt's"},
+    {"min_length", "[0]", "its name here is min_tokens, without the prompt's"},
+    {"stop_sequences", "[[]]", "its name here is stop"},
+    {"eos_token_id", "[]", "its name here is stop_token_ids"},
+    {"truncation_side", R"(["left"])", "a prompt loses its beginning"},
     {"min_new_tokens", "[0]", "its name here is min_tokens"},
     {"stop_regex", R"(["", []])", "give texts as stop"},
     {"repetition_detection", "[]", "an answer does not end so"},
@@ -75,12 +100,25 @@ constexpr Refused kRefused[] = {
     {"chat_template_kwargs", "[{}]", "a chat template takes none"},
     {"add_special_tokens", "[false]", "none are added; give the prompt as token ids with them"},
     {"lora_path", R"([""])", "a run has one set of weights"},
+    {"lora", "[[]]", "a run has one set of weights"},
+    {"adapter_id", R"([""])", "a run has one set of weights"},
+    {"system", R"([""])", "give it as the first of messages"},
+    {"add_bos_token", "[false]", "none is added; give the prompt as token ids with it"},
+    {"negative_prompt", R"([""])", kNoSampler},
+    {"guided_decoding", "[{}]", kNoGrammar},
+    {"response_schema", "[{}]", kNoGrammar},
+    {"format", R"(["", "text"])", kNoGrammar},
     // What the result shows.
     {"prompt_logprobs", "[]", "give echo with logprobs, for completions"},
     {"include_stop_str_in_output", "[false]", "what ends an answer is not part of it"},
     {"no_stop_trim", "[false]", "what ends an answer is not part of it"},
     {"skip_special_tokens", "[true]", "control tokens have no text; return_token_ids shows them"},
     {"return_tokens_as_token_ids", "[false]", "give return_token_ids"},
+    {"detokenize", "[true]", "give return_token_ids"},
+    {"n_probs", "[0]", "its name here is logprobs"},
+    {"top_n_tokens", "[0]", "its name here is logprobs"},
+    {"return_logprob", "[false]", "its name here is logprobs"},
+    {"return_hidden_states", "[false]", "moesaic logits --hidden has them"},
 };
 
 /// Fields that one kind of request has and the other has not.

@@ -39,12 +39,16 @@ std::vector<NodeIdentity> gather_identities(const Communicator& comm) {
 
 }  // namespace
 
+bool NodeIdentity::may_have_kernel_of(const NodeIdentity& other) const {
+  return boot_id == other.boot_id || boot_id[0] == '\0' || other.boot_id[0] == '\0';
+}
+
 bool NodeIdentity::shares_memory_with(const NodeIdentity& other) const {
-  return boot_id == other.boot_id && shm_inode != 0 && shm_device == other.shm_device && shm_inode == other.shm_inode;
+  return may_have_kernel_of(other) && shm_inode != 0 && shm_device == other.shm_device && shm_inode == other.shm_inode;
 }
 
 bool NodeIdentity::is_on_node_of(const NodeIdentity& other) const {
-  return boot_id == other.boot_id && (host == other.host || shares_memory_with(other));
+  return may_have_kernel_of(other) && (host == other.host || shares_memory_with(other));
 }
 
 NodeIdentity own_identity() {
@@ -66,11 +70,12 @@ std::string wrong_locality(std::span<const NodeIdentity> ranks, std::span<const 
   for (std::size_t rank = 0; rank < ranks.size(); ++rank)
     for (const int peer : claims[rank]) {
       const auto at = static_cast<std::size_t>(peer);
-      const std::string pair = fmt::format("{} with {}", name(static_cast<int>(rank)), name(peer));
-      if (!ranks[rank].is_on_node_of(ranks[at]))
-        wrong.push_back(pair + (ranks[rank].host == ranks[at].host ? ", which is another machine of that name" : ""));
-      else if (claims[at] != claims[rank])
-        wrong.push_back(pair + ", but not the other way round");
+      const bool apart = !ranks[rank].is_on_node_of(ranks[at]);
+      if (!apart && claims[at] == claims[rank]) continue;
+      const char* doubt = !apart                               ? ", but not the other way round"
+                          : ranks[rank].host == ranks[at].host ? ", which is another machine of that name"
+                                                               : "";
+      wrong.push_back(fmt::format("{} with {}{}", name(static_cast<int>(rank)), name(peer), doubt));
     }
   if (wrong.empty()) return "";
   std::string list;

@@ -15,9 +15,11 @@ namespace moesaic::comm {
 struct NodeIdentity {
   std::array<char, 40> boot_id{};  ///< of the running kernel, which gets a new one at each start; empty: unknown
   std::array<char, 64> host{};
-  std::uint64_t shm_device = 0,
-                shm_inode = 0;  ///< of the folder /dev/shm, unique to a running kernel; 0: there is none
+  std::uint64_t shm_device = 0;  ///< of the folder /dev/shm, with its inode unique to a running kernel
+  std::uint64_t shm_inode = 0;   ///< 0: there is no such folder
 
+  /// Whether both may run under the same kernel: an unknown boot id is no evidence against it.
+  bool may_have_kernel_of(const NodeIdentity& other) const;
   /// Whether both see one and the same /dev/shm, and so can share memory.
   bool shares_memory_with(const NodeIdentity& other) const;
   /// Whether both are on one node: under the same kernel, and of one host name or at least one /dev/shm (containers of

@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "comm/diagnosis.hpp"
+#include "comm/mpi_settings.hpp"
 #include "comm/report.hpp"
 #include "comm/transport.hpp"
 
@@ -218,8 +219,7 @@ void start_watch() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK"})
     if (const char* text = std::getenv(name); text && g_state.rank < 0) g_state.rank = std::atoi(text);
   handle(SIGUSR2, on_usr2);
-  const char* local_rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-  if (const std::string doubt = doubtful_transport(); !doubt.empty() && (!local_rank || std::atoi(local_rank) == 0))
+  if (const std::string doubt = doubtful_transport(); !doubt.empty() && is_first_of_node())
     fmt::print(stderr, "moesaic: on {}: {}\n", g_state.host.data(), doubt);
 }
 

@@ -81,8 +81,9 @@ std::vector<std::string> ControlGroups::folders(const std::string& controller) c
       if (!mount) continue;
       // In a container the mount may begin at its own group, and the path at the machine's first one.
       std::string path = line.substr(second + 1);
-      if (mount->top != "/" && path.starts_with(mount->top)) path.erase(0, mount->top.size());
-      for (; !path.empty() && path != "/"; path.resize(path.rfind('/'))) folders.push_back(root_ + mount->point + path);
+      if (mount->top != "/" && (path + "/").starts_with(mount->top + "/")) path.erase(0, mount->top.size());
+      for (; path.size() > 1 && path.front() == '/'; path.resize(path.rfind('/')))
+        folders.push_back(root_ + mount->point + path);
       folders.push_back(root_ + mount->point);
       break;
     }

@@ -60,8 +60,11 @@ Step Generation::next() {
   return step;
 }
 
+/// Takes up sequences, but stops after a while: other ranks wait meanwhile, and long texts take seconds to encode.
 void Generation::pull() {
-  while (source_ && std::ssize(live_) < options_.most_sequences) {
+  constexpr std::chrono::seconds kLongest{1};
+  const auto begin = Clock::now();
+  while (source_ && std::ssize(live_) < options_.most_sequences && (live_.empty() || Clock::now() - begin < kLongest)) {
     std::optional<GenerationRequest> request = source_();
     if (!request) {
       source_ = {};

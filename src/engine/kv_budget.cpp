@@ -32,6 +32,7 @@ std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opene
   const plan::Footprint one = footprint_of(world, opened, workload, 1);
   const double block_bytes = static_cast<double>(one.kv_bytes);
   double blocks;
+  const char* remedy = "raise --kv-memory";
   if (request.limit_mib > 0) {
     blocks = std::floor(static_cast<double>(request.limit_mib) * kMiB / block_bytes);
   } else {
@@ -39,7 +40,10 @@ std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opene
     const auto others = static_cast<double>(one.weight_bytes + one.buffer_bytes);
     const double left = node.min(static_cast<double>(device::available_memory_bytes())) - node.sum(others);
     const double left_to_rank = static_cast<double>(process_memory_left_bytes()) - others;
-    blocks = std::floor(kUsedShare * std::min(left / node.sum(block_bytes), left_to_rank / block_bytes));
+    const double of_node = left / node.sum(block_bytes), of_rank = left_to_rank / block_bytes;
+    blocks = std::floor(kUsedShare * std::min(of_node, of_rank));
+    const bool limited = world.min(of_rank) < world.min(of_node);
+    remedy = limited ? "raise ulimit -v and -d, or use more ranks" : "use more nodes";
   }
   blocks = world.min(blocks);
 
@@ -51,10 +55,7 @@ std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opene
     error = fmt::format(
         "the KV cache may have {:.0f} blocks of 64 tokens, one sequence of the model's whole context ({} tokens) needs "
         "{}, which is {:.0f} MiB on a rank; {}",
-        std::max(blocks, 0.0), context, of_one, static_cast<double>(of_one) * largest_block / kMiB,
-        request.limit_mib > 0      ? "raise --kv-memory"
-        : tightest_process_limit() ? "raise ulimit -v and -d, or use more ranks"
-                                   : "use more nodes");
+        std::max(blocks, 0.0), context, of_one, static_cast<double>(of_one) * largest_block / kMiB, remedy);
   comm::agree(world, error);
   return static_cast<std::int64_t>(std::min(blocks, static_cast<double>(of_all)));
 }

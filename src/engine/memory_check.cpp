@@ -34,9 +34,8 @@ void require_memory(const comm::Communicator& world, const MemoryNeed& own) {
   else if (own.bytes > process_memory_left_bytes())
     if (const auto limit = tightest_process_limit())
       error = fmt::format(
-          "{}: {} lets a rank have {:.0f} MiB, of which {:.0f} MiB are in use, and it would need {:.0f} MiB more ({}) "
-          "and "
-          "{:.0f} MiB for libraries; raise the limit ({} unlimited), or {}",
+          "{}: {} lets a rank have {:.0f} MiB, of which {:.0f} MiB are in use, and it would need {:.0f} MiB more "
+          "({}) and {:.0f} MiB for libraries; raise the limit ({} unlimited), or {}",
           device::host_name(), limit->option, static_cast<double>(limit->limit_bytes) / kMiB,
           static_cast<double>(limit->used_bytes) / kMiB, static_cast<double>(own.bytes) / kMiB, own.contents,
           static_cast<double>(kBeside_bytes) / kMiB, limit->option, own.remedy);

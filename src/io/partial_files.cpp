@@ -26,7 +26,7 @@ std::string age_text(std::chrono::seconds age) {
   return counted(s / (24 * 3600), "day");
 }
 
-/// Of a file that cannot be opened, nobody can know more than of one without locks.
+/// Lock of a partial file; kUnsupported when it cannot be opened, since nobody can know more of it then.
 File::Lock lock_of(const std::string& path) {
   try {
     return File::open_for_reading(path).peek_lock();
@@ -41,8 +41,8 @@ std::string new_partial_name(const std::string& path) {
   std::random_device random;
   while (true) {
     const std::string name = fmt::format("{}{}{:08x}", path, kInfix, random());
-    std::error_code ignored;
-    if (fs::symlink_status(name, ignored).type() == fs::file_type::not_found) return name;
+    struct stat status {};
+    if (::lstat(name.c_str(), &status) != 0) return name;  // free, or of a kind that creating it has an error for
   }
 }
 
@@ -82,9 +82,10 @@ std::string describe(const PartialFile& file, const std::string& path) {
          "writes it";
 }
 
-void report_partial_files(const std::string& path) {
+void report_partial_files(const std::string& path, const std::string& own) {
   constexpr std::ptrdiff_t kMost = 5;
-  const auto files = partial_files_of(path);
+  auto files = partial_files_of(path);
+  std::erase_if(files, [&](const PartialFile& file) { return file.path == own; });
   for (std::ptrdiff_t i = 0; i < std::min(kMost, std::ssize(files)); ++i)
     spdlog::warn("{}", describe(files[static_cast<std::size_t>(i)], path));
   if (std::ssize(files) > kMost) {

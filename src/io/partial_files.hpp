@@ -29,8 +29,8 @@ std::vector<PartialFile> partial_files_of(const std::string& path);
 /// it.
 std::string describe(const PartialFile& file, const std::string& path);
 
-/// Logs a warning for each partial file of the result `path`. None is removed: without locks that reach all nodes,
-/// nobody can know that no other node still writes it.
-void report_partial_files(const std::string& path);
+/// Logs a warning for each partial file of the result `path` but `own`, this run's. None is removed: without locks that
+/// reach all nodes, nobody can know that no other node still writes it.
+void report_partial_files(const std::string& path, const std::string& own = "");
 
 }  // namespace moesaic::io

@@ -63,10 +63,11 @@ bool TemporaryFile::Listed::release() {
 
 TemporaryFile::TemporaryFile(std::string path)
     : path_(std::move(path)),
-      temporary_path_((report_partial_files(path_), new_partial_name(path_))),
+      temporary_path_(new_partial_name(path_)),
       listed_(temporary_path_),
       file_(File::create_new(temporary_path_)),
       lock_(file_.try_lock()) {
+  report_partial_files(path_, temporary_path_);
   catch_signals();
 }
 

@@ -70,10 +70,13 @@ TEST(ChatTemplate, OtherTemplateLanguagesAreRefused) {
   };
   for (const std::string user :
        {"{{content}}", "{{ role }}{content}", "{% if x %}{content}", "${content}", "%{content}"})
-    EXPECT_THAT(form(user, "", "x"), HasSubstr("chat.json: roles.user has '")) << user;
+    EXPECT_THAT(form(user, "", "x"), HasSubstr("chat.json: roles.user has ")) << user;
   EXPECT_THAT(form("{content}", "{{ bos_token }}", "x"), HasSubstr("generation_prompt has '{{'"));
   EXPECT_THAT(form("{content}", "{role}:", "x"), HasSubstr("generation_prompt has {role}"));
   EXPECT_THAT(form("{content}", "", "{{ eos_token }}"), HasSubstr("stop has '{{'"));
+  EXPECT_THAT(form("{content}", "", "{role}:"), HasSubstr("stop has {role}"));
+  for (const std::string user : {"{bos_token}{content}", "{Role}: {content}", "{content} %(content)s", "<%= x %>{content}"})
+    EXPECT_THAT(form(user, "", "x"), HasSubstr("roles.user has ")) << user;
   // Braces by themselves are text.
   EXPECT_EQ(form(R"({\"role\": \"{role}\", \"content\": {content}}})", "{", "}}"), "");
 }

@@ -100,5 +100,38 @@ TEST(RepeatedIds, AreTheLinesThatCannotBeToldApart) {
   EXPECT_TRUE(RepeatedIds().warnings("in").empty());
 }
 
+bool needs_later_rules(const std::string& lines, LineFormat format = LineFormat::kJson) {
+  const std::string path = testing::TempDir() + "requests";
+  std::ofstream(path, std::ios::binary) << lines;
+  RequestDefaults defaults;
+  defaults.vocab_size = 100;
+  InputCheck check(format, defaults);
+  content_of(path, [&](const InputLine& line) { check.see(line); });
+  return check.needs_later_rules();
+}
+
+TEST(LaterRules, RequestsOfLaterRulesAreFound) {
+  const std::string bare = R"({"prompt": "a"})"
+                           "\n",
+                    seeded = R"({"prompt": "a", "seed": 0})"
+                             "\n";
+  EXPECT_FALSE(needs_later_rules(bare + bare));
+  EXPECT_TRUE(needs_later_rules(bare + seeded));
+  EXPECT_TRUE(
+      needs_later_rules(R"({"custom_id": "1", "url": "/v1/completions", "body": {"prompt": "a", "seed": -1}})"));
+  EXPECT_TRUE(needs_later_rules(R"({"prompt": "a", "\u0073e\u0065d": 5})"));
+  EXPECT_TRUE(needs_later_rules(R"({"prompt": "a", "see\u0064": 5})"));
+  EXPECT_FALSE(needs_later_rules(R"({"prompt": "seed", "user": "\"seed\" \u0073\u00e9", "seed": null})"));
+  EXPECT_FALSE(needs_later_rules(R"({"prompt": "a", "seed": "five"})"
+                                 "\n"
+                                 R"({"seed": 5})"));  // become errors
+  EXPECT_FALSE(needs_later_rules(R"({"prompt": "a", "seed": 5, "temperature": 0})"));
+  EXPECT_TRUE(needs_later_rules(R"({"type": "loglikelihood", "context": [1], "continuation": [2]})"));
+  EXPECT_TRUE(needs_later_rules(bare + R"({"prompt": "a", "stop_token_ids": [7]})"));
+  EXPECT_TRUE(needs_later_rules(R"({"prompt": "a", "best_of": 2})"));
+  EXPECT_FALSE(needs_later_rules(R"({"prompt": "a", "best_of": 1, "stop_token_ids": []})"));
+  EXPECT_FALSE(needs_later_rules(seeded, LineFormat::kText));
+}
+
 }  // namespace
 }  // namespace moesaic::batch

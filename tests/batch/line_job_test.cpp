@@ -131,8 +131,6 @@ TEST_F(LineJobTest, PromptsAreTruncatedToTheirLastTokens) {
   request.truncate_prompt_tokens = Request::kAllThatFit;
   request.max_tokens = 100;
   EXPECT_EQ(job(request).sequence(0).prompt.size(), 156u);
-  request.max_tokens.reset();
-  EXPECT_EQ(job(request).sequence(0).prompt.size(), 256u);
   request.max_tokens = 256;
   EXPECT_ERROR(job(request), "leave no room for a prompt in the model's context, 256");
   request.truncate_prompt_tokens = 257;

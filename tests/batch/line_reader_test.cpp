@@ -145,6 +145,7 @@ TEST_F(LineReaderTest, TheFormatIsGuessedByNameThenFirstLine) {
   EXPECT_EQ(guess_format(write("[\n{}")), LineFormat::kJson);
   EXPECT_EQ(guess_format(write("[Verse 1]\n")), LineFormat::kText);
   EXPECT_ERROR(guess_format(write(text, "lines.csv")), "is named as a table");
+  EXPECT_ERROR(guess_format(write(text, "LINES.CSV")), "is named as a table");
 }
 
 }  // namespace

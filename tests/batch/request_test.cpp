@@ -240,6 +240,8 @@ TEST(Request, EachFieldIsChecked) {
       {R"("best_of": 1, "n": 2)", "best_of is 1, expected at least n, 2"},
       {R"("best_of": 129)", "best_of is 129, expected an integer from 1 to 128"},
       {R"("truncate_prompt_tokens": 0)", "truncate_prompt_tokens is 0"},
+      {R"("sampling_params": {"temperature": 0})", "sampling_params is"},
+      {R"("do_sample": false)", "do_sample is false"},
       {R"("truncate_prompt_tokens": -2)", "truncate_prompt_tokens is -2, expected an integer from -1"},
       {R"("stop": [1])", "stop has 1"},
       {R"("n": 0)", "n is 0, expected an integer from 1 to 128"},
