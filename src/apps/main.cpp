@@ -112,6 +112,7 @@ int run(const Command& command, const std::vector<std::string>& arguments, const
     finish_results();
     return code;
   } catch (const Error& error) {
+    give_up_results();
     if (!world || world->rank() == 0) std::fprintf(stderr, "moesaic %s: error: %s\n", command.name, error.what());
     return kRefused;
   }

@@ -100,6 +100,14 @@ void show(std::string_view text) {
   }
 }
 
+void give_up_results() {
+  if (g_results.file || !g_results.is_open) return;
+  try {
+    write_kept();
+  } catch (const Error&) {  // there is an error to tell already
+  }
+}
+
 void finish_results() {
   if (!g_results.error.empty()) throw Error(g_results.error);
   write_kept();

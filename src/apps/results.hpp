@@ -34,9 +34,12 @@ requires(sizeof...(Args) > 0) void print(fmt::format_string<Args...> format, Arg
 /// Writes text, and what was kept before, at once. Error when it cannot be written.
 void put(std::string_view text);
 
-/// The same for rank 0 amid work of all ranks, which an error of one would leave waiting: it comes from
-/// finish_results().
+/// Writes as put() does, for rank 0 amid work of all ranks, which an error of one would leave waiting: finish_results()
+/// throws the error.
 void show(std::string_view text);
+
+/// After an error: what was kept for standard output is written, since it may help; a file is not made.
+void give_up_results();
 
 /// After the last result, whatever it says: writes what was kept, gives the file its name once its content is on the
 /// device, and logs how many lines there are. Error when something could not be written.

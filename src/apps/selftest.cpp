@@ -16,6 +16,7 @@
 #include "base/counted.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
+#include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
 #include "comm/transport.hpp"
@@ -151,14 +152,16 @@ void check_machine(const comm::Communicator& world, int num_threads, const TeamR
       fmt::format("{} a rank on {}, {} on {}; {}", counted(num_threads, "thread"), counted(allowed, "processor"),
                   counted(node.size(), "rank"), device::host_name(), team.placement));
   constexpr double kGiB = 1 << 30;
-  const auto available = static_cast<double>(std::min(device::available_memory_bytes(), process_memory_left_bytes()));
+  const std::int64_t of_node = device::available_memory_bytes(), of_process = process_memory_left_bytes();
+  const auto available = static_cast<double>(std::min(of_node, of_process));
+  const std::string place =
+      device::host_name() + (of_process < of_node ? fmt::format(" by {}", tightest_process_limit()->option) : "");
   rlimit locked{};
   getrlimit(RLIMIT_MEMLOCK, &locked);
   report.check("memory",
-               available < 0.25 * kGiB
-                   ? std::optional(fmt::format("{:.2f} GiB left on {}", available / kGiB, device::host_name()))
-                   : std::nullopt,
-               fmt::format("{:.1f} GiB left on {}, lockable: {}", available / kGiB, device::host_name(),
+               available < 0.25 * kGiB ? std::optional(fmt::format("{:.2f} GiB left on {}", available / kGiB, place))
+                                       : std::nullopt,
+               fmt::format("{:.1f} GiB left on {}, lockable: {}", available / kGiB, place,
                            locked.rlim_cur == RLIM_INFINITY
                                ? "unlimited"
                                : fmt::format("{:.0f} MiB", static_cast<double>(locked.rlim_cur) / (1 << 20))));

@@ -1,6 +1,7 @@
 #include "apps/command.hpp"
 #include "apps/options.hpp"
 #include "base/error.hpp"
+#include "base/out_of_memory.hpp"
 #include "device/control_groups.hpp"
 #include "device/machine.hpp"
 #include "synthetic/synthesize.hpp"
@@ -22,6 +23,7 @@ int run_synth(const std::vector<std::string>& arguments) {
   // clang-format on
   const auto given = parse("synth", arguments, options);
   if (given.contains("help")) return kSuccess;
+  const MemoryPurpose purpose("the pieces in the making; fewer --threads take less");
   const auto config = converters::preset(synth.name);
   if (!config) fail("--preset is '{}', expected tiny, mini or slice", synth.name);
   synth.config = *config;

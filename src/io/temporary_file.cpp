@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <span>
 #include <stdexcept>
 #include <utility>
@@ -43,6 +44,19 @@ void catch_signals() {
   }
 }
 
+/// The file that a link names, so that the link stays one; also if there is no such file yet.
+std::string target_of(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as the kernel follows
+  std::filesystem::path target = path;
+  std::error_code error;
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(target, error); ++i) {
+    const std::filesystem::path next = std::filesystem::read_symlink(target, error);
+    if (error) break;
+    target = target.parent_path() / next;
+  }
+  return target.string();
+}
+
 }  // namespace
 
 TemporaryFile::Listed::Listed(const std::string& path) {
@@ -61,8 +75,8 @@ bool TemporaryFile::Listed::release() {
   return slots[std::exchange(slot_, slots.size())].used.exchange(false);
 }
 
-TemporaryFile::TemporaryFile(std::string path)
-    : path_(std::move(path)),
+TemporaryFile::TemporaryFile(const std::string& path)
+    : path_(target_of(path)),
       temporary_path_(new_partial_name(path_)),
       listed_(temporary_path_),
       file_(File::create_new(temporary_path_)),

@@ -15,8 +15,9 @@ namespace moesaic::io {
 /// reports it.
 class TemporaryFile {
  public:
-  /// Creates it, empty. Error when it cannot be. Logs what earlier runs have left of the same result.
-  explicit TemporaryFile(std::string path);
+  /// Creates it, empty, beside the result `path`, or beside the file that this names as a link. Error when it cannot be.
+  /// Logs what earlier runs have left of the same result.
+  explicit TemporaryFile(const std::string& path);
   ~TemporaryFile();
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;

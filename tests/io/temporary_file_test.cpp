@@ -122,5 +122,27 @@ TEST_F(TemporaryFiles, LeaveSignalsToWhoeverHandlesThem) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
+TEST(TemporaryFile, NamesThatAreTooLongAreAnError) {
+  const test::TemporaryFolder folder;
+  for (const std::size_t size : {239, 255, 300})
+    EXPECT_ERROR(TemporaryFile(folder.file(std::string(size, 'n'))), "nnn");
+  EXPECT_ERROR(TemporaryFile(folder.file("missing/result")), "missing/result");
+}
+
+TEST(TemporaryFile, ALinkStaysOne) {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directory(folder.file("scratch"));
+  for (const char* text : {"first", "second"}) {  // the file that the link names is not there at first
+    std::filesystem::remove(folder.file("link"));
+    std::filesystem::create_symlink("scratch/result", folder.file("link"));
+    TemporaryFile file(folder.file("link"));
+    EXPECT_EQ(std::filesystem::path(file.temporary_path()).parent_path(), folder.file("scratch"));
+    file.append(text);
+    file.publish();
+    EXPECT_TRUE(std::filesystem::is_symlink(folder.file("link")));
+    EXPECT_EQ(test::read_file(folder.file("scratch/result")), text);
+  }
+}
+
 }  // namespace
 }  // namespace moesaic::io

@@ -7,6 +7,7 @@
 #include "apps/command.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
+#include "base/out_of_memory.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps::bench {
@@ -136,6 +137,7 @@ int run_kernels(const std::vector<std::string>& arguments) {
 
   const auto most_threads = static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end()));
   log_warnings(world, set_threads(world, most_threads).warnings);
+  const MemoryPurpose purpose("matrices, their results and memory to read; a smaller --memory takes less");
   spdlog::info("making weights and reference results");
   std::vector<KernelCase> cases = matrix_cases(kernels, workload);
   for (KernelCase& test : attention_cases(kernels, workload)) cases.push_back(std::move(test));
