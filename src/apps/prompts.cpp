@@ -3,7 +3,6 @@
 #include <sstream>
 
 #include "base/error.hpp"
-#include "base/utf8.hpp"
 #include "io/file.hpp"
 #include "io/foreign_format.hpp"
 #include "io/token_file.hpp"
@@ -65,11 +64,8 @@ std::vector<std::vector<std::int32_t>> read_prompts(const PromptOptions& options
     prompts = io::read_token_file(options.token_file, {config.vocab_size, {}});
   } else {
     if (!tokenizer) fail("{}: has no tokenizer, so it takes --tokens only; convert again with --tokenizer FILE", store);
-    for (const std::string& text : options.prompt_file.empty() ? options.prompts : read_lines(options.prompt_file)) {
-      if (first_invalid_utf8(text))
-        fail("{} is not UTF-8; iconv -t UTF-8 converts it", place_of(options, prompts.size()));
+    for (const std::string& text : options.prompt_file.empty() ? options.prompts : read_lines(options.prompt_file))
       prompts.push_back(tokenizer->encode(text));
-    }
   }
   const auto longest = static_cast<std::size_t>(config.sequence_len);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
