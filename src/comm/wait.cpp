@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "comm/watch.hpp"
 
@@ -13,7 +14,6 @@ using Seconds = std::chrono::duration<double>;
 WaitTimeouts g_timeouts;
 bool g_running = false;
 bool g_patient = false;
-bool g_processors_shared = false;
 
 /// Seconds waited by world rank, and last for all ranks of a communicator together.
 class WaitCounter {
@@ -51,12 +51,6 @@ WaitCounter g_counter;
 // A wait shorter than kQuiet needs no looking around; longer ones do it every kLook.
 constexpr std::chrono::milliseconds kQuiet{200}, kLook{50};
 
-/// The pause between two polls of a wait.
-std::chrono::microseconds rest() {
-  using std::chrono_literals::operator""us;
-  return g_patient ? 1000us : g_processors_shared ? 20us : 0us;
-}
-
 }  // namespace
 
 void set_wait_timeouts(const WaitTimeouts& timeouts) { g_timeouts = timeouts; }
@@ -64,8 +58,6 @@ double wait_timeout_s() { return g_running ? g_timeouts.running_s : g_timeouts.l
 
 void RunningWaits::begin() { g_running = true; }
 RunningWaits::~RunningWaits() { g_running = false; }
-
-void set_processors_shared(bool shared) { g_processors_shared = shared; }
 
 PatientWaits::PatientWaits() { g_patient = true; }
 PatientWaits::~PatientWaits() { g_patient = false; }
@@ -91,7 +83,7 @@ std::string wait_matrix(const Communicator& world) {
   return text;
 }
 
-Deadline::Deadline(const Wait& wait) : last_look_(Clock::now()), next_look_(last_look_ + kQuiet), rest_(rest()) {
+Deadline::Deadline(const Wait& wait) : last_look_(Clock::now()), next_look_(last_look_ + kQuiet), patient_(g_patient) {
   set_waiting(&wait, &waited_s_);
   g_counter.begin(wait);
 }
@@ -108,6 +100,8 @@ void Deadline::look(Clock::time_point now) {
   next_look_ = now + kLook;
   if (waited_s_ > wait_timeout_s() || somebody_asks()) diagnose();
 }
+
+void Deadline::rest() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
 
 void wait_for(MPI_Request& request, const Wait& wait) {
   wait_until(wait, [&] {

@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "comm/mpi.hpp"
@@ -48,11 +47,6 @@ class PatientWaits {
   PatientWaits& operator=(const PatientWaits&) = delete;
 };
 
-/// Whether the ranks of this node have fewer processors than threads. Waits then sleep between two polls once they have
-/// lasted a moment, so that a rank that waits does not take the time of those that it waits for. Otherwise they poll
-/// without a pause. At the start: not so.
-void set_processors_shared(bool shared);
-
 /// From now on, seconds waited are summed by peer.
 void count_waits();
 /// Collective: they, as a table of all ranks (markdown); rank 0's, empty elsewhere and without
@@ -69,17 +63,16 @@ class Deadline {
   Deadline& operator=(const Deadline&) = delete;
   void check() {
     if (const auto now = Clock::now(); now >= next_look_) look(now);
-    if (rest_ > rest_.zero() && ++num_polls_ > kPollsBeforeRest) std::this_thread::sleep_for(rest_);
+    if (patient_) rest();
   }
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr int kPollsBeforeRest = 20;  // each gives the processor away once (Open MPI's yield_when_idle)
   void look(Clock::time_point now);
+  static void rest();
   Clock::time_point last_look_, next_look_;
   double waited_s_ = 0;
-  std::chrono::microseconds rest_;  // between two polls; zero: none
-  int num_polls_ = 0;
+  bool patient_;
 };
 
 /// Calls poll() until it returns true.

@@ -10,7 +10,6 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/parallel.hpp"
-#include "comm/wait.hpp"
 #include "device/binding.hpp"
 #include "device/control_groups.hpp"
 #include "device/machine.hpp"
@@ -84,9 +83,7 @@ TeamReport set_threads(const comm::Communicator& node, int num_threads, device::
   make_team({});  // the threads there were look at the placement in use
   device::use(own);
   const bool bound = device::bind_thread(0);
-  const bool processor_each = own.processor_each && device::quota_crowding(ranks, me).empty();
-  make_bound_team(num_threads, processor_each);
-  comm::set_processors_shared(!processor_each);
+  make_bound_team(num_threads, own.processor_each && device::quota_crowding(ranks, me).empty());
   ops::flush_denormals();
   std::string placement =
       bound || own.threads.empty() ? device::describe(placements) : "not bound (the system refuses it)";

@@ -42,6 +42,12 @@ std::vector<ops::Isa> paths() {
   return supported;
 }
 
+/// How many layouts the algorithms are tried on: rows travel in the same form in all modes with bf16 inputs, so one of
+/// these modes stands for the others.
+std::size_t layouts_for(Numerics numerics) {
+  return numerics == Numerics::kF32 || numerics == Numerics::kW8A16 || numerics == Numerics::kW8A8 ? 2 : 1;
+}
+
 class Layouts : public testing::TestWithParam<std::tuple<std::string, Numerics>> {};
 
 TEST_P(Layouts, GiveTheCommittedHash) {
@@ -76,7 +82,7 @@ TEST_P(Layouts, DispatchAlgorithmsChangeNothing) {
     GTEST_SKIP() << "covered by other runs";
   const std::string expected = committed_hash(golden_name, numerics);
   std::size_t turn = 0;
-  for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), 3))
+  for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), layouts_for(numerics)))
     for (const plan::DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms)
       for (const int node_ranks : {2, 3}) {
         if (algorithm != plan::DispatchAlgorithm::kHier && node_ranks > 2) continue;
@@ -96,7 +102,8 @@ TEST_P(Layouts, TwoBatchOverlapChangesNothing) {
   if (!every_layout() && golden_name != "tiny" && golden_name != "e16") GTEST_SKIP() << "covered by other runs";
   const std::string expected = committed_hash(golden_name, numerics);
   std::size_t turn = 0;
-  for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), 2))
+  const std::size_t most = golden_name == "tiny" ? layouts_for(numerics) : 1;
+  for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), most))
     for (const plan::DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms) {
       RunSetting setting{layout, numerics, paths().back(), kChunks[turn % 3 == 0 ? 3 : 0]};
       setting.dispatch.algorithm = algorithm;
