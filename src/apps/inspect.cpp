@@ -4,7 +4,6 @@
 #include "apps/results.hpp"
 #include "base/error.hpp"
 #include "base/json_text.hpp"
-#include "device/control_groups.hpp"
 #include "device/machine.hpp"
 #include "io/progress.hpp"
 #include "io/store_header.hpp"
@@ -100,7 +99,7 @@ void print_tensors(const io::StoreIndex& index) {
 std::vector<std::string> verify(const std::string& path, const io::StoreIndex& index) {
   const io::StoreReader reader(path, index, io::Verify::kFull);
   io::Progress progress("verifying", index.weight_bytes());
-  const int num_threads = device::threads_per_rank(0, 1, device::ControlGroups().cpu_quota().processors);
+  const int num_threads = device::threads_alone();
   return reader.verify_all(num_threads, [&](std::int64_t done, std::int64_t) { progress.report(done); });
 }
 

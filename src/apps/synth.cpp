@@ -2,7 +2,6 @@
 #include "apps/options.hpp"
 #include "base/error.hpp"
 #include "base/out_of_memory.hpp"
-#include "device/control_groups.hpp"
 #include "device/machine.hpp"
 #include "synthetic/synthesize.hpp"
 
@@ -30,7 +29,7 @@ int run_synth(const std::vector<std::string>& arguments) {
   if (given.contains("layers")) synth.config.num_layers = num_layers;
   if (synth.num_threads < 0 || synth.num_threads > 4096) fail("--threads is {}, expected 0 to 4096", synth.num_threads);
   if (synth.num_threads == 0)
-    synth.num_threads = device::threads_per_rank(0, 1, device::ControlGroups().cpu_quota().processors);
+    synth.num_threads = device::threads_alone();
   converters::synthesize(synth);
   return kSuccess;
 }

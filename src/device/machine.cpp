@@ -71,4 +71,6 @@ int threads_per_rank(int asked, int ranks_with_mask, double quota_share) {
   return std::max(1, quota_share > 0 ? std::min(processors, static_cast<int>(quota_share)) : processors);
 }
 
+int threads_alone() { return threads_per_rank(0, 1, ControlGroups().cpu_quota().processors); }
+
 }  // namespace moesaic::device

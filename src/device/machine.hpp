@@ -26,4 +26,7 @@ std::int64_t peak_memory_bytes();
 /// the other ranks wait for them. At least 1.
 int threads_per_rank(int asked, int ranks_with_mask, double quota_share);
 
+/// Threads that a process without other ranks has by default: those of its mask, within its group's CPU quota.
+int threads_alone();
+
 }  // namespace moesaic::device
