@@ -28,8 +28,7 @@ int run_synth(const std::vector<std::string>& arguments) {
   synth.config = *config;
   if (given.contains("layers")) synth.config.num_layers = num_layers;
   if (synth.num_threads < 0 || synth.num_threads > 4096) fail("--threads is {}, expected 0 to 4096", synth.num_threads);
-  if (synth.num_threads == 0)
-    synth.num_threads = device::threads_alone();
+  if (synth.num_threads == 0) synth.num_threads = device::threads_alone();
   converters::synthesize(synth);
   return kSuccess;
 }
