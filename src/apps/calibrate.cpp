@@ -1,11 +1,11 @@
 #include <algorithm>
 
-#include "apps/bench/table.hpp"
-#include "apps/calibration.hpp"
 #include "apps/command.hpp"
+#include "apps/options.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
+#include "measure/calibration.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -38,7 +38,7 @@ void print_summary(const plan::Machine& machine) {
 
 int run_calibrate(const std::vector<std::string>& arguments) {
   std::string out, threads, isa;
-  CalibrationOptions calibration;
+  measure::CalibrationOptions calibration;
   po::options_description options("calibrate (all ranks that the job would have on a node, under mpirun)");
   // clang-format off
   options.add_options()
@@ -56,9 +56,9 @@ int run_calibrate(const std::vector<std::string>& arguments) {
   });
   comm::together(world, [&] { calibration.isa = ops::isa_from_option(isa); });
   calibration.thread_counts = threads.empty() ? std::vector<std::int64_t>{threads_per_rank(world.split_node(), 0)}
-                                              : bench::parse_list(threads, "threads", 1, 4096);
+                                              : parse_list(threads, "threads", 1, 4096);
   calibration.numerics = {Numerics::kW8A16, Numerics::kW8A8, Numerics::kW16A16, Numerics::kW4A16};
-  const plan::Machine machine = calibrate(world, calibration);
+  const plan::Machine machine = measure::calibrate(world, calibration);
   comm::on_root(world, [&] {
     write_text(out, plan::to_text(machine));
     print_summary(machine);

@@ -273,6 +273,20 @@ po::typed_value<std::string>* seed(std::uint64_t* into, const char* fallback) {
   });
 }
 
+std::vector<std::int64_t> parse_list(const std::string& text, const char* option, std::int64_t low, std::int64_t high) {
+  std::vector<std::int64_t> list;
+  const char* const end = text.data() + text.size();
+  for (const char* at = text.data();; ++at) {
+    std::int64_t value = 0;
+    const auto [next, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || (next != end && *next != ',') || value < low || value > high)
+      fail("--{} is '{}', expected integers from {} to {}, separated by commas", option, text, low, high);
+    list.push_back(value);
+    if (next == end) return list;
+    at = next;
+  }
+}
+
 void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others) {
   if (file.empty()) return;
   const std::string given = (option[0] == '/' ? "" : "--") + std::string(option) + " " + file;

@@ -57,6 +57,9 @@ po::options_description sampling_options(SamplingOptions& options);
 /// A --seed of 64 bits.
 po::typed_value<std::string>* seed(std::uint64_t* into, const char* fallback);
 
+/// The integers of a list that commas separate; Error, which names the option, unless all lie in [low, high].
+std::vector<std::int64_t> parse_list(const std::string& text, const char* option, std::int64_t low, std::int64_t high);
+
 /// Throws Error when `file` cannot be created or replaced (option names it: "output", or of a chat "/save"), or is one
 /// of `others`, which the command uses too; leaves it as it was, or absent. An empty name is no file.
 void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others);

@@ -1,25 +1,25 @@
 #include <algorithm>
 #include <cmath>
 
-#include "apps/bench/limits.hpp"
-#include "apps/bench/link_costs.hpp"
 #include "apps/bench/model_driver.hpp"
-#include "apps/bench/statistics.hpp"
-#include "apps/bench/table.hpp"
-#include "apps/calibration.hpp"
 #include "apps/command.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/results.hpp"
+#include "apps/table_output.hpp"
 #include "base/digits.hpp"
 #include "base/log.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "measure/calibration.hpp"
+#include "measure/limits.hpp"
+#include "measure/link_costs.hpp"
+#include "measure/statistics.hpp"
 
 namespace moesaic::apps {
 namespace {
 
 using bench::ModelTest;
-using bench::Record;
+using measure::Record;
 using plan::Part;
 
 struct CheckOptions {
@@ -28,7 +28,7 @@ struct CheckOptions {
   std::int64_t steps = 16, repetitions = 3, prefill_chunk = 512;
   int most_layouts = 6;
   bool quick = false, recalibrate = false;
-  bench::OutputFormat format = bench::OutputFormat::kMarkdown;
+  measure::OutputFormat format = measure::OutputFormat::kMarkdown;
 };
 
 /// A test, and the same as the cost model has it.
@@ -40,11 +40,11 @@ struct Case {
 
 std::vector<Case> cases_of(const CheckOptions& options, int num_threads) {
   std::vector<Case> cases;
-  for (const std::int64_t batch : bench::parse_list(options.batches, "batch", 1, 1 << 16)) {
+  for (const std::int64_t batch : parse_list(options.batches, "batch", 1, 1 << 16)) {
     const plan::Job job{plan::Phase::kDecode, batch, (options.steps + 1) / 2, options.prefill_chunk, num_threads, {}};
     cases.push_back({{batch, 0, options.steps}, job, static_cast<double>(options.steps)});
   }
-  for (const std::int64_t prompt : bench::parse_list(options.prompts, "prompt", 0, 1 << 20)) {
+  for (const std::int64_t prompt : parse_list(options.prompts, "prompt", 0, 1 << 20)) {
     if (prompt == 0) continue;
     const plan::Job job{plan::Phase::kPrefill, 1, prompt, options.prefill_chunk, num_threads, {}};
     cases.push_back({{1, prompt, 0}, job, 1});
@@ -86,7 +86,7 @@ Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest&
     run(world, stage, world.rank() == 0 ? &driver : nullptr);
     if (r >= 0) seconds.push_back(world.max(driver.seconds()));
   }
-  Measured measured{1e3 * bench::statistics(seconds).median, {}};
+  Measured measured{1e3 * measure::statistics(seconds).median, {}};
   const auto after = part_seconds(zone_times());
   for (std::size_t i = 0; i < plan::kNumParts; ++i)
     measured.part_ms[i] =
@@ -98,12 +98,12 @@ Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest&
 struct MachineNow {
   double peak_share = 1, read_share = 1;
 };
-MachineNow machine_now(const comm::Communicator& world, const OpenedModel& opened, const bench::ReadMemory& memory,
+MachineNow machine_now(const comm::Communicator& world, const OpenedModel& opened, const measure::ReadMemory& memory,
                        const plan::ComputeCosts& calibrated) {
   const ops::PeakLoops& loops = ops::peak_loops(opened.kernels.isa);
-  const bench::Factors factors = bench::factors_of(opened.kernels.numerics);
-  const auto peak = bench::multiply_add_peak(world, loops, factors, opened.num_threads);
-  const auto read = bench::read_bandwidth(world, loops, memory.bytes(), opened.num_threads, memory.sum(), 1);
+  const measure::Factors factors = measure::factors_of(opened.kernels.numerics);
+  const auto peak = measure::multiply_add_peak(world, loops, factors, opened.num_threads);
+  const auto read = measure::read_bandwidth(world, loops, memory.bytes(), opened.num_threads, memory.sum(), 1);
   return {peak.rate.median / world.size() / calibrated.peak_gmacs[static_cast<std::size_t>(factors)],
           read.rate.median / world.size() / calibrated.read_gbps};
 }
@@ -140,7 +140,7 @@ std::vector<plan::Layout> some_layouts(const std::vector<plan::RankedLayout>& ra
   return chosen;
 }
 
-constexpr bench::Column kColumns[] = {{"layout", "layout"},
+constexpr measure::Column kColumns[] = {{"layout", "layout"},
                                       {"test", "test"},
                                       {"batch", "batch"},
                                       {"dispatch", "dispatch"},
@@ -173,7 +173,7 @@ po::options_description check_options(CheckOptions& options, bool& check) {
   // clang-format on
   description.add(routing_options(options.routing));
   description.add(model_options(options.model)).add(run_options(options.prefill_chunk));
-  description.add(wait_options()).add(bench::output_options(options.format));
+  description.add(wait_options()).add(output_options(options.format));
   return description;
 }
 
@@ -184,7 +184,7 @@ plan::Machine machine_for(const comm::Communicator& world, const CheckOptions& o
   std::vector<Numerics> numerics{opened.kernels.numerics};
   if (numerics[0] != Numerics::kW16A16) numerics.push_back(Numerics::kW16A16);  // the head's
   std::erase(numerics, Numerics::kF32);
-  return calibrate(world, {opened.kernels.isa, {opened.num_threads}, numerics, options.model.bind, options.quick});
+  return measure::calibrate(world, {opened.kernels.isa, {opened.num_threads}, numerics, options.model.bind, options.quick});
 }
 
 /// Collective: every rank reads the file of --routing.
@@ -220,12 +220,12 @@ class Comparison {
         options_(options),
         config_(first.grid.config()),
         cases_(cases_of(options, first.num_threads)),
-        ranks_(bench::rank_sites(world).placement()),
+        ranks_(measure::rank_sites(world).placement()),
         grids_(grids_for(world, options, config_, ranks_.ranks_per_node)),
         routing_(routing_for(world, options, config_)),
         machine_(machine_for(world, options, first)),
-        memory_(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads),
-        table_(options.format, bench::this_machine(world, first.kernels.isa),
+        memory_(options.quick ? 16 << 20 : measure::kReadMemory_bytes / 2, first.num_threads),
+        table_(options.format, measure::this_testbed(world, first.kernels.isa),
                {std::begin(kColumns), std::end(kColumns)}) {}
 
   /// From the best predicted to the worst.
@@ -257,8 +257,8 @@ class Comparison {
   }
 
   void print() const {
-    table_.print();
-    if (options_.format == bench::OutputFormat::kMarkdown)
+    apps::print(table_);
+    if (options_.format == measure::OutputFormat::kMarkdown)
       apps::print(
           "\nmachine: {} ({}){}\n{} points, which the calibration has not seen: mean error {:.0f} %, largest {:.0f} "
           "%\n",
@@ -275,8 +275,8 @@ class Comparison {
   const std::vector<plan::Grid> grids_;
   const plan::RecordedRouting routing_;
   plan::Machine machine_;
-  const bench::ReadMemory memory_;
-  bench::Table table_;
+  const measure::ReadMemory memory_;
+  measure::Table table_;
   double sum_error_ = 0, worst_error_ = 0;
   int num_records_ = 0;
 };

@@ -38,6 +38,21 @@ std::string host_name() {
   return gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
 }
 
+std::string cpu_name() {
+  std::ifstream stream("/proc/cpuinfo");  // lines are "key\t: value"
+  std::string name = "unknown processor", family = "?", model = "?";
+  for (std::string line; std::getline(stream, line) && !line.empty();) {
+    const auto colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const std::string key = line.substr(0, line.find_last_not_of("\t ", colon - 1) + 1);
+    const std::string value = line.substr(std::min(line.size(), colon + 2));
+    if (key == "model name") name = value;
+    if (key == "cpu family") family = value;
+    if (key == "model") model = value;
+  }
+  return fmt::format("{}, family {} model {}", name, family, model);
+}
+
 int allowed_processors() { return static_cast<int>(initial_mask().count()); }
 
 std::int64_t available_shared_memory_bytes() {

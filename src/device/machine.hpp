@@ -8,6 +8,9 @@ namespace moesaic::device {
 
 std::string host_name();
 
+/// The processor as /proc/cpuinfo tells it: "AMD EPYC, family 25 model 17".
+std::string cpu_name();
+
 /// Processors (hardware threads) that the affinity mask of this process allows.
 int allowed_processors();
 

@@ -3,10 +3,10 @@
 
 #include <vector>
 
-#include "apps/bench/compare.hpp"
-#include "apps/bench/statistics.hpp"
+#include "measure/compare.hpp"
+#include "measure/statistics.hpp"
 
-namespace moesaic::apps::bench {
+namespace moesaic::measure {
 namespace {
 
 constexpr std::int64_t kColumns = 3;
@@ -51,4 +51,4 @@ TEST(BenchStatistics, MeanDeviationMedian) {
 }
 
 }  // namespace
-}  // namespace moesaic::apps::bench
+}  // namespace moesaic::measure

@@ -16,9 +16,9 @@
 #include <optional>
 #include <random>
 
-#include "apps/bench/stand_in_experts.hpp"
 #include "base/parallel.hpp"
 #include "comm/mailbox.hpp"
+#include "measure/stand_in_experts.hpp"
 #include "plan/dispatch_traffic.hpp"
 #include "plan/planner.hpp"
 #include "plan/slot_choice.hpp"
@@ -28,7 +28,7 @@
 namespace moesaic::moe {
 namespace {
 
-using apps::bench::StandInExperts;
+using measure::StandInExperts;
 using plan::DispatchAlgorithm;
 
 constexpr std::int64_t kLayers = 3;  ///< that follow each other

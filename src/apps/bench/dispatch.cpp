@@ -4,9 +4,6 @@
 #include "apps/bench/bench.hpp"
 #include "apps/bench/dispatch_options.hpp"
 #include "apps/bench/dispatch_report.hpp"
-#include "apps/bench/raw_exchange.hpp"
-#include "apps/bench/statistics.hpp"
-#include "apps/bench/sum_orders.hpp"
 #include "apps/command.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
@@ -15,44 +12,15 @@
 #include "engine/placed_grid.hpp"
 #include "engine/routing_trace.hpp"
 #include "engine/threads.hpp"
+#include "measure/raw_exchange.hpp"
+#include "measure/statistics.hpp"
+#include "measure/sum_orders.hpp"
 #include "plan/dispatch_policy.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
 
 constexpr std::int64_t kLoadSteps = 4;  ///< of a load, unless told otherwise
-
-RoutingSource synthetic(const plan::Grid& grid, const plan::SyntheticLoad& load, std::int64_t rows_a_rank) {
-  return [&grid, load, rows_a_rank](std::int64_t step) {
-    RoutedStep routed{load.group_rows(grid, rows_a_rank, step), {}};
-    const auto active = static_cast<std::size_t>(grid.config().num_selected_experts);
-    const plan::RowMap rows(grid, routed.num_group_rows);
-    const auto num_rows = static_cast<std::size_t>(rows.num_rows());
-    routed.routing.experts.resize(num_rows * active);
-    routed.routing.gates.resize(num_rows * active);
-    for (std::size_t row = 0; row < num_rows; ++row)
-      load.choose(grid, step, static_cast<std::int64_t>(row),
-                  std::span(routed.routing.experts).subspan(row * active, active),
-                  std::span(routed.routing.gates).subspan(row * active, active));
-    return routed;
-  };
-}
-
-/// A layer of a step of the trace, one after the other; its rows are shared out evenly over the groups.
-RoutingSource replayed(const plan::Grid& grid, const RoutingTraceFile& trace) {
-  return [&grid, &trace](std::int64_t step) {
-    const std::int64_t layers = trace.num_layers, batch = step / layers % trace.num_batches();
-    RoutedStep routed;
-    routed.layer = step % layers;
-    auto [experts, gates] = trace.layer(batch, step % layers);
-    const std::int64_t num_rows = trace.rows(batch).size();
-    for (int group = 0; group < grid.layout().dp; ++group)
-      routed.num_group_rows.push_back(even_part(num_rows, grid.layout().dp, group).size());
-    routed.routing.experts = std::move(experts);
-    routed.routing.gates = std::move(gates);
-    return routed;
-  };
-}
 
 /// Both orders after each repetition, taking turns in coming first.
 class TimedSums {
@@ -154,7 +122,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   const int num_threads = threads_per_rank(node, command.num_threads);
   log_warnings(world, set_threads(node, num_threads).warnings);
 
-  Table table(command.format, this_machine(world, kernels.isa),
+  Table table(command.format, this_testbed(world, kernels.isa),
               dispatch_columns(command.sum_orders, command.gemm, numeric.rounds_expert_rows()));
   bool right = true;
   for (const DispatchPreset& preset : presets) {
@@ -198,15 +166,15 @@ int run_dispatch(const std::vector<std::string>& arguments) {
       const std::int64_t steps = command.num_steps > 0 ? std::min(command.num_steps, recorded) : recorded;
       spdlog::info("replaying {} of {} steps (a layer of a batch each), {} timed repetitions", steps, recorded,
                    command.repetitions.timed);
-      run("replay", trace->num_rows() / trace->num_batches() / world.size(), replayed(grid, *trace), steps);
+      run("replay", trace->num_rows() / trace->num_batches() / world.size(), replayed_steps(grid, *trace), steps);
       continue;
     }
     for (const plan::LoadKind kind : loads)
       for (const std::int64_t rows : row_counts(command, preset))
-        run(name(kind), rows, synthetic(grid, {kind, command.alpha, command.num_hot, command.seed}, rows),
+        run(name(kind), rows, synthetic_steps(grid, {kind, command.alpha, command.num_hot, command.seed}, rows),
             command.num_steps > 0 ? command.num_steps : kLoadSteps);
   }
-  if (world.rank() == 0) table.print();
+  if (world.rank() == 0) print(table);
   return right ? kSuccess : kFailed;
 }
 

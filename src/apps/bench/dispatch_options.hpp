@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "apps/bench/dispatch_job.hpp"
-#include "apps/bench/table.hpp"
+#include "apps/bench/bench.hpp"
+#include "measure/dispatch_job.hpp"
 #include "plan/synthetic_load.hpp"
 
 namespace moesaic::apps::bench {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "apps/bench/statistics.hpp"
+#include "measure/statistics.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -60,12 +60,12 @@ void add_error(const std::string& what, const RelativeError& error, Record& reco
   record[what + "_largest_percent"] = 100 * error.largest;
 }
 
-void add_times(const PartTimes& times, Record& record) {
-  for (std::size_t i = 0; i < kNumParts; ++i) {
-    const auto part = static_cast<Part>(i);
-    const Statistics all = statistics(times.all(part));
-    if (part == Part::kRoute && all.most == 0) continue;  // stand-ins have no router
-    const std::string key(name(part));
+void add_times(const PhaseTimes& times, Record& record) {
+  for (std::size_t i = 0; i < kNumPhases; ++i) {
+    const auto phase = static_cast<DispatchPhase>(i);
+    const Statistics all = statistics(times.all(phase));
+    if (phase == DispatchPhase::kRoute && all.most == 0) continue;  // stand-ins have no router
+    const std::string key(name(phase));
     record[key + "_min_us"] = all.least;
     record[key + "_p50_us"] = all.median;
     record[key + "_p99_us"] = all.p99;
@@ -117,9 +117,9 @@ std::vector<Column> dispatch_columns(bool sum_orders, bool gemm, bool rounded) {
 
 Record dispatch_record(const DispatchJob& job, const DispatchResult& result, const RawTimes& raw,
                        const SumTimes& sums) {
-  const PartTimes& times = result.times;
-  const double time_us = statistics(times.slowest(Part::kTotal)).median;
-  const double transport_us = statistics(times.slowest(Part::kTransport)).median;
+  const PhaseTimes& times = result.times;
+  const double time_us = statistics(times.slowest(DispatchPhase::kTotal)).median;
+  const double transport_us = statistics(times.slowest(DispatchPhase::kTransport)).median;
   const auto ranks = static_cast<double>(job.terms().size()), steps = static_cast<double>(job.num_steps());
   const plan::DispatchTraffic& logical = job.logical();
   const Split to = split(logical.dispatch, logical.dispatch.bytes, job.nodes());
@@ -137,12 +137,12 @@ Record dispatch_record(const DispatchJob& job, const DispatchResult& result, con
       ratios.push_back(factor * over[i] / std::max(under[i], 1e-3));
     return ratios.empty() ? Record(nullptr) : Record(statistics(ratios).median);
   };
-  const std::vector<double> transports_us = times.slowest(Part::kTransport);
+  const std::vector<double> transports_us = times.slowest(DispatchPhase::kTransport);
   const double logical_bytes = to.all() + back.all();
 
   Record record = {{"time_us", time_us},
-                   {"dispatch_us", statistics(times.slowest(Part::kDispatch)).median},
-                   {"combine_us", statistics(times.slowest(Part::kCombine)).median},
+                   {"dispatch_us", statistics(times.slowest(DispatchPhase::kDispatch)).median},
+                   {"combine_us", statistics(times.slowest(DispatchPhase::kCombine)).median},
                    {"transport_us", transport_us},
                    {"alltoallv_us", median(raw.alltoallv_us)},
                    {"padded_alltoall_us", median(raw.padded_us)},
@@ -172,8 +172,8 @@ Record dispatch_record(const DispatchJob& job, const DispatchResult& result, con
     if (result.payload_errors->output) add_error("output", *result.payload_errors->output, record);
   }
   add_times(times, record);
-  add_sum_times(sums, times.slowest(Part::kTotal), record);
-  record["idle_us_by_rank"] = times.medians(Part::kWait);
+  add_sum_times(sums, times.slowest(DispatchPhase::kTotal), record);
+  record["idle_us_by_rank"] = times.medians(DispatchPhase::kWait);
   record["terms_by_rank"] = job.terms();
   record["wire_bytes_by_pair"] = matrix(result.counted.dispatch);
   return record;

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "apps/bench/dispatch_job.hpp"
-#include "apps/bench/table.hpp"
+#include "apps/bench/bench.hpp"
+#include "measure/dispatch_job.hpp"
 
 namespace moesaic::apps::bench {
 

@@ -1,13 +1,12 @@
 #include <map>
 
 #include "apps/bench/bench.hpp"
-#include "apps/bench/kernel_case.hpp"
-#include "apps/bench/limits.hpp"
-#include "apps/bench/table.hpp"
 #include "apps/command.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"
+#include "measure/kernel_case.hpp"
+#include "measure/limits.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps::bench {
@@ -142,7 +141,7 @@ int run_kernels(const std::vector<std::string>& arguments) {
   std::vector<KernelCase> cases = matrix_cases(kernels, workload);
   for (KernelCase& test : attention_cases(kernels, workload)) cases.push_back(std::move(test));
 
-  Table table(bench.format, this_machine(world, kernels.isa), {std::begin(kColumns), std::end(kColumns)});
+  Table table(bench.format, this_testbed(world, kernels.isa), {std::begin(kColumns), std::end(kColumns)});
   bool right = true;
   for (const std::int64_t count : thread_counts) {
     const int num_threads = static_cast<int>(count);
@@ -158,7 +157,7 @@ int run_kernels(const std::vector<std::string>& arguments) {
       table.add(record_of(test, kernels, num_threads, limits, time_calls(test, bench.seconds), wrong));
     }
   }
-  table.print();
+  print(table);
   return right ? kSuccess : kFailed;
 }
 

@@ -1,8 +1,6 @@
 #include <variant>
 
 #include "apps/bench/bench.hpp"
-#include "apps/bench/limits.hpp"
-#include "apps/bench/table.hpp"
 #include "apps/command.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
@@ -10,6 +8,7 @@
 #include "comm/agree.hpp"
 #include "device/machine.hpp"
 #include "io/file.hpp"
+#include "measure/limits.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -173,7 +172,7 @@ int run_load(const std::vector<std::string>& arguments) {
   const LoadBytes all{world.sum(own.read), world.sum(own.needed), world.sum(own.owned)};
   measure(world, model, own.needed, repetitions, tests);
 
-  Table table(format, this_machine(world, isa), {std::begin(kColumns), std::end(kColumns)});
+  Table table(format, this_testbed(world, isa), {std::begin(kColumns), std::end(kColumns)});
   if (world.rank() != 0) return kSuccess;
   for (const LoadTest& test : tests) {
     Record record =
@@ -183,7 +182,7 @@ int run_load(const std::vector<std::string>& arguments) {
     record["model_filename"] = model.store;
     table.add(std::move(record));
   }
-  table.print();
+  print(table);
   return kSuccess;
 }
 

@@ -1,13 +1,9 @@
-#include <cstring>
-
 #include "apps/bench/bench.hpp"
-#include "apps/bench/limits.hpp"
-#include "apps/bench/table.hpp"
 #include "apps/command.hpp"
 #include "apps/results.hpp"
 #include "comm/agree.hpp"
-#include "comm/watch.hpp"
 #include "engine/memory_check.hpp"
+#include "measure/limits.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -37,39 +33,6 @@ void measure_node(const comm::Communicator& world, const MachineOptions& options
   for (const Factors factors : {Factors::kF32, Factors::kBf16, Factors::kInt8})
     records.push_back(record_of(fmt::format("{} multiply-add", name(factors)), num_threads,
                                 multiply_add_peak(world, loops, factors, num_threads), "GMAC/s"));
-}
-
-/// Every rank sends peer_bytes to every other, and nothing to itself. GB/s that leave a rank.
-Limit measure_alltoallv(const comm::Communicator& world, int peer_bytes) {
-  const auto ranks = static_cast<std::size_t>(world.size());
-  std::vector<int> counts(ranks, peer_bytes), offsets(ranks);
-  counts[static_cast<std::size_t>(world.rank())] = 0;
-  for (std::size_t rank = 0; rank < ranks; ++rank) offsets[rank] = static_cast<int>(rank) * peer_bytes;
-  std::vector<std::uint8_t> send(ranks * static_cast<std::size_t>(peer_bytes),
-                                 static_cast<std::uint8_t>(world.rank() + 1));
-  std::vector<std::uint8_t> recv(send.size());
-  const auto exchange = [&] {
-    MOESAIC_MPI(MPI_Alltoallv(send.data(), counts.data(), offsets.data(), MPI_BYTE, recv.data(), counts.data(),
-                              offsets.data(), MPI_BYTE, world.handle()));
-  };
-  constexpr int kSamples = 9;
-  constexpr double kSample_bytes = 64 << 20;  // long enough to be timed
-  const double bytes = static_cast<double>(peer_bytes) * static_cast<double>(ranks - 1);
-  const int calls = std::max(1, static_cast<int>(kSample_bytes / bytes));
-  comm::blocking_call("MPI_Alltoallv", exchange);
-  std::vector<double> rates;
-  for (int i = 0; i < kSamples; ++i)
-    rates.push_back(bytes * calls / 1e9 / timed_together(world, [&] {
-                      comm::blocking_call("MPI_Alltoallv", [&] {
-                        for (int call = 0; call < calls; ++call) exchange();
-                      });
-                    }));
-  bool right = true;
-  for (std::size_t i = 0; i < recv.size(); ++i) {
-    const std::size_t from = i / static_cast<std::size_t>(peer_bytes);
-    right &= from == static_cast<std::size_t>(world.rank()) || recv[i] == static_cast<std::uint8_t>(from + 1);
-  }
-  return {statistics(rates), 0, world.min(right) > 0};
 }
 
 }  // namespace
@@ -104,12 +67,12 @@ int run_machine(const std::vector<std::string>& arguments) {
     measure_node(world, machine, ops::peak_loops(isa), static_cast<int>(num_threads), records);
   if (world.size() > 1)
     for (const int peer_kib : {16, 64, 256, 1024, 4096, 16384}) {
-      const Limit limit = measure_alltoallv(world, peer_kib << 10);
+      const Limit limit = alltoallv_bandwidth(world, peer_kib << 10);
       records.push_back(record_of(fmt::format("MPI_Alltoallv, {} KiB a peer", peer_kib), 1, limit, "GB/s a rank"));
       records.back()["peer_bytes"] = peer_kib << 10;
     }
 
-  Table table(machine.format, this_machine(world, isa),
+  Table table(machine.format, this_testbed(world, isa),
               {{"test", "test"},
                {"n_threads", "threads a rank"},
                {"rate", "median", 1},
@@ -122,7 +85,7 @@ int run_machine(const std::vector<std::string>& arguments) {
     right &= record["right"].get<bool>();
     table.add(std::move(record));
   }
-  if (world.rank() == 0) table.print();
+  if (world.rank() == 0) print(table);
   return right ? kSuccess : kFailed;
 }
 

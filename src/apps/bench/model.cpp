@@ -121,7 +121,7 @@ int run_model(const std::vector<std::string>& arguments) {
     weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
   });
 
-  Table table(command.format, this_machine(world, opened.kernels.isa), {std::begin(kColumns), std::end(kColumns)});
+  Table table(command.format, this_testbed(world, opened.kernels.isa), {std::begin(kColumns), std::end(kColumns)});
   bool right = true;
   for (const std::int64_t num_threads : thread_counts) {
     set_threads(world.split_node(), static_cast<int>(num_threads), command.bench.model.bind);
@@ -134,7 +134,7 @@ int run_model(const std::vector<std::string>& arguments) {
     if (world.rank() == 0) model.add_records(table);
   }
   if (!command.trace_file.empty()) trace.publish(world, trace_place);
-  if (world.rank() == 0) table.print();
+  if (world.rank() == 0) print(table);
   return world.min(right) > 0 ? kSuccess : kFailed;
 }
 

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "apps/bench/limits.hpp"
+#include "apps/bench/bench.hpp"
 #include "apps/bench/model_driver.hpp"
 #include "apps/bench/model_work.hpp"
-#include "apps/bench/table.hpp"
+#include "measure/limits.hpp"
 
 namespace moesaic::apps::bench {
 

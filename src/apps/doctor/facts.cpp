@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "apps/bench/table.hpp"
 #include "apps/build.hpp"
 #include "base/json_text.hpp"
 #include "base/out_of_memory.hpp"
@@ -83,7 +82,7 @@ RankFacts own_facts(const comm::Communicator& node, int num_threads, const TeamR
   facts.num_threads = num_threads;
   facts.thread_warnings = team.warnings;
   facts.placement = team.placement;
-  facts.cpu = bench::cpu_name();
+  facts.cpu = device::cpu_name();
   facts.isa = name(ops::kernels(ops::isa_from_option("auto"), Numerics::kF32).isa);
   facts.build = build();
   char library[MPI_MAX_LIBRARY_VERSION_STRING] = {};

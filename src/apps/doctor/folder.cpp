@@ -13,13 +13,13 @@
 #include <optional>
 #include <thread>
 
-#include "apps/bench/statistics.hpp"
 #include "apps/doctor/judge.hpp"
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "device/machine.hpp"
 #include "io/file.hpp"
 #include "io/temporary_file.hpp"
+#include "measure/statistics.hpp"
 
 namespace moesaic::apps::doctor {
 
@@ -74,7 +74,7 @@ void write_file(const io::TemporaryFile& place, const std::vector<std::byte>& by
     file.sync();
     appends_ms.push_back(1e3 * elapsed_s(begin));
   }
-  rates.fsync_ms = bench::statistics(appends_ms).median;
+  rates.fsync_ms = measure::statistics(appends_ms).median;
 }
 
 /// Waits for a file to have its size, since network file systems show what others write only after some time. What

@@ -9,9 +9,9 @@
 #include <map>
 #include <set>
 
-#include "apps/bench/link_costs.hpp"
 #include "comm/exchange.hpp"
 #include "comm/watch.hpp"
+#include "measure/link_costs.hpp"
 
 namespace moesaic::apps::doctor {
 namespace {
@@ -114,8 +114,8 @@ std::vector<PeerCost> measure_peers(const comm::Communicator& world, const comm:
     world.barrier();
     for (const auto& [a, b] : round)
       if (world.rank() == a || world.rank() == b) {
-        const double small_us = bench::ping_pong_us(world, a, b, 8, kSmallTrips, kSamples);
-        const double long_us = bench::ping_pong_us(world, a, b, kLong_bytes, kLongTrips, kSamples);
+        const double small_us = measure::ping_pong_us(world, a, b, 8, kSmallTrips, kSamples);
+        const double long_us = measure::ping_pong_us(world, a, b, kLong_bytes, kLongTrips, kSamples);
         if (world.rank() == a)
           peers.push_back({a, b, nodes[static_cast<std::size_t>(a)] == nodes[static_cast<std::size_t>(b)], small_us,
                            static_cast<double>(kLong_bytes) / long_us * 1e-3});

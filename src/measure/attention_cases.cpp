@@ -1,0 +1,140 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/aligned_buffer.hpp"
+#include "base/parallel.hpp"
+#include "measure/compare.hpp"
+#include "measure/kernel_case.hpp"
+
+namespace moesaic::measure {
+namespace {
+
+/// Rows that the portable path computes too: the last ones of a call.
+constexpr std::int64_t kCheckedRows = 16;
+
+/// Sequences of `context` positions in one layer, all kv heads.
+class Pages {
+ public:
+  Pages(const ops::Kernels& kernels, const ops::AttentionShape& shape, std::int64_t context, std::int64_t memory_bytes)
+      : num_blocks_((context + ops::kBlockKeys - 1) / ops::kBlockKeys) {
+    const std::size_t block_bytes = static_cast<std::size_t>(shape.num_kv_heads) * shape.page.page_bytes();
+    sequence_bytes_ = static_cast<std::size_t>(num_blocks_) * block_bytes;
+    num_sequences_ = std::max<std::size_t>(2, static_cast<std::size_t>(memory_bytes) / sequence_bytes_);
+    memory_ = AlignedBuffer(num_sequences_ * sequence_bytes_);
+    for (std::size_t block = 0; block < num_sequences_ * static_cast<std::size_t>(num_blocks_); ++block)
+      blocks_.push_back(memory_.data() + block * block_bytes);
+    fill(kernels, shape);
+  }
+
+  std::byte* const* blocks(std::size_t call) const {
+    return blocks_.data() + call % num_sequences_ * static_cast<std::size_t>(num_blocks_);
+  }
+  std::size_t sequence_bytes() const { return sequence_bytes_; }
+
+ private:
+  /// Writes the first sequence and copies it to the others.
+  void fill(const ops::Kernels& kernels, const ops::AttentionShape& shape) {
+    std::memset(memory_.data(), 0, sequence_bytes_);
+    const std::int64_t stride = shape.num_kv_heads * shape.page.key_size;
+    for (std::int64_t block = 0; block < num_blocks_; ++block) {
+      const auto values = random_floats(static_cast<std::size_t>(2 * ops::kBlockKeys * stride),
+                                        static_cast<std::uint64_t>(block) + 100);
+      std::vector<ops::RowContext> rows;
+      for (std::int64_t key = 0; key < ops::kBlockKeys; ++key)
+        rows.push_back({blocks_.data(), static_cast<std::int32_t>(block * ops::kBlockKeys + key)});
+      kernels.write_kv(values.data(), values.data() + ops::kBlockKeys * stride, stride, ops::kBlockKeys, shape,
+                       rows.data(), 0);
+    }
+    parallel_for(static_cast<std::int64_t>(num_sequences_) - 1, [&](std::int64_t i) {
+      std::memcpy(memory_.data() + static_cast<std::size_t>(i + 1) * sequence_bytes_, memory_.data(), sequence_bytes_);
+    });
+  }
+
+  std::int64_t num_blocks_;
+  std::size_t sequence_bytes_, num_sequences_;
+  AlignedBuffer memory_;
+  std::vector<std::byte*> blocks_;
+};
+
+struct Queries {
+  ops::AttentionShape shape;
+  std::int64_t context;
+  Pages pages;
+  AlignedBuffer q;    // Act (most rows, H K)
+  GemmInput form;     // of a row of results, one leaf
+  AlignedBuffer out;  // Input (most rows, H K)
+
+  Queries(const ops::Kernels& kernels, const KernelWorkload& workload, const ops::AttentionShape& heads,
+          std::int64_t most_rows)
+      : shape(heads),
+        context(workload.context),
+        pages(kernels, heads, workload.context, workload.memory_bytes),
+        q(static_cast<std::size_t>(most_rows * width()) * act_bytes()),
+        form{kernels.numerics, width()},
+        out(static_cast<std::size_t>(most_rows) * form.row_bytes()) {
+    const auto values = random_floats(static_cast<std::size_t>(most_rows * width()), 9);
+    kernels.to_activation(values.data(), most_rows * width(), q.data());
+  }
+
+  std::int64_t width() const { return shape.num_q_heads() * shape.page.key_size; }
+  std::size_t act_bytes() const { return size_bytes(shape.page.type); }
+
+  std::vector<ops::RowContext> rows(std::int64_t num_rows, std::size_t call) const {
+    std::vector<ops::RowContext> rows;
+    for (std::int64_t row = 0; row < num_rows; ++row)
+      rows.push_back({pages.blocks(call), static_cast<std::int32_t>(context - num_rows + row)});
+    return rows;
+  }
+  void attend(const ops::Kernels& kernels, std::int64_t num_rows, std::size_t call) {
+    const auto contexts = rows(num_rows, call);
+    kernels.attention(q.data(), width(), num_rows, shape, contexts.data(), 0, 1, out.data());
+  }
+
+  std::optional<std::string> check(const ops::Kernels& kernels, std::int64_t num_rows) {
+    std::memset(out.data(), 0xa5, out.size_bytes());
+    attend(kernels, num_rows, 0);
+    const std::int64_t checked = std::min(num_rows, kCheckedRows), first = num_rows - checked;
+    const auto contexts = rows(num_rows, 0);
+    const std::size_t q_offset_bytes = static_cast<std::size_t>(first * width()) * act_bytes(),
+                      offset_bytes = static_cast<std::size_t>(first) * form.row_bytes();
+    AlignedBuffer expected(static_cast<std::size_t>(checked) * form.row_bytes());
+    ops::kernels(ops::Isa::kPortable, kernels.numerics)
+        .attention(q.data() + q_offset_bytes, width(), checked, shape, contexts.data() + first, 0, 1, expected.data());
+    const std::size_t elem_bytes = form.quantised() ? sizeof(float) : act_bytes();  // a quantised row: words of 4 bytes
+    const auto columns = static_cast<std::int64_t>(form.row_bytes() / elem_bytes);
+    return first_wrong({expected.data(), columns, elem_bytes}, checked,
+                       {out.data() + offset_bytes, columns, elem_bytes}, checked);
+  }
+};
+
+}  // namespace
+
+std::vector<KernelCase> attention_cases(const ops::Kernels& kernels, const KernelWorkload& workload) {
+  const ModelConfig& c = workload.config;
+  const ops::AttentionShape shape{{activation_type(kernels.numerics), c.key_size},
+                                  c.num_kv_heads,
+                                  c.q_per_kv(),
+                                  c.attn_output_multiplier,
+                                  c.attn_logit_cap};
+  const std::int64_t most_rows = *std::max_element(workload.row_counts.begin(), workload.row_counts.end());
+  const auto queries = std::make_shared<Queries>(kernels, workload, shape, most_rows);
+  std::vector<KernelCase> cases;
+  for (const std::int64_t num_rows : workload.row_counts) {
+    KernelCase test;
+    test.op = "attention";
+    test.num_rows = num_rows;
+    test.num_inputs = workload.context;
+    test.num_columns = queries->width();
+    test.factors = shape.page.type == DType::kBf16 ? Factors::kBf16 : Factors::kF32;
+    const std::int64_t keys = num_rows * workload.context - num_rows * (num_rows - 1) / 2;  // causal
+    test.multiply_adds = 2.0 * static_cast<double>(keys * queries->width());
+    test.read_bytes = static_cast<double>(queries->pages.sequence_bytes());
+    test.run = [=, &kernels](std::size_t call) { queries->attend(kernels, num_rows, call); };
+    test.check = [=, &kernels] { return queries->check(kernels, num_rows); };
+    cases.push_back(std::move(test));
+  }
+  return cases;
+}
+
+}  // namespace moesaic::measure

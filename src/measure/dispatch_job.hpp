@@ -1,0 +1,134 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/hash.hpp"
+#include "base/trace.hpp"
+#include "measure/gemm_layer.hpp"
+#include "measure/payload_errors.hpp"
+#include "measure/progress.hpp"
+#include "measure/routed_steps.hpp"
+#include "measure/stand_in_experts.hpp"
+#include "moe/dispatch.hpp"
+#include "plan/dispatch_traffic.hpp"
+
+namespace moesaic::measure {
+
+/// What a repetition's time goes to, on one rank.
+enum class DispatchPhase : std::uint8_t {
+  kTotal,      ///< dispatch and combine, experts left out
+  kTransport,  ///< sends and waits
+  kDispatch,
+  kCombine,
+  kPermute,
+  kPlan,  ///< of dispatch and combine what is none of permute, send, wait, unpermute: what goes where
+  kSend,
+  kWait,
+  kUnpermute,
+  kExperts,
+  kRoute,  ///< before dispatch; only with real experts
+  kCount
+};
+inline constexpr std::size_t kNumPhases = static_cast<std::size_t>(DispatchPhase::kCount);
+std::string_view name(DispatchPhase phase);
+
+/// Microseconds, by phase, rank and repetition; rank 0's.
+struct PhaseTimes {
+  std::array<std::vector<std::vector<double>>, kNumPhases> us;
+
+  std::vector<double> all(DispatchPhase phase) const;      ///< of all ranks and repetitions
+  std::vector<double> slowest(DispatchPhase phase) const;  ///< rank, by repetition
+  std::vector<double> medians(DispatchPhase phase) const;  ///< by rank
+};
+
+/// What was found out about one algorithm; complete on rank 0, except where it says that all have it.
+struct DispatchResult {
+  PhaseTimes times;
+  std::int64_t num_wrong = 0;      ///< rows, all ranks and checked repetitions; all have it
+  std::int64_t num_checked = 0;    ///< likewise
+  std::string hash;                ///< of the rows' hashes, step after step; all have it
+  plan::DispatchTraffic counted;   ///< bytes of dispatch and combine together in `dispatch`, of all steps once
+  plan::DispatchTraffic analytic;  ///< the same by the rule, in both parts
+  bool bytes_right = true;         ///< all have it
+  double overlap_percent = 0;      ///< of the first step; all have it
+  std::optional<PayloadErrors> payload_errors = {};  ///< likewise; where experts do not get the rows as they are
+};
+
+/// The same rows, routed through any algorithm. All ranks together.
+class DispatchJob {
+ public:
+  /// What may be otherwise.
+  struct Variant {
+    DispatchPayload payload = DispatchPayload::kAct;
+    Progress progress = Progress::kPoll;
+    GemmLayer* gemm = nullptr;
+  };
+  /// steps: as many of the source's as are taken in turn. gemm: router and experts of the repetitions, in place of
+  /// stand-ins; their rows must be the same for all algorithms.
+  DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
+              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, const Variant& variant);
+
+  struct Repetitions {
+    std::int64_t warmup = 5, timed = 20;
+    std::int64_t check_every = 1;  ///< of these; 0: never. Each step is run and checked once before them
+  };
+  /// after(step): called after each timed repetition, outside of its time.
+  DispatchResult measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions,
+                         const std::function<void(std::size_t step)>& after);
+
+  /// By the rule, step by step.
+  std::vector<plan::DispatchTraffic> traffic(plan::DispatchAlgorithm algorithm) const;
+
+  std::int64_t num_rows() const;  ///< of all steps
+  std::int64_t num_steps() const { return static_cast<std::int64_t>(steps_.size()); }
+  /// Of all steps: payload by the meaning of the layer.
+  const plan::DispatchTraffic& logical() const { return logical_; }
+  /// Of all steps.
+  const std::vector<std::int64_t>& terms() const { return terms_; }
+  const plan::Domains& nodes() const { return nodes_; }
+  /// Of this rank's share of a step's rows.
+  moe::Routing own_routing(std::size_t step) const;
+  const comm::Communicator& world() const { return world_; }
+  const plan::Grid& grid() const { return grid_; }
+  const ops::Kernels& kernels() const { return kernels_; }
+
+ private:
+  struct Step {
+    moe::Routing routing;  // of all rows
+    std::int64_t layer;
+    plan::RowMap shared, replicated;  // the same rows by either ownership
+    std::vector<std::int32_t> slots_of(const plan::Grid& grid, const plan::Domains& nodes,
+                                       const plan::RowMap& rows) const;
+    std::array<std::vector<Hash128>, 2> expected;  // by StandIn, of all rows
+    std::vector<Hash128> gemm_rows;                // of own share: the first repetition's with real experts
+  };
+  struct Own;  // of a step and an ownership
+  void expect(Step& step, StandIn kind);
+  std::int64_t count_wrong(Step& step, Range rows, std::span<const Hash128> hashes, std::optional<StandIn> kind) const;
+  std::string hash_of_steps(const std::vector<Hash128>& found) const;
+  plan::DispatchTraffic traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const;
+  void gather_counted(const std::vector<std::uint64_t>& own_bytes, DispatchResult& result) const;
+  PhaseTimes gather_times(const std::vector<std::array<double, kNumPhases>>& own) const;
+
+  std::unique_ptr<moe::Dispatcher> make(plan::DispatchAlgorithm algorithm, DispatchPayload payload) const;
+
+  const comm::Communicator& world_;
+  const plan::Grid& grid_;
+  const ops::Kernels& kernels_;
+  const Variant variant_;
+  const plan::StageRank me_;
+  const std::vector<int> node_of_;
+  const plan::Domains nodes_;
+  const std::size_t active_;
+  const StandInExperts experts_;
+  std::vector<Step> steps_;
+  plan::DispatchTraffic logical_;
+  std::vector<std::int64_t> terms_;
+  moe::ExpertBatch batch_;
+};
+
+}  // namespace moesaic::measure

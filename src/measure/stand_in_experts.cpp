@@ -1,0 +1,174 @@
+#include "measure/stand_in_experts.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/hash.hpp"
+#include "base/parallel.hpp"
+#include "base/random.hpp"
+
+namespace moesaic::measure {
+namespace {
+
+constexpr std::uint64_t kPlaces = 4096;  ///< at which a row or a leaf's output may begin in the values
+constexpr std::int64_t kGrain_terms = 4;
+
+using Sum = std::vector<float>;  ///< fp32 (D); empty: absent
+
+void add(const Sum& from, Sum& into) {
+  for (std::size_t i = 0; i < into.size(); ++i) into[i] += from[i];
+}
+
+}  // namespace
+
+StandInExperts::StandInExperts(const plan::Grid& grid, const ops::Kernels& kernels, DispatchPayload payload)
+    : grid_(grid),
+      kernels_(kernels),
+      rounds_(NumericSetting{kernels.numerics, payload}.rounds_expert_rows()),
+      width_(grid.config().emb_size),
+      row_bytes_(GemmInput{kernels.numerics, width_}.row_bytes()) {
+  values_.resize(static_cast<std::size_t>(width_) + kPlaces);
+  for (std::size_t i = 0; i < values_.size(); ++i)
+    values_[i] = static_cast<float>(random_word(i) >> 40) * 0x1p-23f - 1.0f;
+  rounded_.resize(values_.size() * size_bytes(activation_type(kernels.numerics)));
+  kernels.to_activation(values_.data(), static_cast<std::int64_t>(values_.size()), rounded_.data());
+}
+
+void StandInExperts::make_row(std::int64_t row, std::byte* to) const {
+  const std::uint64_t place = random_word(static_cast<std::uint64_t>(row)) % kPlaces;
+  Sum x(values_.begin() + static_cast<std::ptrdiff_t>(place),
+        values_.begin() + static_cast<std::ptrdiff_t>(place) + width_);
+  x[0] = static_cast<float>(row % 256) / 256.0f;  // places are fewer than rows
+  kernels_.to_input(x.data(), 1, width_, 1, to);
+}
+
+std::vector<float> StandInExperts::values_of(const std::byte* row) const {
+  std::vector<float> values(static_cast<std::size_t>(width_));
+  const bool whole = activation_type(kernels_.numerics) == DType::kF32;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (whole)
+      std::memcpy(&values[i], row + i * sizeof(float), sizeof(float));
+    else  // bf16 is the upper half of fp32
+      std::memcpy(reinterpret_cast<std::byte*>(&values[i]) + 2, row + 2 * i, 2);
+  return values;
+}
+
+std::vector<std::byte> StandInExperts::as_experts_get(const std::byte* row) const {
+  std::vector<std::byte> rounded(row, row + row_bytes_);
+  if (!rounds_) return rounded;
+  Sum x = values_of(row);
+  float largest = 0;
+  for (const float value : x) largest = std::max(largest, std::abs(value));
+  const float scale = largest < 0x1p-100f ? 0 : largest / 127;
+  for (float& value : x) {
+    const auto q = static_cast<std::int8_t>(scale == 0 ? 0 : std::nearbyint(value * (127 / largest)));
+    value = static_cast<float>(q) * scale;
+  }
+  kernels_.to_activation(x.data(), width_, rounded.data());
+  return rounded;
+}
+
+std::uint64_t StandInExperts::key(const std::byte* row, StandIn kind) const {
+  std::uint64_t word = 0;
+  if (kind == StandIn::kCopy) {
+    std::memcpy(&word, row, std::min(sizeof word, row_bytes_));
+    return word;
+  }
+  const Hash128 hash = hash_bytes({row, row_bytes_});
+  std::memcpy(&word, hash.bytes.data(), sizeof word);
+  return word;
+}
+
+std::size_t StandInExperts::place(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const {
+  const auto number = static_cast<std::uint64_t>(expert * kNumLeaves + leaf);
+  return random_word(key ^ random_word(number)) % kPlaces;
+}
+
+const float* StandInExperts::leaf(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const {
+  return values_.data() + place(key, expert, leaf);
+}
+
+void StandInExperts::add_up(std::uint64_t key, std::int64_t expert, Range leaves, float* sum) const {
+  if (leaves.size() == 1) {
+    std::copy_n(leaf(key, expert, leaves.begin), width_, sum);
+    return;
+  }
+  thread_local Sum rights[kNumLeaves];  // by the subtree's size: no two of one size are open at once
+  Sum& right = rights[leaves.size() / 2];
+  const std::int64_t middle = leaves.begin + leaves.size() / 2;
+  add_up(key, expert, {leaves.begin, middle}, sum);
+  right.resize(static_cast<std::size_t>(width_));
+  add_up(key, expert, {middle, leaves.end}, right.data());
+  for (std::int64_t i = 0; i < width_; ++i) sum[i] += right[static_cast<std::size_t>(i)];
+}
+
+void StandInExperts::run(plan::StageRank me, std::int64_t layer, moe::ExpertBatch& batch, StandIn kind) const {
+  const auto& own = grid_.placement().experts(layer, grid_.subset(me));
+  const bool complete = grid_.layout().etp == 1;
+  const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me))];
+  const auto width = static_cast<std::size_t>(width_);
+  const std::size_t term_bytes = width * (complete ? size_bytes(activation_type(kernels_.numerics)) : sizeof(float));
+  for (std::size_t e = 0; e < own.size(); ++e) {
+    const Range terms = batch.expert_terms(static_cast<std::int64_t>(e));
+    parallel_for(terms.size(), kGrain_terms, [&](std::int64_t i) {
+      const auto term = static_cast<std::size_t>(terms.begin + i);
+      const std::uint64_t row_key = key(batch.rows.data() + term * row_bytes_, kind);
+      std::byte* const output = batch.outputs + term * term_bytes;
+      if (kind == StandIn::kCopy) {
+        const std::size_t at = place(row_key, own[e], 0);
+        if (complete)
+          std::memcpy(output, rounded_.data() + at * (term_bytes / width), term_bytes);
+        else if (leaves.contains(0))
+          std::memcpy(output, values_.data() + at, term_bytes);
+        else
+          std::memset(output, 0, term_bytes);
+        return;
+      }
+      thread_local Sum sum;
+      sum.resize(width);
+      add_up(row_key, own[e], leaves, sum.data());
+      if (complete)
+        kernels_.to_activation(sum.data(), width_, output);
+      else
+        std::memcpy(output, sum.data(), term_bytes);
+    });
+  }
+}
+
+void StandInExperts::expected(const std::byte* row, std::span<const std::int32_t> experts, std::span<const float> gates,
+                              float* m, StandIn kind) const {
+  const auto width = static_cast<std::size_t>(width_);
+  const std::uint64_t row_key = key(as_experts_get(row).data(), kind);
+  std::vector<std::byte> rounded(width * sizeof(float));
+  Sum groups[kNumLeaves];  // of experts, each ascending
+  for (std::size_t a = 0; a < experts.size(); ++a) {
+    Sum term(width);
+    if (kind == StandIn::kCopy)
+      std::copy_n(leaf(row_key, experts[a], 0), width, term.begin());
+    else
+      add_up(row_key, experts[a], {0, kNumLeaves}, term.data());
+    kernels_.to_activation(term.data(), width_, rounded.data());
+    const Sum values = values_of(rounded.data());
+    for (std::size_t i = 0; i < width; ++i) term[i] = gates[a] * values[i];
+    std::size_t group = kNumLeaves - 1;
+    while (static_cast<std::int64_t>(group) * grid_.config().num_experts / kNumLeaves > experts[a]) --group;
+    if (groups[group].empty())
+      groups[group] = std::move(term);
+    else
+      add(term, groups[group]);
+  }
+  for (std::size_t size = 1; size < kNumLeaves; size *= 2)
+    for (std::size_t left = 0; left < kNumLeaves; left += 2 * size) {
+      Sum& right = groups[left + size];
+      if (right.empty()) continue;
+      if (groups[left].empty())
+        groups[left] = std::move(right);
+      else
+        add(right, groups[left]);
+      right.clear();
+    }
+  std::copy(groups[0].begin(), groups[0].end(), m);
+}
+
+}  // namespace moesaic::measure

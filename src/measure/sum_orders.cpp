@@ -1,0 +1,143 @@
+#include "measure/sum_orders.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/parallel.hpp"
+#include "measure/kernel_case.hpp"
+#include "measure/limits.hpp"
+#include "moe/combine.hpp"
+
+namespace moesaic::measure {
+namespace {
+
+constexpr int kTag = 10;
+
+}  // namespace
+
+struct SumOrders::Own {
+  moe::Routing routing;
+  plan::OwnerPlan plan;
+  std::vector<std::uint64_t> send_bytes;  // by owner
+  std::vector<AlignedBuffer> streams;     // by holder
+  AlignedBuffer m;                        // fp32 (own rows, D)
+  std::vector<std::uint8_t> begun;        // of own rows: m has a term
+
+  std::int64_t num_rows() const { return std::ssize(begun); }
+};
+
+SumOrders::SumOrders(const DispatchJob& job)
+    : job_(job),
+      setting_(job.grid(), plan::Domains::alone(job.world().size()), moe::piece_sizes(job.grid(), job.kernels())),
+      me_(job.world().rank()),
+      mail_(comm::make_pairwise_mailbox(job.world(), kTag)),
+      own_(static_cast<std::size_t>(job.num_steps())) {
+  const auto traffic = job.traffic(plan::DispatchAlgorithm::kFlat);
+  std::size_t most = 0;
+  for (std::size_t s = 0; s < own_.size(); ++s) {
+    Own& own = own_[s];
+    own.routing = job.own_routing(s);
+    plan::plan_owner(setting_, plan::StageRank{me_}, own.routing.ascending_experts, own.plan);
+    own.begun.resize(own.routing.experts.size() / static_cast<std::size_t>(setting_.active()));
+    own.m.reserve(own.begun.size() * setting_.pieces.partial + 1);
+    for (const std::size_t bytes : own.plan.stream_bytes) {
+      own.streams.emplace_back().reserve(bytes + 1);
+      most = std::max(most, bytes);
+    }
+    for (int owner = 0; owner < job.world().size(); ++owner) {
+      const plan::PairTraffic& combine = traffic[s].combine;
+      own.send_bytes.push_back(combine.bytes[combine.at(plan::StageRank{me_}, plan::StageRank{owner})]);
+      most = std::max(most, static_cast<std::size_t>(own.send_bytes.back()));
+    }
+  }
+  pieces_.reserve(most + 1);
+  const bool complete = job.grid().layout().etp == 1;
+  const std::size_t elem_bytes = complete ? size_bytes(activation_type(job.kernels().numerics)) : sizeof(float);
+  const auto values = random_floats(most / elem_bytes, static_cast<std::uint64_t>(me_));
+  if (complete)
+    job.kernels().to_activation(values.data(), std::ssize(values), pieces_.data());
+  else if (most > 0)
+    std::memcpy(pieces_.data(), values.data(), most);
+  for (Own& own : own_)
+    if (const std::size_t bytes = own.plan.stream_bytes[static_cast<std::size_t>(me_)]; bytes > 0)
+      std::memcpy(own.streams[static_cast<std::size_t>(me_)].data(), pieces_.data(), bytes);
+}
+
+SumOrders::~SumOrders() = default;
+
+double SumOrders::time_us(SumOrder order, std::size_t step) {
+  Own& own = own_[step];
+  std::fill(own.begun.begin(), own.begun.end(), 0);
+  return 1e6 * timed_together(job_.world(), [&] { run(order, own); });
+}
+
+void SumOrders::run(SumOrder order, Own& own) {
+  const int ranks = job_.world().size();
+  for (int holder = 0; holder < ranks; ++holder)
+    if (const auto h = static_cast<std::size_t>(holder); holder != me_ && own.plan.stream_bytes[h] > 0)
+      mail_->expect(holder, own.streams[h].data(), own.plan.stream_bytes[h]);
+  for (int k = 1; k < ranks; ++k) {
+    const int owner = (me_ + k) % ranks;
+    const auto bytes = static_cast<std::size_t>(own.send_bytes[static_cast<std::size_t>(owner)]);
+    if (bytes > 0) mail_->send(owner, pieces_.data(), bytes);
+  }
+  if (order == SumOrder::kArrival) {
+    {
+      const BetweenRanges messages_go_on([&] { job_.world().progress(); });
+      add_stream(own, me_);
+    }
+    while (const auto arrival = mail_->next()) add_stream(own, arrival->source);
+    mail_->finish();
+    return;
+  }
+  while (mail_->next()) {
+  }
+  mail_->finish();
+  std::vector<const std::byte*> streams;
+  for (const AlignedBuffer& stream : own.streams) streams.push_back(stream.data());
+  moe::combine_pieces(setting_, job_.kernels(), own.plan, own.routing, own.routing.ascending_experts, streams,
+                      own.m.as<float>());
+}
+
+/// m(row) += gate * piece, for all pieces of a holder.
+void SumOrders::add_stream(Own& own, int holder) {
+  const bool complete = job_.grid().layout().etp == 1;
+  const ops::Kernels& of_piece = complete ? job_.kernels() : ops::kernels(job_.kernels().isa, Numerics::kF32);
+  const std::int64_t width = job_.grid().config().emb_size;
+  const auto active = static_cast<std::size_t>(setting_.active());
+  const std::byte* const stream = own.streams[static_cast<std::size_t>(holder)].data();
+  parallel_for(own.num_rows(), [&](std::int64_t row) {
+    float* const m = own.m.as<float>() + row * width;
+    const std::size_t first = static_cast<std::size_t>(row) * active;
+    for (std::size_t choice = first; choice < first + active; ++choice)
+      for (auto p = own.plan.first_piece[choice]; p < own.plan.first_piece[choice + 1]; ++p) {
+        const auto& [domain, offset] = own.plan.pieces[static_cast<std::size_t>(p)];
+        if (domain != holder) continue;
+        const auto add =
+            own.begun[static_cast<std::size_t>(row)] == 0 ? of_piece.from_activation : of_piece.add_activation;
+        add(stream + offset, width, own.routing.ascending_gates[choice], m);
+        own.begun[static_cast<std::size_t>(row)] = 1;
+      }
+  });
+}
+
+bool SumOrders::agree(std::size_t step) {
+  Own& own = own_[step];
+  const auto elems = static_cast<std::size_t>(own.num_rows() * job_.grid().config().emb_size);
+  time_us(SumOrder::kTree, step);
+  const std::vector<float> tree(own.m.as<float>(), own.m.as<float>() + elems);
+  std::fill_n(own.m.as<float>(), elems, NAN);
+  time_us(SumOrder::kArrival, step);
+  // Pieces are below 1: an expert's output is below etp, in the tree it is rounded to Act, and all sums are in fp32.
+  const auto slices = static_cast<float>(job_.grid().layout().etp), active = static_cast<float>(setting_.active());
+  const float rounding = 0x1p-8f + slices * active * 0x1p-22f;
+  float gates = 0;
+  for (const float gate : own.routing.gates) gates = std::max(gates, std::abs(gate));
+  const float most = active * gates * slices * rounding;
+  bool near = true;
+  for (std::size_t i = 0; i < elems; ++i) near &= std::abs(own.m.as<float>()[i] - tree[i]) <= most;
+  return job_.world().min(near) > 0;
+}
+
+}  // namespace moesaic::measure
