@@ -17,9 +17,11 @@
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
+#include "comm/locality.hpp"
 #include "comm/mpi_settings.hpp"
-#include "comm/wait.hpp"
-#include "comm/watch.hpp"
+#include "comm/session.hpp"
+#include "comm/wait_matrix.hpp"
+#include "comm/wait_timeouts.hpp"
 #include "device/machine.hpp"
 #include "io/hdf5.hpp"
 #include "ops/kernels.hpp"
@@ -106,6 +108,7 @@ int run(const Command& command, const std::vector<std::string>& arguments, const
     if (world) {
       check_launcher(*world);
       check_same_start(*world, command, arguments);
+      comm::require_locality(*world);
     }
     const int code = command.run(arguments);
     if (const std::string waits = world ? comm::wait_matrix(*world) : ""; !waits.empty()) spdlog::info("{}", waits);
@@ -171,7 +174,7 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
   }
   io::prepare_hdf5();
   set_early_wait_timeout(arguments);
-  const comm::Session session(argc, argv);
+  const comm::Session session(argc, argv, {.leave_blocked_calls = true, .end_launcher = true});
   const comm::Communicator world = comm::Communicator::world();
   start_logging(world.rank());
   try {

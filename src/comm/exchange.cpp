@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "comm/wait.hpp"
+
 namespace moesaic::comm {
 namespace {
 
@@ -73,7 +75,7 @@ void Outbox::post(std::vector<std::byte> bytes, int destination, int tag) {
 void Outbox::drain(std::size_t most_bytes) {
   while (!messages_.empty() && (pending_bytes_ > most_bytes || most_bytes == 0)) {
     auto& requests = messages_.front().requests;
-    wait_until({"delivery", &messages_.front().destination, comm_}, [&] {
+    wait_until({"delivery", &messages_.front().destination, comm_.world_ranks()}, [&] {
       int done = 0;
       MOESAIC_MPI(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE));
       return done != 0;
@@ -81,15 +83,6 @@ void Outbox::drain(std::size_t most_bytes) {
     pending_bytes_ -= messages_.front().bytes.size();
     messages_.pop_front();
   }
-}
-
-void receive(const Communicator& comm, std::span<std::byte> bytes, int source, int tag) {
-  const std::vector<int> peer = {comm.world_ranks()[static_cast<std::size_t>(source)]};
-  for_each_part(bytes.size(), [&](std::size_t offset, int count) {
-    MPI_Request request = MPI_REQUEST_NULL;
-    MOESAIC_MPI(MPI_Irecv(bytes.data() + offset, count, MPI_BYTE, source, tag, comm.handle(), &request));
-    wait_for(request, {"a message", &peer, comm});
-  });
 }
 
 }  // namespace moesaic::comm

@@ -38,7 +38,8 @@ class RowExchange {
   std::vector<Part> sends_, recvs_;  // by rank
 };
 
-/// Messages under way to other ranks; a message's bytes are kept until it has left.
+/// Messages under way to other ranks, which take them by receive() of comm/mpi.hpp; a message's bytes are kept until it
+/// has left.
 class Outbox {
  public:
   explicit Outbox(const Communicator& comm) : comm_(comm) {}
@@ -61,8 +62,5 @@ class Outbox {
   std::deque<Message> messages_;
   std::size_t pending_bytes_ = 0;
 };
-
-/// Receives exactly this many bytes (sent by Outbox::post).
-void receive(const Communicator& comm, std::span<std::byte> bytes, int source, int tag);
 
 }  // namespace moesaic::comm

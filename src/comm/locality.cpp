@@ -84,16 +84,18 @@ std::string wrong_locality(std::span<const NodeIdentity> ranks, std::span<const 
   return fmt::format("MPI is wrong about which ranks share a node: it puts together {}. {}", list, remedy(gds));
 }
 
-void require_locality(const Communicator& comm, const std::vector<int>& claimed) {
-  const std::vector<NodeIdentity> identities = gather_identities(comm);
+void require_locality(const Communicator& world) {
+  // Never freed: where MPI is wrong its ranks do not agree on who is in it, and to free it takes all of them.
+  static const auto* const node = new Communicator(world.split_node());
+  const std::vector<NodeIdentity> identities = gather_identities(world);
   std::vector<std::vector<int>> claims;
-  for (const auto& bytes : comm.gather(std::as_bytes(std::span(claimed)), 0)) {
+  for (const auto& bytes : world.gather(std::as_bytes(std::span(node->world_ranks())), 0)) {
     claims.emplace_back(bytes.size() / sizeof(int));
     std::memcpy(claims.back().data(), bytes.data(), bytes.size());
   }
-  on_root(comm, [&] {
+  on_root(world, [&] {
     const char* gds = std::getenv("PMIX_MCA_gds");
-    const std::string error = wrong_locality(identities, claims, comm.world_ranks(), gds ? gds : "");
+    const std::string error = wrong_locality(identities, claims, world.world_ranks(), gds ? gds : "");
     if (!error.empty()) fail("{}", error);
   });
 }

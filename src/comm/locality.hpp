@@ -33,9 +33,9 @@ NodeIdentity own_identity();
 std::string wrong_locality(std::span<const NodeIdentity> ranks, std::span<const std::vector<int>> claims,
                            std::span<const int> world_ranks, const std::string& gds);
 
-/// Collective over `comm`: Error on all ranks when MPI is wrong about who shares a node. claimed: the ranks of `comm`
-/// of which MPI says so to this rank.
-void require_locality(const Communicator& comm, const std::vector<int>& claimed);
+/// Collective: Error on all ranks when MPI is wrong about which ranks share a node. Once for a job, before any use of
+/// Communicator::split_node().
+void require_locality(const Communicator& world);
 
 /// Collective over a node's ranks: whether all of them see one and the same /dev/shm. Containers of one node may have
 /// one each.

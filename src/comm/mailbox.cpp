@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/aligned_buffer.hpp"
+#include "comm/wait.hpp"
 
 namespace moesaic::comm {
 namespace {
@@ -56,7 +57,7 @@ class PairwiseMailbox final : public Mailbox {
   std::optional<Arrival> next(bool may_wait) override {
     if (arrived_.empty() && !missing_.empty()) {
       if (may_wait)
-        wait_until({"messages", &missing_, comm_, num_awaited_}, [&] { return test(); });
+        wait_until({"messages", &missing_, comm_.world_ranks(), num_awaited_}, [&] { return test(); });
       else
         test();
     }
@@ -71,7 +72,7 @@ class PairwiseMailbox final : public Mailbox {
   void finish() override {
     num_awaited_ = 0;
     if (sends_.empty()) return;
-    wait_until({"delivery", &receivers_, comm_}, [&] {
+    wait_until({"delivery", &receivers_, comm_.world_ranks()}, [&] {
       int done = 0;
       MOESAIC_MPI(MPI_Testall(static_cast<int>(sends_.size()), sends_.data(), &done, MPI_STATUSES_IGNORE));
       return done != 0;
@@ -162,13 +163,13 @@ class AlltoallvMailbox final : public Mailbox {
     for (std::size_t i = 0; i < ranks; ++i) sizes_[i] = to_[i].size;
     MPI_Request request = MPI_REQUEST_NULL;
     MOESAIC_MPI(MPI_Ialltoall(sizes_.data(), 1, MPI_INT, sizes_.data() + ranks, 1, MPI_INT, comm_.handle(), &request));
-    wait_for(request, {"MPI_Alltoall of sizes", nullptr, comm_});
+    wait_for(request, {"MPI_Alltoall of sizes", nullptr, comm_.world_ranks()});
     for (std::size_t i = 0; i < ranks; ++i) from_[i].size = sizes_[ranks + i];
     bring_together();
     const Window out(to_), in(from_);
     MOESAIC_MPI(MPI_Ialltoallv(out.base, out.counts.data(), out.offsets.data(), MPI_BYTE, in.base, in.counts.data(),
                                in.offsets.data(), MPI_BYTE, comm_.handle(), &request));
-    wait_for(request, {"MPI_Alltoallv", nullptr, comm_});
+    wait_for(request, {"MPI_Alltoallv", nullptr, comm_.world_ranks()});
     exchanged_ = true;
   }
 

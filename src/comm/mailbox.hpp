@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "comm/wait.hpp"
+#include "comm/mpi.hpp"
 
 namespace moesaic::comm {
 

@@ -3,11 +3,7 @@
 #include <numeric>
 #include <utility>
 
-#include "comm/exchange.hpp"
-#include "comm/locality.hpp"
-#include "comm/single_copy.hpp"
-#include "comm/mpi_settings.hpp"
-#include "comm/watch.hpp"
+#include "comm/wait.hpp"
 
 namespace moesaic::comm {
 namespace {
@@ -17,7 +13,7 @@ template <class Start>
 void complete(const Communicator& comm, const char* operation, Start&& start, const std::vector<int>* peers = nullptr) {
   MPI_Request request = MPI_REQUEST_NULL;
   start(&request);
-  wait_for(request, {operation, peers, comm});
+  wait_for(request, {operation, peers, comm.world_ranks()});
 }
 
 template <class Resizable>
@@ -35,58 +31,25 @@ void broadcast_resizable(const Communicator& comm, Resizable& bytes, int root) {
   for_each_part(bytes.size(), [&](std::size_t offset, int count) { broadcast(bytes.data() + offset, count); });
 }
 
-/// The ranks that the members of `part` have in `whole`, by their rank in `part`.
-std::vector<int> ranks_in(MPI_Comm whole, MPI_Comm part) {
-  int size = 0;
-  MOESAIC_MPI(MPI_Comm_size(part, &size));
-  std::vector<int> ranks(static_cast<std::size_t>(size));
+/// The world ranks of a communicator's ranks.
+std::vector<int> world_ranks_of(MPI_Comm comm, int size) {
+  std::vector<int> ranks(static_cast<std::size_t>(size)), found(ranks.size());
   std::iota(ranks.begin(), ranks.end(), 0);
-  std::vector<int> found = ranks;
-  MPI_Group from = MPI_GROUP_NULL, to = MPI_GROUP_NULL;
-  MOESAIC_MPI(MPI_Comm_group(part, &from));
-  MOESAIC_MPI(MPI_Comm_group(whole, &to));
-  MOESAIC_MPI(MPI_Group_translate_ranks(from, size, ranks.data(), to, found.data()));
-  MPI_Group_free(&from);
-  MPI_Group_free(&to);
+  MPI_Group own = MPI_GROUP_NULL, world = MPI_GROUP_NULL;
+  MOESAIC_MPI(MPI_Comm_group(comm, &own));
+  MOESAIC_MPI(MPI_Comm_group(MPI_COMM_WORLD, &world));
+  MOESAIC_MPI(MPI_Group_translate_ranks(own, size, ranks.data(), world, found.data()));
+  MPI_Group_free(&own);
+  MPI_Group_free(&world);
   return found;
 }
 
 }  // namespace
 
-void mpi_failed(int code, const char* call, const char* file, int line) {
-  char text[MPI_MAX_ERROR_STRING] = "unknown error";
-  int length = 0;
-  MPI_Error_string(code, text, &length);
-  diagnose(fmt::format("{}:{}: {} failed: {}", file, line, call, text));
-}
-
-Session::Session(int& argc, char**& argv) {
-  int provided = 0;
-  set_mpi_variables();
-  start_watch();
-  avoid_forbidden_reads();
-  {
-    const BlockingCall call("MPI_Init");
-    MOESAIC_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided));
-  }
-  for (const MPI_Comm comm : {MPI_COMM_WORLD, MPI_COMM_SELF})
-    MOESAIC_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
-  if (provided < MPI_THREAD_FUNNELED) fail("this MPI offers thread level {}, FUNNELED is needed", provided);
-  join_watch();
-}
-
-/// The ranks meet first: a wait for a rank that does not come can be told, MPI_Finalize cannot.
-Session::~Session() {
-  Communicator::world().barrier();
-  const BlockingCall call("MPI_Finalize");
-  leave_watch();
-  MPI_Finalize();
-}
-
 Communicator::Communicator(MPI_Comm comm, bool owned) : comm_(comm), owned_(owned) {
   MOESAIC_MPI(MPI_Comm_rank(comm, &rank_));
   MOESAIC_MPI(MPI_Comm_size(comm, &size_));
-  world_ranks_ = ranks_in(MPI_COMM_WORLD, comm);
+  world_ranks_ = world_ranks_of(comm, size_);
 }
 
 Communicator Communicator::world() { return {MPI_COMM_WORLD, false}; }
@@ -113,21 +76,20 @@ Communicator::~Communicator() {
 }
 
 Communicator Communicator::split(int color) const {
-  barrier();  // as in ~Session
+  barrier();  // a wait for a rank that does not come can be told, MPI_Comm_split cannot
   MPI_Comm part = MPI_COMM_NULL;
   blocking_call("MPI_Comm_split", [&] { MOESAIC_MPI(MPI_Comm_split(comm_, color, rank_, &part)); });
   return {part, true};
 }
 
 /// With one key for all, Open MPI finds the ranks of a node without asking them, so that ranks which MPI tells
-/// different things come back too; such a communicator must not be used, and is not freed.
+/// different things (require_locality() in comm/locality.hpp) come back too.
 Communicator Communicator::split_node() const {
   barrier();
   constexpr int kKey = 0;
   MPI_Comm part = MPI_COMM_NULL;
   blocking_call("MPI_Comm_split_type",
                 [&] { MOESAIC_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, kKey, MPI_INFO_NULL, &part)); });
-  require_locality(*this, ranks_in(comm_, part));
   return {part, true};
 }
 
@@ -154,7 +116,7 @@ std::vector<std::vector<std::byte>> Communicator::gather(std::span<const std::by
   });
   constexpr int kTag = 1;
   if (rank_ != root) {
-    Outbox(*this).post({bytes.begin(), bytes.end()}, root, kTag);
+    send(*this, bytes, root, kTag);
     return {};
   }
   std::vector<std::vector<std::byte>> all(static_cast<std::size_t>(size_));
@@ -186,5 +148,23 @@ void Communicator::bitwise_or(std::span<std::uint8_t> values) const {
 double Communicator::max(double value) const { return reduce({&value, 1}, MPI_MAX), value; }
 double Communicator::min(double value) const { return reduce({&value, 1}, MPI_MIN), value; }
 double Communicator::sum(double value) const { return reduce({&value, 1}, MPI_SUM), value; }
+
+void send(const Communicator& comm, std::span<const std::byte> bytes, int destination, int tag) {
+  const std::vector<int> peer = {comm.world_ranks()[static_cast<std::size_t>(destination)]};
+  for_each_part(bytes.size(), [&](std::size_t offset, int count) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    MOESAIC_MPI(MPI_Isend(bytes.data() + offset, count, MPI_BYTE, destination, tag, comm.handle(), &request));
+    wait_for(request, {"delivery", &peer, comm.world_ranks()});
+  });
+}
+
+void receive(const Communicator& comm, std::span<std::byte> bytes, int source, int tag) {
+  const std::vector<int> peer = {comm.world_ranks()[static_cast<std::size_t>(source)]};
+  for_each_part(bytes.size(), [&](std::size_t offset, int count) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    MOESAIC_MPI(MPI_Irecv(bytes.data() + offset, count, MPI_BYTE, source, tag, comm.handle(), &request));
+    wait_for(request, {"a message", &peer, comm.world_ranks()});
+  });
+}
 
 }  // namespace moesaic::comm

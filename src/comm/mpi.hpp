@@ -1,7 +1,5 @@
 #pragma once
 
-#include <mpi.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <span>
@@ -9,22 +7,9 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "comm/mpi_call.hpp"
 
 namespace moesaic::comm {
-
-/// Ends the job with the diagnosis of comm/watch.hpp: the failed call, its error string, file:line, rank and host, and
-/// what the other ranks do (with some transports a dead peer shows as a failed call).
-[[noreturn]] void mpi_failed(int code, const char* call, const char* file, int line);
-
-/// MPI_Init ... MPI_Finalize. Construct first in main. Asks for MPI_THREAD_SERIALIZED and needs FUNNELED: only main
-/// calls MPI, but in `bench dispatch --progress thread`.
-class Session {
- public:
-  Session(int& argc, char**& argv);
-  ~Session();
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
-};
 
 /// Calls transfer(offset_bytes, part_bytes) for the parts that a message of size_bytes travels in: counts must fit an
 /// int.
@@ -53,7 +38,7 @@ class Communicator {
 
   /// Ranks of one colour, ordered by their rank here.
   Communicator split(int color) const;
-  /// Ranks of this rank's node, ordered by their rank here. Error on all ranks when MPI is wrong about who shares one.
+  /// Ranks of this rank's node, ordered by their rank here, as MPI has it (a job checks that once: comm/locality.hpp).
   Communicator split_node() const;
 
   /// A look at MPI that lets all messages under way go on; Open MPI moves long ones only while their ranks call it.
@@ -81,11 +66,9 @@ class Communicator {
   std::vector<int> world_ranks_;
 };
 
-}  // namespace moesaic::comm
+/// Sends a message and waits until it has left.
+void send(const Communicator& comm, std::span<const std::byte> bytes, int destination, int tag);
+/// Waits for a message of bytes.size() bytes.
+void receive(const Communicator& comm, std::span<std::byte> bytes, int source, int tag);
 
-/// Every MPI call is checked where it is made.
-#define MOESAIC_MPI(call)                                                    \
-  do {                                                                       \
-    if (const int moesaic_code_ = (call); moesaic_code_ != MPI_SUCCESS)      \
-      ::moesaic::comm::mpi_failed(moesaic_code_, #call, __FILE__, __LINE__); \
-  } while (false)
+}  // namespace moesaic::comm

@@ -9,8 +9,6 @@
 
 namespace moesaic::comm {
 
-struct Wait;
-
 /// A short text that is made without the heap, so in signal handlers too; what does not fit is cut off.
 class Line {
  public:

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstddef>
 
+#include "comm/mpi.hpp"
 #include "comm/wait.hpp"
 
 namespace moesaic::comm {
@@ -27,7 +28,7 @@ class SharedMemory {
   template <class Progress>
   void barrier(Progress&& progress) {
     arrive();
-    wait_until({"shared memory", &missing_, comm_}, [&] {
+    wait_until({"shared memory", &missing_, comm_.world_ranks()}, [&] {
       progress();
       return all_here();
     });

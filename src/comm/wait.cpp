@@ -1,18 +1,13 @@
 #include "comm/wait.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <thread>
-
-#include "comm/watch.hpp"
 
 namespace moesaic::comm {
 namespace {
 
 using Seconds = std::chrono::duration<double>;
 
-WaitTimeouts g_timeouts;
-bool g_running = false;
 bool g_patient = false;
 
 /// Seconds waited by world rank, and last for all ranks of a communicator together.
@@ -20,7 +15,7 @@ class WaitCounter {
  public:
   void start() {
     on_ = true;
-    seconds_.resize(static_cast<std::size_t>(Communicator::world().size()) + 1);
+    seconds_.resize(hosts().size() + 1);
     peers_.reserve(seconds_.size());
   }
   void begin(const Wait& wait) {
@@ -53,35 +48,11 @@ constexpr std::chrono::milliseconds kQuiet{200}, kLook{50};
 
 }  // namespace
 
-void set_wait_timeouts(const WaitTimeouts& timeouts) { g_timeouts = timeouts; }
-double wait_timeout_s() { return g_running ? g_timeouts.running_s : g_timeouts.loading_s; }
-
-void RunningWaits::begin() { g_running = true; }
-RunningWaits::~RunningWaits() { g_running = false; }
-
 PatientWaits::PatientWaits() { g_patient = true; }
 PatientWaits::~PatientWaits() { g_patient = false; }
 
 void count_waits() { g_counter.start(); }
-
-std::string wait_matrix(const Communicator& world) {
-  const std::vector<double>& own = g_counter.seconds();
-  if (own.empty()) return "";
-  const auto rows = world.gather(std::as_bytes(std::span(own)), 0);
-  if (world.rank() != 0) return "";
-  std::string text = "seconds waited, by the rank that waited\n| rank |", rule = "|---:|";
-  for (int rank = 0; rank < world.size(); ++rank) text += fmt::format(" for {} |", rank), rule += "---:|";
-  text += " for all | sum |\n" + rule + "---:|---:|\n";
-  for (std::size_t rank = 0; rank < rows.size(); ++rank) {
-    std::vector<double> row(own.size());
-    std::memcpy(row.data(), rows[rank].data(), rows[rank].size());
-    text += fmt::format("| {} on {} |", rank, hosts()[rank]);
-    double sum = 0;
-    for (const double seconds : row) text += fmt::format(" {:.3f} |", seconds), sum += seconds;
-    text += fmt::format(" {:.3f} |\n", sum);
-  }
-  return text;
-}
+const std::vector<double>& counted_waits_s() { return g_counter.seconds(); }
 
 Deadline::Deadline(const Wait& wait) : last_look_(Clock::now()), next_look_(last_look_ + kQuiet), patient_(g_patient) {
   set_waiting(&wait, &waited_s_);

@@ -1,42 +1,15 @@
 #pragma once
 
 #include <chrono>
-#include <string>
 #include <vector>
 
-#include "comm/mpi.hpp"
+#include "comm/mpi_call.hpp"
+#include "comm/wait_timeouts.hpp"
+#include "comm/watch.hpp"
 
 /// Waiting that ends: every wait of this project polls, so that it can see its deadline pass, and knows whom it waits
 /// for. Nothing blocks inside MPI but the calls that have no other form (comm/watch.hpp).
 namespace moesaic::comm {
-
-/// What a wait is for.
-struct Wait {
-  const char* operation;          ///< a literal: "broadcast"
-  const std::vector<int>* peers;  ///< world ranks that have still to do their part; null: any rank of `comm`
-  const Communicator& comm;
-  int num_awaited = 0;  ///< peers at the begin of the operation; 0: not told
-};
-
-/// The longest times that waits may take, in seconds.
-struct WaitTimeouts {
-  double loading_s = 300;  ///< outside of RunningWaits: nodes may read at very different speeds
-  double running_s = 60;
-};
-
-/// From now on.
-void set_wait_timeouts(const WaitTimeouts& timeouts);
-double wait_timeout_s();
-
-/// After begin() and while it lives, the timeout is the one of running.
-class RunningWaits {
- public:
-  RunningWaits() = default;
-  ~RunningWaits();
-  RunningWaits(const RunningWaits&) = delete;
-  RunningWaits& operator=(const RunningWaits&) = delete;
-  void begin();
-};
 
 /// While it lives, nothing is in a hurry: waits sleep a millisecond between two polls, and the cores rest.
 class PatientWaits {
@@ -47,11 +20,11 @@ class PatientWaits {
   PatientWaits& operator=(const PatientWaits&) = delete;
 };
 
-/// From now on, seconds waited are summed by peer.
+/// From now on the seconds that this rank waits are summed by the rank that it waits for.
 void count_waits();
-/// Collective: they, as a table of all ranks (markdown); rank 0's, empty elsewhere and without
-/// count_waits().
-std::string wait_matrix(const Communicator& world);
+/// The seconds that this rank has waited since count_waits(), indexed by world rank; the last element is of waits for
+/// all ranks together. Empty when count_waits() was not called.
+const std::vector<double>& counted_waits_s();
 
 /// Runs while a wait takes longer than one poll. Ends the job with a diagnosis when the deadline passes, or when
 /// another rank's has passed. Time in which this process was stopped does not count.
@@ -83,7 +56,7 @@ void wait_until(const Wait& wait, Poll&& poll) {
   while (!poll()) deadline.check();
 }
 
-/// Until the request is done.
+/// Waits until the request is done.
 void wait_for(MPI_Request& request, const Wait& wait);
 
 }  // namespace moesaic::comm

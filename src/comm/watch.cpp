@@ -1,20 +1,23 @@
 #include "comm/watch.hpp"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <optional>
+#include <utility>
 
 #include "comm/diagnosis.hpp"
+#include "comm/end_job.hpp"
 #include "comm/mpi_settings.hpp"
 #include "comm/report.hpp"
+#include "comm/report_exchange.hpp"
+#include "comm/wait_timeouts.hpp"
 #include "comm/transport.hpp"
 
 namespace moesaic::comm {
@@ -23,13 +26,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
-constexpr int kExitCode = 1;
-constexpr int kReportTag = 1;
 // From a deadline that passes to the end. What a rank prints comes first, so that it is there whatever happens then.
 constexpr double kCollect_s = 3;     ///< reports of other ranks
 constexpr double kTeller_s = 4;      ///< after that, for the lowest rank to print and to end the job
-constexpr unsigned kAbort_s = 3;     ///< MPI_Abort
-constexpr unsigned kLauncher_s = 2;  ///< for the launcher, before each of three signals
 constexpr unsigned kWhole_s = 12;    ///< all of it, should a call into MPI never return
 constexpr unsigned kBlocking_s = 5;  ///< between the report and the end of a call that blocks
 constexpr double kLate_s = 1;        ///< an alarm that comes later was held up: this process itself was stopped
@@ -47,11 +46,12 @@ struct State {
   Clock::time_point blocking_since;
   volatile std::sig_atomic_t alarms = 0;
   bool diagnosing = false;
+  LastResorts last_resorts;
+  MPI_Comm comm = MPI_COMM_NULL;  // for reports alone
 };
 
 State g_state;
-MPI_Comm g_comm = MPI_COMM_NULL;  // for reports alone
-std::vector<std::string> g_hosts;
+std::vector<std::string> g_hosts;  // by world rank
 
 Report own_report() {
   Report report;
@@ -73,7 +73,7 @@ Report own_report() {
     report.waited_s = *g_state.waited_s;
     report.num_awaited = wait->num_awaited;
     put_text(report.operation, wait->operation);
-    for (const int peer : wait->peers ? *wait->peers : wait->comm.world_ranks()) {
+    for (const int peer : wait->peers ? *wait->peers : wait->members) {
       if (peer == report.rank) continue;
       if (report.num_peers < Report::kMostPeers) report.peers[static_cast<std::size_t>(report.num_peers)] = peer;
       ++report.num_peers;
@@ -110,7 +110,7 @@ void on_alarm(int signal) {
     return;
   }
   if (g_state.way_out) siglongjmp(*g_state.way_out, 1);
-  if (g_state.alarms) _exit(kExitCode);
+  if (g_state.alarms) _exit(kJobFailed);
   g_state.alarms = 1;
   print_report(own_report(), "; the job ends in 5 s if this goes on; the likely culprit is the rank that prints nothing");
   ::alarm(kBlocking_s);
@@ -124,94 +124,11 @@ void handle(int signal, void (*handler)(int)) {
   sigaction(signal, &action, nullptr);
 }
 
-/// From here on SIGALRM ends this process, `seconds` from now.
-void end_after(unsigned seconds) {
-  std::signal(SIGALRM, SIG_DFL);
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGALRM);
-  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
-  ::alarm(seconds);
-}
-
-/// mpirun may wait for ever for the daemon of a node that has gone, and ignores the first signals meanwhile: a process
-/// of its own, which mpirun does not know, ends it where this rank is its child. Slurm's steps end by themselves.
-void end_launcher_later() {
-  const pid_t launcher = ::getppid();
-  char name[16] = {};
-  if (std::FILE* file = std::fopen(fmt::format("/proc/{}/comm", launcher).c_str(), "r")) {
-    if (!std::fgets(name, sizeof name, file)) name[0] = 0;
-    std::fclose(file);
-  }
-  if (std::strcmp(name, "mpirun\n") != 0 && std::strcmp(name, "orterun\n") != 0) return;
-  if (::fork() != 0) return;
-  ::setsid();
-  for (int stream = 0; stream < 3; ++stream) ::close(stream);  // nobody shall wait for their ends
-  for (const int signal : {SIGTERM, SIGTERM, SIGKILL}) {
-    ::sleep(kLauncher_s);
-    if (::kill(launcher, signal) != 0) break;  // it has ended
-  }
-  _exit(0);
-}
-
-[[noreturn]] void end_now() {
-  end_after(kAbort_s);
-  std::fflush(nullptr);
-  end_launcher_later();
-  MPI_Abort(MPI_COMM_WORLD, kExitCode);
-  _exit(kExitCode);
-}
-
-/// Reports of this rank to others, and theirs. Errors are ignored: some peer is dead or cut off.
-class Exchange {
- public:
-  explicit Exchange(const Report& own) : own_(own), reports_(static_cast<std::size_t>(g_state.size)) {
-    reports_[static_cast<std::size_t>(own.rank)] = own;
-    // In a large job only the lowest ranks hear of all others, and all others hear of them.
-    constexpr int kLow = 16;
-    for (int to = 0; to < g_state.size; ++to)
-      if (to != own.rank && (own.rank < kLow || to < kLow))
-        MPI_Isend(&own_, sizeof own_, MPI_BYTE, to, kReportTag, g_comm, &sends_.emplace_back());
-  }
-  /// Takes what comes in the next `seconds`, or, unless `to_the_end`, until all have been heard.
-  void collect(double seconds, bool to_the_end) {
-    const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(seconds));
-    while (Clock::now() < end && (to_the_end || !all_heard()))
-      if (!take_one()) ::usleep(1000);
-  }
-  int lowest() const {
-    return static_cast<int>(
-        std::find_if(reports_.begin(), reports_.end(), [](const auto& report) { return report.has_value(); }) -
-        reports_.begin());
-  }
-  const std::vector<std::optional<Report>>& reports() const { return reports_; }
-
- private:
-  bool all_heard() const {
-    return std::all_of(reports_.begin(), reports_.end(), [](const auto& report) { return report.has_value(); });
-  }
-  bool take_one() {
-    int found = 0, size_bytes = 0;
-    MPI_Status status;
-    if (MPI_Iprobe(MPI_ANY_SOURCE, kReportTag, g_comm, &found, &status) != MPI_SUCCESS || !found) return false;
-    MPI_Get_count(&status, MPI_BYTE, &size_bytes);
-    std::vector<std::byte> bytes(std::max(sizeof(Report), static_cast<std::size_t>(size_bytes)));
-    if (MPI_Recv(bytes.data(), size_bytes, MPI_BYTE, status.MPI_SOURCE, kReportTag, g_comm, MPI_STATUS_IGNORE) !=
-        MPI_SUCCESS)
-      return false;
-    std::memcpy(&reports_[static_cast<std::size_t>(status.MPI_SOURCE)].emplace(), bytes.data(), sizeof(Report));
-    return true;
-  }
-
-  Report own_;
-  std::vector<std::optional<Report>> reports_;  // by rank
-  std::vector<MPI_Request> sends_;
-};
-
 }  // namespace
 
-void start_watch() {
+void start_watch(LastResorts last_resorts) {
   g_state.main_thread = pthread_self();
+  g_state.last_resorts = last_resorts;
   gethostname(g_state.host.data(), g_state.host.size() - 1);
   g_hosts = {g_state.host.data()};
   put_text(g_state.transport, "none yet");
@@ -223,28 +140,17 @@ void start_watch() {
     fmt::print(stderr, "moesaic: on {}: {}\n", g_state.host.data(), doubt);
 }
 
-void join_watch() {
-  {
-    const BlockingCall call("MPI_Comm_dup");
-    MOESAIC_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &g_comm));
-  }
-  MOESAIC_MPI(MPI_Comm_set_errhandler(g_comm, MPI_ERRORS_RETURN));
-  const auto world = Communicator::world();
-  g_state.rank = world.rank();
-  g_state.size = world.size();
+void join_watch(MPI_Comm reports) {
+  MPI_Comm_rank(reports, &g_state.rank);
+  MPI_Comm_size(reports, &g_state.size);
   put_text(g_state.transport, transport());
-  constexpr int kHostBytes = sizeof g_state.host;
-  std::vector<char> all(static_cast<std::size_t>(world.size() * kHostBytes));
-  MPI_Request request = MPI_REQUEST_NULL;
-  MOESAIC_MPI(MPI_Iallgather(g_state.host.data(), kHostBytes, MPI_BYTE, all.data(), kHostBytes, MPI_BYTE,
-                             world.handle(), &request));
-  wait_for(request, {"names of hosts", nullptr, world});
-  g_hosts.clear();
-  for (int rank = 0; rank < world.size(); ++rank) g_hosts.emplace_back(all.data() + rank * kHostBytes);
+  g_state.comm = reports;
 }
 
+void name_hosts(std::vector<std::string> hosts) { g_hosts = std::move(hosts); }
+
 void leave_watch() {
-  if (g_comm != MPI_COMM_NULL) MPI_Comm_free(&g_comm);
+  if (g_state.comm != MPI_COMM_NULL) MPI_Comm_free(&g_state.comm);
 }
 
 void set_waiting(const Wait* wait, const double* waited_s) {
@@ -253,21 +159,17 @@ void set_waiting(const Wait* wait, const double* waited_s) {
   g_state.wait = wait;
 }
 
-bool somebody_asks() {
-  int found = 0;
-  if (g_comm == MPI_COMM_NULL) return false;
-  return MPI_Iprobe(MPI_ANY_SOURCE, kReportTag, g_comm, &found, MPI_STATUS_IGNORE) == MPI_SUCCESS && found;
-}
+bool somebody_asks() { return g_state.comm != MPI_COMM_NULL && report_has_come(g_state.comm); }
 
 void diagnose(const std::string& error) {
-  if (g_state.diagnosing) end_now();
+  if (g_state.diagnosing) end_job(g_state.last_resorts.end_launcher);
   g_state.diagnosing = true;
   end_after(kWhole_s);
   Report own = own_report();
   put_text(own.error, error);
   print_report(own);
-  if (g_comm == MPI_COMM_NULL || g_state.size < 2) end_now();
-  Exchange exchange(own);
+  if (g_state.comm == MPI_COMM_NULL || g_state.size < 2) end_job(g_state.last_resorts.end_launcher);
+  ReportExchange exchange(g_state.comm, g_state.size, own);
   exchange.collect(kCollect_s, false);
   if (exchange.lowest() == own.rank) {
     const std::string text = diagnosis(exchange.reports(), g_hosts, own.rank, g_state.transport.data());
@@ -276,14 +178,14 @@ void diagnose(const std::string& error) {
   } else {
     exchange.collect(kTeller_s, true);
   }
-  end_now();
+  end_job(g_state.last_resorts.end_launcher);
 }
 
 BlockingCall::BlockingCall(const char* name, sigjmp_buf* way_out) {
   g_state.blocking_since = Clock::now();
   g_state.alarms = 0;
   g_state.blocking_call = name;
-  g_state.way_out = way_out;
+  g_state.way_out = g_state.last_resorts.leave_blocked_calls ? way_out : nullptr;
   handle(SIGALRM, on_alarm);
   const double timeout_s = wait_timeout_s();
   itimerval timer{};

@@ -7,7 +7,6 @@
 #include <optional>
 #include <utility>
 
-#include "comm/wait.hpp"
 #include "device/binding.hpp"
 #include "measure/limits.hpp"
 
@@ -18,37 +17,12 @@ using plan::LinkClass;
 using Pair = std::pair<int, int>;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kTag = 9;
+constexpr int kTag = 9;  // each message ends, or the job does with a diagnosis: what is measured may not work
 constexpr std::size_t kLong_bytes = std::size_t{1} << 20;
 
 double elapsed_us(Clock::time_point start) {
   return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
 }
-
-/// Messages to and from one other rank. Each ends, or the job does with a diagnosis: what is measured may not work.
-class Link {
- public:
-  Link(const comm::Communicator& world, int other)
-      : world_(world), other_(other), peers_{world.world_ranks()[static_cast<std::size_t>(other)]} {}
-
-  void send(const std::vector<std::byte>& bytes) const {
-    MPI_Request request = MPI_REQUEST_NULL;
-    MOESAIC_MPI(
-        MPI_Isend(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, other_, kTag, world_.handle(), &request));
-    comm::wait_for(request, {"measuring a link: send", &peers_, world_});
-  }
-  void receive(std::vector<std::byte>& bytes) const {
-    MPI_Request request = MPI_REQUEST_NULL;
-    MOESAIC_MPI(
-        MPI_Irecv(bytes.data(), static_cast<int>(bytes.size()), MPI_BYTE, other_, kTag, world_.handle(), &request));
-    comm::wait_for(request, {"measuring a link: receive", &peers_, world_});
-  }
-
- private:
-  const comm::Communicator& world_;
-  int other_;
-  std::vector<int> peers_;
-};
 
 }  // namespace
 
@@ -57,14 +31,14 @@ double ping_pong_us(const comm::Communicator& world, int a, int b, std::size_t s
   std::vector<std::byte> bytes(size_bytes);
   const bool first = world.rank() == a;
   if (!first && world.rank() != b) return 0;
-  const Link link(world, first ? b : a);
+  const int other = first ? b : a;
   std::vector<double> samples;
   for (int sample = -1; sample < num_samples; ++sample) {
     const auto start = Clock::now();
     for (int i = 0; i < round_trips; ++i) {
-      if (first) link.send(bytes);
-      link.receive(bytes);
-      if (!first) link.send(bytes);
+      if (first) comm::send(world, bytes, other, kTag);
+      comm::receive(world, bytes, other, kTag);
+      if (!first) comm::send(world, bytes, other, kTag);
     }
     if (sample >= 0) samples.push_back(elapsed_us(start) / (2 * round_trips));
   }
@@ -79,7 +53,6 @@ double message_us(const comm::Communicator& world, const Pair& pair) {
   const bool first = world.rank() == pair.first;
   if (!first && world.rank() != pair.second) return 0;
   const int other = first ? pair.second : pair.first;
-  const Link link(world, other);
   std::vector<std::byte> bytes(8);
   std::vector<MPI_Request> requests(kMessages);
   std::vector<double> samples;
@@ -90,10 +63,10 @@ double message_us(const comm::Communicator& world, const Pair& pair) {
         MOESAIC_MPI(MPI_Isend(bytes.data(), 8, MPI_BYTE, other, kTag, world.handle(), &request));
       MOESAIC_MPI(MPI_Waitall(kMessages, requests.data(), MPI_STATUSES_IGNORE));
       samples.push_back(elapsed_us(start) / kMessages);
-      link.receive(bytes);
+      comm::receive(world, bytes, other, kTag);
     } else {
-      for (int i = 0; i < kMessages; ++i) link.receive(bytes);
-      link.send(bytes);
+      for (int i = 0; i < kMessages; ++i) comm::receive(world, bytes, other, kTag);
+      comm::send(world, bytes, other, kTag);
       samples.push_back(0);
     }
   }

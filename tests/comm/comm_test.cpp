@@ -10,7 +10,8 @@
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
 #include "comm/mailbox.hpp"
-#include "comm/watch.hpp"
+#include "comm/wait.hpp"
+#include "comm/wait_matrix.hpp"
 
 namespace moesaic::comm {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include "comm/mpi.hpp"
+#include "comm/session.hpp"
 #include "ops/kernels.hpp"
 
 namespace {
