@@ -13,14 +13,16 @@
 namespace moesaic::cpu {
 namespace {
 
-using ops::AttentionShape;
-using ops::RowContext;
+using backend::AttentionShape;
+using backend::PageTable;
+using backend::RowContext;
 
 constexpr std::int64_t kGroupQueries = 96;  ///< a kv head's queries that share a pass over its pages
 
-std::byte* keys_of(const AttentionShape& shape, const RowContext& row, std::int64_t block, std::int64_t page_offset,
-                   std::int64_t kv_head) {
-  return row.blocks[block] + page_offset + kv_head * static_cast<std::int64_t>(shape.page.page_bytes());
+std::byte* keys_of(const AttentionShape& shape, const PageTable& pages, const RowContext& row, std::int64_t block,
+                   std::int64_t page_offset, std::int64_t kv_head) {
+  return pages.blocks.address()[row.first_block + block].address() + page_offset +
+         kv_head * static_cast<std::int64_t>(shape.page.page_bytes());
 }
 std::byte* values_of(const AttentionShape& shape, std::byte* keys) {
   return keys + shape.page.keys_elems() * static_cast<std::int64_t>(size_bytes(shape.page.type));
@@ -32,7 +34,8 @@ std::vector<Range>& group_rows(const RowContext* rows, std::int64_t num_rows, st
   groups.clear();
   for (std::int64_t row = 0; row < num_rows; ++row) {
     const bool joins = !groups.empty() && groups.back().size() < most_rows &&
-                       rows[row].blocks == rows[row - 1].blocks && rows[row].position > rows[row - 1].position;
+                       rows[row].first_block == rows[row - 1].first_block &&
+                       rows[row].position > rows[row - 1].position;
     if (joins)
       ++groups.back().end;
     else
@@ -44,15 +47,16 @@ std::vector<Range>& group_rows(const RowContext* rows, std::int64_t num_rows, st
 /// A group of rows and one kv head.
 class GroupAttention {
  public:
-  GroupAttention(const Path& path, const AttentionShape& shape, const RowContext* rows, std::int64_t num_rows)
+  GroupAttention(const Path& path, const AttentionShape& shape, const PageTable& pages, Range rows)
       : path_(path),
         shape_(shape),
-        rows_(rows),
-        num_queries_(num_rows * shape.q_per_kv),
+        pages_(pages),
+        rows_(pages.rows.address() + rows.begin),
+        num_queries_(rows.size() * shape.q_per_kv),
         num_pairs_(shape.page.key_size / 2),
         value_stride_(shape.page.value_stride()),
         softmax_(shape.multiplier, shape.cap),
-        last_block_(rows[num_rows - 1].position / kKeys) {
+        last_block_(rows_[rows.size() - 1].position / kKeys) {
     const auto queries = static_cast<std::size_t>(num_queries_), tile = static_cast<std::size_t>(path.tile_queries);
     const std::size_t q_bytes = round_up(queries * static_cast<std::size_t>(num_pairs_) * path.pair_bytes),
                       out_bytes = queries * static_cast<std::size_t>(value_stride_) * sizeof(float),
@@ -71,26 +75,24 @@ class GroupAttention {
     std::memset(sums_, 0, sums_bytes);
   }
 
-  void run(const std::byte* q, std::int64_t q_stride, std::int64_t kv_head, std::int64_t page_offset, std::byte* out) {
+  void run(const std::byte* q, std::int64_t kv_head, std::int64_t page_offset, std::byte* out) {
     for (std::int64_t query = 0; query < num_queries_; ++query)
-      path_.make_pairs(q + head_index(query, q_stride, kv_head) * path_.act_bytes, shape_.page.key_size,
-                       query_pairs(query), 1);
+      path_.make_pairs(q + head_index(query, kv_head) * path_.act_bytes, shape_.page.key_size, query_pairs(query), 1);
     for (std::int64_t block = 0; block <= last_block_; ++block)
-      add_block(block, keys_of(shape_, rows_[0], block, page_offset, kv_head),
-                block < last_block_ ? keys_of(shape_, rows_[0], block + 1, page_offset, kv_head) : nullptr);
+      add_block(block, keys_of(shape_, pages_, rows_[0], block, page_offset, kv_head),
+                block < last_block_ ? keys_of(shape_, pages_, rows_[0], block + 1, page_offset, kv_head) : nullptr);
     for (std::int64_t query = 0; query < num_queries_; ++query)
-      path_.finish_head(
-          out_ + query * value_stride_, sums_[query], shape_.page.key_size,
-          out + head_index(query, shape_.num_q_heads() * shape_.page.key_size, kv_head) * path_.result_bytes);
+      path_.finish_head(out_ + query * value_stride_, sums_[query], shape_.page.key_size,
+                        out + head_index(query, kv_head) * path_.result_bytes);
   }
 
  private:
   static std::size_t round_up(std::size_t size_bytes) { return (size_bytes + 63) / 64 * 64; }
 
-  /// Where a query's head begins in rows of `stride` elements.
-  std::size_t head_index(std::int64_t query, std::int64_t stride, std::int64_t kv_head) const {
+  /// Where a query's head begins in rows of all q heads, in elements.
+  std::size_t head_index(std::int64_t query, std::int64_t kv_head) const {
     const std::int64_t row = query / shape_.q_per_kv, head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
-    return static_cast<std::size_t>(row * stride + head * shape_.page.key_size);
+    return static_cast<std::size_t>((row * shape_.num_q_heads() + head) * shape_.page.key_size);
   }
   std::byte* query_pairs(std::int64_t query) const {
     return q_ + static_cast<std::size_t>(query * num_pairs_) * path_.pair_bytes;
@@ -100,8 +102,7 @@ class GroupAttention {
   void prefetch(const std::byte* page, std::int64_t parts, std::int64_t t) const {
     constexpr std::int64_t kLine_bytes = 64;
     const Range lines = even_part(static_cast<std::int64_t>(shape_.page.page_bytes()) / kLine_bytes, parts, t);
-    for (std::int64_t line = lines.begin; line < lines.end; ++line)
-      __builtin_prefetch(page + line * kLine_bytes, 0, 2);
+    for (std::int64_t line = lines.begin; line < lines.end; ++line) __builtin_prefetch(page + line * kLine_bytes, 0, 2);
   }
 
   /// The queries that see any key of a block are the last ones; they get the block's sums of p and p . v.
@@ -129,60 +130,57 @@ class GroupAttention {
 
   const Path& path_;
   const AttentionShape& shape_;
+  const PageTable& pages_;
   const RowContext* rows_;
   std::int64_t num_queries_, num_pairs_, value_stride_;
-  ops::CappedSoftmax softmax_;
+  math::CappedSoftmax softmax_;
   std::int64_t last_block_;
   std::byte *q_, *p_;
   float *out_, *sums_, *scores_;
 };
 
 /// out(rows, q heads, K): elements of path.result_bytes.
-void attention_results(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
-                       const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset, void* out) {
+void attention_results(const Path& path, const std::byte* q, const AttentionShape& shape, const PageTable& pages,
+                       std::int64_t page_offset, std::byte* out) {
   const std::vector<Range>& groups =
-      group_rows(rows, num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
+      group_rows(pages.rows.address(), pages.num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
   const auto num_groups = static_cast<std::int64_t>(groups.size()), items = num_groups * shape.num_kv_heads;
-  const std::size_t q_row_bytes = static_cast<std::size_t>(q_stride) * path.act_bytes,
-                    out_row_bytes =
-                        static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size) * path.result_bytes;
+  const auto row_elems = static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size);
   // Backwards: a sequence's later rows see more keys, and the largest items should come first.
   parallel_for(items, [&](std::int64_t backwards) {
     const std::int64_t item = items - 1 - backwards;
     const Range& group = groups[static_cast<std::size_t>(item / shape.num_kv_heads)];
-    const auto first = static_cast<std::size_t>(group.begin);
-    GroupAttention(path, shape, rows + group.begin, group.size())
-        .run(static_cast<const std::byte*>(q) + first * q_row_bytes, q_stride, item % shape.num_kv_heads, page_offset,
-             static_cast<std::byte*>(out) + first * out_row_bytes);
+    const std::size_t first = static_cast<std::size_t>(group.begin) * row_elems;
+    GroupAttention(path, shape, pages, group)
+        .run(q + first * path.act_bytes, item % shape.num_kv_heads, page_offset, out + first * path.result_bytes);
   });
 }
 
 }  // namespace
 
-void write_kv(const Path& path, const float* k, const float* v, std::int64_t stride, std::int64_t num_rows,
-              const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset) {
+void write_kv(const Path& path, const float* k, const float* v, std::int64_t stride, const AttentionShape& shape,
+              const PageTable& pages, std::int64_t page_offset) {
   constexpr std::int64_t kHeads = 64;  // that a thread writes at least
-  parallel_for(num_rows, (kHeads + shape.num_kv_heads - 1) / shape.num_kv_heads, [&](std::int64_t row) {
+  parallel_for(pages.num_rows, (kHeads + shape.num_kv_heads - 1) / shape.num_kv_heads, [&](std::int64_t i) {
+    const RowContext& row = pages.rows.address()[i];
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
-      const std::int64_t position = rows[row].position, at = row * stride + head * shape.page.key_size;
-      std::byte* keys = keys_of(shape, rows[row], position / kKeys, page_offset, head);
-      path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(), static_cast<int>(position % kKeys),
-                    keys, values_of(shape, keys));
+      const std::int64_t at = i * stride + head * shape.page.key_size;
+      std::byte* keys = keys_of(shape, pages, row, row.position / kKeys, page_offset, head);
+      path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(), row.position % kKeys, keys,
+                    values_of(shape, keys));
     }
   });
 }
 
-void attention(const Path& path, const void* q, std::int64_t q_stride, std::int64_t num_rows,
-               const AttentionShape& shape, const RowContext* rows, std::int64_t page_offset, std::int64_t num_leaves,
-               void* out) {
-  if (!path.quantise) return attention_results(path, q, q_stride, num_rows, shape, rows, page_offset, out);
+void attention(const Path& path, const std::byte* q, const AttentionShape& shape, const PageTable& pages,
+               std::int64_t page_offset, std::int64_t num_leaves, std::byte* out) {
+  if (!path.quantises_inputs) return attention_results(path, q, shape, pages, page_offset, out);
   // A leaf may have parts of several heads.
   const std::int64_t width = shape.num_q_heads() * shape.page.key_size;
-  thread_local AlignedBuffer buffer;
-  buffer.reserve(static_cast<std::size_t>(num_rows * width) * sizeof(float));
-  auto* unrounded = buffer.as<float>();
-  attention_results(path, q, q_stride, num_rows, shape, rows, page_offset, unrounded);
-  to_input(path, unrounded, num_rows, width, num_leaves, out);
+  thread_local AlignedBuffer unrounded;
+  unrounded.reserve(static_cast<std::size_t>(pages.num_rows * width) * sizeof(float));
+  attention_results(path, q, shape, pages, page_offset, unrounded.data());
+  to_input(path, unrounded.as<float>(), pages.num_rows, width, num_leaves, out);
 }
 
 }  // namespace moesaic::cpu

@@ -4,7 +4,7 @@
 
 #include "elementwise.hpp"
 
-/// ops::capped_weight_f32 for a block of keys, operation by operation, where the compiler's own vector code of
+/// math::capped_weight_f32 for a block of keys, operation by operation, where the compiler's own vector code of
 /// weights() spends a third more: its clamps are comparisons and blends, its rounding is integer arithmetic. Included
 /// by path_avx512.cpp only.
 namespace moesaic::cpu {
@@ -14,7 +14,7 @@ constexpr int kVectors = kKeys / 16;
 /// The zero-masked forms: gcc 12 warns about the undefined operand in its own header otherwise.
 constexpr __mmask16 kAll = 0xffff;
 
-/// ops::exp_f32 of 16 numbers. max and min return their second operand when one is a NaN, so a NaN passes through; one
+/// math::exp_f32 of 16 numbers. max and min return their second operand when one is a NaN, so a NaN passes through; one
 /// without a payload, as operations on numbers make it, stays one in the last addition too, and no other can occur.
 MOESAIC_INLINE __m512 exp_f32(__m512 x) {
   const __m512 round = _mm512_set1_ps(0x1.8p23f);
@@ -34,7 +34,7 @@ MOESAIC_INLINE __m512 exp_f32(__m512 x) {
 }
 
 /// What weights<Bf16Act, Bf16Pair> gives.
-float capped_weights(const float* scores, int visible, const ops::CappedSoftmax& softmax, void* out) {
+float capped_weights(const float* scores, int visible, const math::CappedSoftmax& softmax, void* out) {
   const __m512 multiplier = _mm512_set1_ps(softmax.multiplier), two_over_cap = _mm512_set1_ps(softmax.two_over_cap),
                minus_two_cap = _mm512_set1_ps(softmax.minus_two_cap), one = _mm512_set1_ps(1.0f);
   const std::uint64_t seen = visible >= kKeys ? ~std::uint64_t{0} : (std::uint64_t{1} << visible) - 1;

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "ops/math.hpp"
+#include "base/math.hpp"
 #include "path.hpp"
 
 /// Operations on single rows, written once; every path compiles them for its instruction set. The loops have
@@ -40,23 +40,25 @@ struct Bf16Act {
   MOESAIC_INLINE static Type round(float x) { return round_bf16(x); }
   MOESAIC_INLINE static Type round_normal(float x) { return round_normal_bf16(x); }
   MOESAIC_INLINE static float widen(Type x) { return widen_bf16(x); }
-  MOESAIC_INLINE static float gelu(float x) { return ops::gelu_f32(x); }
-  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) { return ops::capped_weight_f32(dot, c); }
+  MOESAIC_INLINE static float gelu(float x) { return math::gelu_f32(x); }
+  MOESAIC_INLINE static float weight(float dot, const math::CappedSoftmax& c) {
+    return math::capped_weight_f32(dot, c);
+  }
 };
 /// What is quantised later: bf16's functions, but nothing is rounded yet.
 struct UnroundedAct {
   using Type = float;
   MOESAIC_INLINE static Type round(float x) { return x; }
-  MOESAIC_INLINE static float gelu(float x) { return ops::gelu_f32(x); }
+  MOESAIC_INLINE static float gelu(float x) { return math::gelu_f32(x); }
 };
 struct F32Act {
   using Type = float;
   MOESAIC_INLINE static Type round(float x) { return x; }
   MOESAIC_INLINE static Type round_normal(float x) { return x; }
   MOESAIC_INLINE static float widen(Type x) { return x; }
-  MOESAIC_INLINE static float gelu(float x) { return ops::gelu_exact(x); }
-  MOESAIC_INLINE static float weight(float dot, const ops::CappedSoftmax& c) {
-    return ops::capped_weight_exact(dot, c);
+  MOESAIC_INLINE static float gelu(float x) { return math::gelu_exact(x); }
+  MOESAIC_INLINE static float weight(float dot, const math::CappedSoftmax& c) {
+    return math::capped_weight_exact(dot, c);
   }
 };
 
@@ -188,8 +190,8 @@ void add_activation(const void* y_act, int64_t n, float factor, float* x) {
 
 /// Block sum: lane i adds up p[i], p[i+16], p[i+32], p[i+48], then the lanes' tree.
 template <class Act, class Pair>
-float weights(const float* scores, int visible, const ops::CappedSoftmax& softmax, void* out) {
-  const ops::CappedSoftmax constants = softmax;
+float weights(const float* scores, int visible, const math::CappedSoftmax& softmax, void* out) {
+  const math::CappedSoftmax constants = softmax;
   auto* pairs = static_cast<Pair*>(out);
   typename Act::Type p[kKeys];
   float widened[kKeys];
@@ -289,7 +291,7 @@ constexpr Product with_activations(Product product, decltype(Product::expand) ex
   path.products[static_cast<std::size_t>(DType::kSignMagnitude8)] = nullptr;
   path.products[static_cast<std::size_t>(DType::kInt4x2)] = nullptr;
   path.result_bytes = sizeof(float);
-  path.quantise = quantise;
+  path.quantises_inputs = true;
   path.gated_gelu = gated_gelu<UnroundedAct>;
   path.finish_head = finish_head<UnroundedAct>;
   return path;

@@ -12,9 +12,6 @@
 namespace moesaic::cpu {
 namespace {
 
-using ops::MatrixShape;
-using ops::PackedMatrix;
-
 constexpr std::int64_t kChunkSteps = 128;         ///< 16 KiB of expanded lines but in f32 mode; whole groups
 constexpr std::int64_t kBlockTiles = 16;          ///< most row tiles of a block
 constexpr std::int64_t kSmallPack_steps = 16384;  ///< below it, packing rows is not worth a parallel region
@@ -28,14 +25,14 @@ std::byte* scratch(std::size_t size_bytes) {
   return buffer.data();
 }
 
-const Product& product_with(const Path& path, const MatrixShape& shape) {
+const Product& product_with(const Path& path, const PanelLayout& shape) {
   const Product* product = path.products[static_cast<std::size_t>(shape.type)];
   MOESAIC_CHECK(product, "matrices of {} are not of this numeric mode", name(shape.type));
   return *product;
 }
 
 /// The form of the rows that a matrix is multiplied with.
-GemmInput input_of(const Path& path, const Product& product, const MatrixShape& shape) {
+GemmInput input_of(const Path& path, const Product& product, const PanelLayout& shape) {
   const Numerics form = product.quantised                 ? Numerics::kW8A8
                         : path.act_bytes == sizeof(float) ? Numerics::kF32
                                                           : Numerics::kW8A16;
@@ -45,10 +42,10 @@ GemmInput input_of(const Path& path, const Product& product, const MatrixShape& 
 /// The rows of a call as the tiles read them: tile after tile, in it step after step, its rows side by side.
 class PackedRows {
  public:
-  PackedRows(const Path& path, const void* x, std::int64_t num_rows, const MatrixShape& shape)
+  PackedRows(const Path& path, const std::byte* x, std::int64_t num_rows, const PanelLayout& shape)
       : product_(product_with(path, shape)),
         input_(input_of(path, product_, shape)),
-        x_(static_cast<const std::byte*>(x)),
+        x_(x),
         num_rows_(num_rows),
         steps_per_leaf_((shape.leaf_size + product_.step_inputs - 1) / product_.step_inputs),
         num_steps_(shape.num_leaves * steps_per_leaf_),
@@ -184,7 +181,7 @@ class PanelProduct {
 
 /// Calls body(product, panels) for runs of panels and blocks of rows that cover the product, by all threads.
 template <class Body>
-void for_each_run(const Path& path, const PackedRows& x, const MatrixShape& shape, const Body& body) {
+void for_each_run(const Path& path, const PackedRows& x, const PanelLayout& shape, const Body& body) {
   const std::int64_t threads = num_threads(), panels = shape.num_panels(), tiles = x.num_tiles();
   // As few blocks of rows as keep every thread busy: each one expands the weights again.
   std::int64_t blocks = (tiles + kBlockTiles - 1) / kBlockTiles;
@@ -201,13 +198,13 @@ void for_each_run(const Path& path, const PackedRows& x, const MatrixShape& shap
 }
 
 /// Columns of a panel that exist.
-std::size_t columns(const MatrixShape& shape, std::int64_t panel) {
+std::size_t columns(const PanelLayout& shape, std::int64_t panel) {
   return static_cast<std::size_t>(std::min<std::int64_t>(kColumns, shape.num_columns - panel * kColumns));
 }
 
 /// h(rows, columns): elements of path.result_bytes.
-void gated_gelu_results(const Path& path, const void* x, std::int64_t num_rows, const PackedMatrix& gate,
-                        const PackedMatrix& up, void* h) {
+void gated_gelu_results(const Path& path, const std::byte* x, std::int64_t num_rows, const PackedMatrix& gate,
+                        const PackedMatrix& up, std::byte* h) {
   const PackedRows rows(path, x, num_rows, gate.shape);
   const std::size_t h_row_bytes = static_cast<std::size_t>(gate.shape.num_columns) * path.result_bytes,
                     panel_bytes = kColumns * path.result_bytes;
@@ -224,8 +221,8 @@ void gated_gelu_results(const Path& path, const void* x, std::int64_t num_rows, 
     for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
       path.gated_gelu(gates + (panel - panels.begin) * product.num_sums(), product(up, panel), product.num_sums(),
                       results);
-      auto* to = static_cast<std::byte*>(h) + static_cast<std::size_t>(product.first_row()) * h_row_bytes +
-                 static_cast<std::size_t>(panel) * panel_bytes;
+      std::byte* to = h + static_cast<std::size_t>(product.first_row()) * h_row_bytes +
+                      static_cast<std::size_t>(panel) * panel_bytes;
       for (std::size_t row = 0; row < static_cast<std::size_t>(product.num_rows()); ++row)
         std::memcpy(to + row * h_row_bytes, results + row * panel_bytes,
                     columns(gate.shape, panel) * path.result_bytes);
@@ -233,9 +230,21 @@ void gated_gelu_results(const Path& path, const void* x, std::int64_t num_rows, 
   });
 }
 
+/// What rows of a group are multiplied with: calls body(group, rows) for all groups that have rows.
+template <class Body>
+void for_each_group(const backend::Groups& groups, std::size_t num_groups, const Body& body) {
+  const std::int32_t* psum_rows = groups.psum_rows.address();
+  for (std::size_t g = 0; g < num_groups; ++g)
+    if (psum_rows[g] < psum_rows[g + 1]) body(g, Range{psum_rows[g], psum_rows[g + 1]});
+}
+
+std::size_t input_row_bytes(const Path& path, const PanelLayout& shape) {
+  return input_of(path, product_with(path, shape), shape).row_bytes();
+}
+
 }  // namespace
 
-void gemm(const Path& path, const void* x, std::int64_t num_rows, const PackedMatrix& w, float* y,
+void gemm(const Path& path, const std::byte* x, std::int64_t num_rows, const PackedMatrix& w, float* y,
           std::int64_t y_stride) {
   if (num_rows == 0) return;
   const PackedRows rows(path, x, num_rows, w.shape);
@@ -249,16 +258,36 @@ void gemm(const Path& path, const void* x, std::int64_t num_rows, const PackedMa
   });
 }
 
-void gated_gelu(const Path& path, const void* x, std::int64_t num_rows, const PackedMatrix& gate,
-                const PackedMatrix& up, std::int64_t num_leaves, void* h) {
-  if (num_rows == 0) return;
-  if (!path.quantise) return gated_gelu_results(path, x, num_rows, gate, up, h);
+void grouped_gemm(const Path& path, const std::byte* x, const backend::Groups& groups,
+                  std::span<const backend::Matrix> w, float* y) {
+  for_each_group(groups, w.size(), [&](std::size_t group, Range rows) {
+    const PackedMatrix matrix(w[group]);
+    gemm(path, x + static_cast<std::size_t>(rows.begin) * input_row_bytes(path, matrix.shape), rows.size(), matrix,
+         y + rows.begin * matrix.shape.num_columns, matrix.shape.num_columns);
+  });
+}
+
+void grouped_gated_gelu(const Path& path, const std::byte* x, const backend::Groups& groups,
+                        std::span<const backend::Matrix> gate, std::span<const backend::Matrix> up,
+                        std::int64_t num_leaves, std::byte* h) {
+  if (gate.empty()) return;
+  const std::int64_t num_columns = gate[0].shape.num_columns;
+  const std::size_t result_row_bytes = static_cast<std::size_t>(num_columns) * path.result_bytes;
   // A leaf's scale is known when all of its columns are.
-  thread_local AlignedBuffer buffer;
-  buffer.reserve(static_cast<std::size_t>(num_rows * gate.shape.num_columns) * sizeof(float));
-  auto* unrounded = buffer.as<float>();
-  gated_gelu_results(path, x, num_rows, gate, up, unrounded);
-  to_input(path, unrounded, num_rows, gate.shape.num_columns, num_leaves, h);
+  thread_local AlignedBuffer unrounded;
+  std::byte* results = h;
+  if (path.quantises_inputs) {
+    unrounded.reserve(static_cast<std::size_t>(groups.num_rows) * result_row_bytes);
+    results = unrounded.data();
+  }
+  for_each_group(groups, gate.size(), [&](std::size_t group, Range rows) {
+    const PackedMatrix matrix(gate[group]);
+    gated_gelu_results(path, x + static_cast<std::size_t>(rows.begin) * input_row_bytes(path, matrix.shape),
+                       rows.size(), matrix, PackedMatrix(up[group]),
+                       results + static_cast<std::size_t>(rows.begin) * result_row_bytes);
+  });
+  if (path.quantises_inputs)
+    to_input(path, reinterpret_cast<const float*>(results), groups.num_rows, num_columns, num_leaves, h);
 }
 
 }  // namespace moesaic::cpu

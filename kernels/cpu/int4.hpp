@@ -22,7 +22,7 @@ MOESAIC_INLINE void widen_scales(const std::byte* group, float* scales) {
   for (int c = 0; c < kColumns; ++c) scales[c] = widen_bf16(packed[c]);
 }
 
-/// Column c of input i of a packed line (ops::MatrixShape::int4_byte, int4_half).
+/// Column c of input i of a packed line (MatrixShape::int4_byte, int4_half).
 [[maybe_unused]] MOESAIC_INLINE float int4_value(const std::uint8_t* line, int c, int i) {
   const unsigned both = line[c / 16 * 16 + c % 4 * 4 + i * 2 + c % 16 / 8], half = both >> (c / 4 % 2 * 4) & 15u;
   return static_cast<float>(static_cast<int>(half ^ 8u) - 8);

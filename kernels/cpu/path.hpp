@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "base/dtypes.hpp"
+#include "base/math.hpp"
 #include "config/gemm_input.hpp"
-#include "ops/math.hpp"
 
 /// What an instruction path gives: tiles of multiply-adds and operations on single rows, as plain functions
 /// on memory. The loops over panels, rows, heads and threads around them (gemm.cpp, attention.cpp, rows.cpp)
@@ -16,16 +16,16 @@
 /// files could be emitted here with instructions that the processor lacks, and be picked by the linker.
 namespace moesaic::cpu {
 
-inline constexpr int kColumns = 32;  ///< of a panel (ops::kPanelColumns)
+inline constexpr int kColumns = 32;  ///< of a panel (kPanelColumns)
 inline constexpr int kKeys = 64;     ///< of an attention block (ops::kBlockKeys)
 inline constexpr int kMaxTileRows = 12;
-/// A group of inputs of an int4 matrix (ops::MatrixShape): scales, then lines.
+/// A group of inputs of an int4 matrix (MatrixShape): scales, then lines.
 inline constexpr int kInt4GroupSteps = 32;
 inline constexpr std::size_t kInt4Scales_bytes = 64, kInt4Group_bytes = kInt4Scales_bytes + kInt4GroupSteps * 32;
 
 /// How rows are multiplied with a matrix. A step is what is multiplied at a time: two or four inputs, side by
 /// side, in a form of the path's own: two bf16, floats or int16, or four int8. A line: the 32 columns of a
-/// panel for one step, expanded to the form that tiles read. Packed lines hold two inputs (ops::MatrixShape),
+/// panel for one step, expanded to the form that tiles read. Packed lines hold two inputs (MatrixShape),
 /// so a step of four inputs takes two of them; the second one of a leaf's last step may not exist, what lies
 /// there instead (the next leaf, or the scales) may be read and is multiplied by zeros.
 struct Product {
@@ -40,7 +40,7 @@ struct Product {
 
   /// steps[j * stride] = the inputs of step j of x(num_inputs); missing ones are +0.
   void (*make_steps)(const void* x, std::int64_t num_inputs, void* steps, std::int64_t stride);
-  /// Packed lines (ops::PackedMatrix) of num_steps steps to expanded ones.
+  /// Packed lines (PackedMatrix) of num_steps steps to expanded ones.
   void (*expand)(const void* packed, std::int64_t num_steps, void* lines);
   /// acc(rows, 32) += x . lines, floats or int32; x: steps (num_steps, rows). May prefetch what packed lines
   /// have a step from `next`, if not null.
@@ -51,7 +51,7 @@ struct Product {
   /// scales lie input_stride_bytes apart. Null: the matrix has no scales.
   void (*scale_leaf)(const float* scales, const LeafScale* inputs, std::size_t input_stride_bytes, int rows,
                      float* acc);
-  /// The same product for matrices in which -128 occurs (ops::PackedMatrix::has_lowest); null: this one serves.
+  /// The same product for matrices in which -128 occurs (PackedMatrix::has_lowest); null: this one serves.
   const Product* with_lowest = nullptr;
 };
 
@@ -73,7 +73,8 @@ struct Path {
 
   // Matrix products.
 
-  /// q(n) int8 and its scale = x(n). Null: GEMM inputs are activations.
+  bool quantises_inputs;  ///< whether GEMM inputs are int8 with scales; else they are activations
+  /// q(n) int8 and its scale = x(n).
   void (*quantise)(const float* x, std::int64_t n, std::int8_t* q, LeafScale* scale);
   /// acc(n) = left(n) + acc(n).
   void (*add_left)(const float* left, std::int64_t n, float* acc);
@@ -91,7 +92,7 @@ struct Path {
   /// scores(queries, 64) = q . keys; q: pairs (queries, num_pairs).
   void (*scores)(int queries, const void* q, const void* keys, std::int64_t num_pairs, float* scores);
   /// p: pairs (32) = weights of the first `visible` of scores(64), +0 for the rest; returns their sum.
-  float (*weights_of_keys)(const float* scores, int visible, const ops::CappedSoftmax& softmax, void* p);
+  float (*weights_of_keys)(const float* scores, int visible, const math::CappedSoftmax& softmax, void* p);
   /// out(queries, value stride) += p . values; p: pairs (queries, 32).
   void (*values)(int queries, const void* p, const void* values, std::int64_t value_stride, float* out);
   /// out(n) = round(sums(n) / sum + 0), or unrounded: a negative zero becomes +0.

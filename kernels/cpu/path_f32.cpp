@@ -10,7 +10,7 @@ MOESAIC_INLINE void add_input(float x, const float* w, int n, float* acc) {
   for (int c = 0; c < n; ++c) acc[c] = acc[c] + x * w[c];
 }
 
-/// Position of input i of column c in a packed line (ops::MatrixShape::line_offset).
+/// Position of input i of column c in a packed line (MatrixShape::line_offset).
 constexpr int packed_at(int c, int i) { return c % 16 / 4 * 16 + c / 16 * 8 + c % 4 * 2 + i; }
 
 MOESAIC_INLINE float widen(std::int8_t x) { return x; }
@@ -106,7 +106,8 @@ const Path kF32Path = {.act_bytes = 4,
                        .tile_queries = 4,
                        .products = {&kF32, &kBf16, &kInt8, &kInt4, nullptr},
                        .result_bytes = 4,
-                       .quantise = nullptr,
+                       .quantises_inputs = false,
+                       .quantise = quantise,
                        .add_left = add_left,
                        .gated_gelu = gated_gelu<F32Act>,
                        .make_pairs = make_pairs<F32Act, F32Pair>,

@@ -12,7 +12,7 @@ MOESAIC_INLINE void add_pair(F32Pair x, const std::uint16_t* w, int n, float* ac
   for (int c = 0; c < n; ++c) acc[c] = acc[c] + x.even * widen_bf16(w[2 * c]);
 }
 
-/// Position of column c in a packed line, in pairs (ops::MatrixShape::line_offset / 2).
+/// Position of column c in a packed line, in pairs (MatrixShape::line_offset / 2).
 constexpr int packed_pair(int c) { return c % 16 / 4 * 8 + c / 16 * 4 + c % 4; }
 
 void expand_int8(const void* packed, int64_t num_lines, void* out) {
@@ -101,7 +101,8 @@ constexpr Path kPath = {.act_bytes = 2,
                         .tile_queries = 4,
                         .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
-                        .quantise = nullptr,
+                        .quantises_inputs = false,
+                        .quantise = quantise,
                         .add_left = add_left,
                         .gated_gelu = gated_gelu<Bf16Act>,
                         .make_pairs = make_pairs<Bf16Act, F32Pair>,

@@ -4,7 +4,7 @@
 namespace moesaic::cpu {
 namespace {
 
-/// Position of column c in a packed line, in pairs (ops::MatrixShape::line_offset / 2).
+/// Position of column c in a packed line, in pairs (MatrixShape::line_offset / 2).
 constexpr int packed_pair(int c) { return c % 16 / 4 * 8 + c / 16 * 4 + c % 4; }
 
 void expand(const void* packed, int64_t num_steps, void* out) {

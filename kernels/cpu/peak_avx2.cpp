@@ -30,9 +30,9 @@ std::int64_t multiply_int8(std::int64_t iterations) {
 
 }  // namespace
 
-const ops::PeakLoops kAvx2Peak = {.f32 = {multiply_f32, kAccumulators * 8},
-                                  .bf16 = {multiply_f32, kAccumulators * 8},
-                                  .int8 = {multiply_int8, kAccumulators * 32},
-                                  .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
+const PeakLoops kAvx2Peak = {.f32 = {multiply_f32, kAccumulators * 8},
+                             .bf16 = {multiply_f32, kAccumulators * 8},
+                             .int8 = {multiply_int8, kAccumulators * 32},
+                             .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
 
 }  // namespace moesaic::cpu

@@ -35,9 +35,9 @@ std::int64_t multiply_int8(std::int64_t iterations) {
 
 }  // namespace
 
-const ops::PeakLoops kAvx512Peak = {.f32 = {multiply_f32, kAccumulators * 16},
-                                    .bf16 = {multiply_bf16, kAccumulators * 32},
-                                    .int8 = {multiply_int8, kAccumulators * 64},
-                                    .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
+const PeakLoops kAvx512Peak = {.f32 = {multiply_f32, kAccumulators * 16},
+                               .bf16 = {multiply_bf16, kAccumulators * 32},
+                               .int8 = {multiply_int8, kAccumulators * 64},
+                               .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
 
 }  // namespace moesaic::cpu

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
 #include "drivers.hpp"
 
@@ -22,7 +23,35 @@ void for_each_part(std::int64_t n, const Body& body) {
 /// Calls body(row) for all rows of `width` elements.
 template <class Body>
 void for_each_row(std::int64_t num_rows, std::int64_t width, const Body& body) {
-  parallel_for(num_rows, std::max<std::int64_t>(1, kPart_elems / width), body);
+  parallel_for(num_rows, std::max<std::int64_t>(1, kPart_elems / std::max<std::int64_t>(1, width)), body);
+}
+
+/// sum(n) = x + y.
+void add_part(const float* x, const float* y, std::int64_t n, float* sum) {
+  for (std::int64_t i = 0; i < n; ++i) sum[i] = x[i] + y[i];
+}
+
+/// fp32 (width), of this thread until its next call.
+float* row_scratch(std::int64_t width) {
+  thread_local AlignedBuffer values;
+  values.reserve(static_cast<std::size_t>(width) * sizeof(float));
+  return values.as<float>();
+}
+
+/// y(rows) in int8 with a scale a leaf. values(row): fp32 (width).
+template <class Values>
+void quantise_rows(const Path& path, std::int64_t width, std::int64_t num_leaves, std::int64_t num_rows, std::byte* y,
+                   const Values& values) {
+  const GemmInput form{Numerics::kW8A8, width, num_leaves};
+  const std::int64_t leaf_size = width / num_leaves;
+  for_each_row(num_rows, width, [&](std::int64_t row) {
+    const float* x = values(row);
+    auto* to = reinterpret_cast<std::int8_t*>(y) + static_cast<std::size_t>(row) * form.row_bytes();
+    auto* scales = reinterpret_cast<LeafScale*>(to + form.scales_offset_bytes());
+    for (std::int64_t leaf = 0; leaf < num_leaves; ++leaf)
+      path.quantise(x + leaf * leaf_size, leaf_size, to + leaf * leaf_size, scales + leaf);
+    std::memset(to + width, 0, form.scales_offset_bytes() - static_cast<std::size_t>(width));
+  });
 }
 
 }  // namespace
@@ -33,44 +62,39 @@ void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t
                [&](std::int64_t row) { path.rms_norm(x + row * width, scale, width, eps, y + row * width); });
 }
 
-void to_activation(const Path& path, const float* x, std::int64_t n, void* y) {
-  for_each_part(n, [&](std::int64_t first, std::int64_t count) {
-    path.to_activation(x + first, count, static_cast<std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes);
+void to_activation(const Path& path, const float* x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t width,
+                   std::byte* y) {
+  const std::size_t row_bytes = static_cast<std::size_t>(width) * path.act_bytes;
+  for_each_row(num_rows, width, [&](std::int64_t row) {
+    path.to_activation(x + row * x_stride, width, y + static_cast<std::size_t>(row) * row_bytes);
   });
 }
 
 void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves,
-              void* y) {
-  if (!path.quantise) return to_activation(path, x, num_rows * width, y);
-  const GemmInput input{Numerics::kW8A8, width, num_leaves};
-  const std::int64_t leaf_size = width / num_leaves;
+              std::byte* y) {
+  if (!path.quantises_inputs) return to_activation(path, x, width, num_rows, width, y);
+  quantise_rows(path, width, num_leaves, num_rows, y, [&](std::int64_t row) { return x + row * width; });
+}
+
+void encode_rows(const Path& path, const std::byte* x, std::int64_t num_rows, std::int64_t width, std::byte* y) {
+  const std::size_t row_bytes = static_cast<std::size_t>(width) * path.act_bytes;
+  quantise_rows(path, width, 1, num_rows, y, [&](std::int64_t row) {
+    float* values = row_scratch(width);
+    path.from_activation(x + static_cast<std::size_t>(row) * row_bytes, width, 1, values);
+    return values;
+  });
+}
+
+void scatter_activations(const Path& path, const std::byte* y, const std::int32_t* places, std::int64_t num_rows,
+                         std::int64_t width, float factor, float* x) {
+  const std::size_t row_bytes = static_cast<std::size_t>(width) * path.act_bytes;
   for_each_row(num_rows, width, [&](std::int64_t row) {
-    auto* to = static_cast<std::int8_t*>(y) + static_cast<std::size_t>(row) * input.row_bytes();
-    auto* scales = reinterpret_cast<LeafScale*>(to + input.scales_offset_bytes());
-    for (std::int64_t leaf = 0; leaf < num_leaves; ++leaf)
-      path.quantise(x + row * width + leaf * leaf_size, leaf_size, to + leaf * leaf_size, scales + leaf);
-    std::memset(to + width, 0, input.scales_offset_bytes() - static_cast<std::size_t>(width));
-  });
-}
-
-void from_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x) {
-  for_each_part(n, [&](std::int64_t first, std::int64_t count) {
-    path.from_activation(static_cast<const std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes, count,
-                         factor, x + first);
-  });
-}
-
-void add_activation(const Path& path, const void* y, std::int64_t n, float factor, float* x) {
-  for_each_part(n, [&](std::int64_t first, std::int64_t count) {
-    path.add_activation(static_cast<const std::byte*>(y) + static_cast<std::size_t>(first) * path.act_bytes, count,
-                        factor, x + first);
+    path.from_activation(y + static_cast<std::size_t>(row) * row_bytes, width, factor, x + places[row] * width);
   });
 }
 
 void add(const Path&, const float* x, const float* y, std::int64_t n, float* sum) {
-  for_each_part(n, [&](std::int64_t first, std::int64_t count) {
-    for (std::int64_t i = first; i < first + count; ++i) sum[i] = x[i] + y[i];
-  });
+  for_each_part(n, [&](std::int64_t first, std::int64_t count) { add_part(x + first, y + first, count, sum + first); });
 }
 
 void scale(const Path&, float factor, std::int64_t n, float* x) {
@@ -79,20 +103,30 @@ void scale(const Path&, float factor, std::int64_t n, float* x) {
   });
 }
 
-void router_logits(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, const float* w,
-                   std::int64_t num_experts, float* logits) {
-  constexpr std::int64_t kRows = 4;  // that router_logits() takes
-  for_each_row((num_rows + kRows - 1) / kRows, kRows * width, [&](std::int64_t four) {
-    const std::int64_t row = four * kRows;
-    path.router_logits(x + row * width, static_cast<int>(std::min(kRows, num_rows - row)), width, w, num_experts,
-                       logits + row * num_experts);
+void gather_rows(const Path&, const std::byte* from, const std::int32_t* index, std::int64_t num_rows,
+                 std::size_t row_bytes, std::byte* to) {
+  for_each_row(num_rows, static_cast<std::int64_t>(row_bytes / sizeof(float)), [&](std::int64_t i) {
+    const auto row = static_cast<std::size_t>(index ? index[i] : i);
+    std::memcpy(to + static_cast<std::size_t>(i) * row_bytes, from + row * row_bytes, row_bytes);
   });
 }
 
-void rope(const Path& path, float* x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t num_heads,
-          std::int64_t key_size, const ops::RowContext* rows, const float* cosines, const float* sines) {
-  for_each_row(num_rows, num_heads * key_size, [&](std::int64_t row) {
-    const std::int64_t at = rows[row].position * (key_size / 2);
+/// Part by part, so that what one addition has written is still near when the next one reads it.
+void finish_tree(const Path&, const backend::SumTree& tree, float* parts, std::int64_t n, float* sum) {
+  const std::span merges = std::span(tree.merges).first(static_cast<std::size_t>(tree.num_merges));
+  for_each_part(n, [&](std::int64_t first, std::int64_t count) {
+    if (merges.empty()) std::memcpy(sum + first, parts + first, static_cast<std::size_t>(count) * sizeof(float));
+    for (const auto& [into, from] : merges) {
+      float* const to = &into == &merges.back().into ? sum + first : parts + into * n + first;
+      add_part(parts + into * n + first, parts + from * n + first, count, to);
+    }
+  });
+}
+
+void rope(const Path& path, float* x, std::int64_t x_stride, std::int64_t num_heads, std::int64_t key_size,
+          const backend::PageTable& pages, const float* cosines, const float* sines) {
+  for_each_row(pages.num_rows, num_heads * key_size, [&](std::int64_t row) {
+    const std::int64_t at = pages.rows.address()[row].position * (key_size / 2);
     for (std::int64_t head = 0; head < num_heads; ++head)
       path.rope(x + row * x_stride + head * key_size, key_size, cosines + at, sines + at);
   });

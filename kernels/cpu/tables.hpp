@@ -1,14 +1,11 @@
 #pragma once
 
-#include "ops/kernels.hpp"
+#include "backend/kernels.hpp"
+#include "isa.hpp"
 
 namespace moesaic::cpu {
 
-/// The kernels of a path, whether or not this processor can run them; ops::kernels() (src/ops/isa.cpp) checks
-/// that.
-const ops::Kernels& table(ops::Isa isa, Numerics numerics);
-
-/// acc(16) = vdpbf16ps(acc, a(16, 2), b(16, 2)); needs AVX-512 BF16.
-void vdpbf16ps(const std::uint16_t* a, const std::uint16_t* b, float* acc);
+/// The kernels of a path, whether or not this processor can run them; open_cpu() checks that.
+const backend::Kernels& table(Isa isa, Numerics numerics);
 
 }  // namespace moesaic::cpu

@@ -44,7 +44,7 @@ int run_calibrate(const std::vector<std::string>& arguments) {
   options.add_options()
       ("out", po::value(&out)->required(), "the file for plan --machine and --machine of runs")
       ("threads,t", po::value(&threads), "threads of each rank, a list; default: as many as generate would use")
-      ("isa", po::value(&isa)->default_value("auto"), ops::kIsaOptions)
+      ("isa", po::value(&isa)->default_value("auto"), backend::kIsaOptions)
       ("quick", po::bool_switch(&calibration.short_run), "a few calls on little memory: for trying out, not for predictions");
   // clang-format on
   options.add(wait_options("300")).add(result_options(OutputOption::kTaken));
@@ -54,7 +54,7 @@ int run_calibrate(const std::vector<std::string>& arguments) {
     check_writable(out, "out", {});
     open_results({out});
   });
-  comm::together(world, [&] { calibration.isa = ops::isa_from_option(isa); });
+  comm::together(world, [&] { calibration.isa = backend::open({"cpu", isa}, Numerics::kF32)->name(); });
   calibration.thread_counts = threads.empty() ? std::vector<std::int64_t>{threads_per_rank(world.split_node(), 0)}
                                               : parse_list(threads, "threads", 1, 4096);
   calibration.numerics = {Numerics::kW8A16, Numerics::kW8A8, Numerics::kW16A16, Numerics::kW4A16};

@@ -14,6 +14,7 @@
 #include "apps/command_line.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/results.hpp"
+#include "base/denormals.hpp"
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
@@ -24,7 +25,6 @@
 #include "comm/wait_timeouts.hpp"
 #include "device/machine.hpp"
 #include "io/hdf5.hpp"
-#include "ops/kernels.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -190,7 +190,7 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
 int main(int argc, char** argv) {
   using namespace moesaic;
   using namespace moesaic::apps;
-  ops::flush_denormals();         // before any thread is made
+  flush_denormals();              // before any thread is made
   std::signal(SIGXFSZ, SIG_IGN);  // beyond `ulimit -f` a write shall fail, not end the process
   occupy_closed_streams();
   const std::vector<std::string> arguments(argv + (argc > 1 ? 2 : 1), argv + argc);

@@ -153,7 +153,7 @@ po::options_description placement_options(plan::PlacementRequest& request) {
 }
 
 po::options_description model_options(ModelOptions& options, std::string* thread_list) {
-  static const std::string isa_help = fmt::format("instruction path: {}", ops::kIsaOptions);
+  static const std::string isa_help = fmt::format("instruction path: {}", backend::kIsaOptions);
   po::options_description description("model");
   // clang-format off
   description.add_options()
@@ -163,7 +163,7 @@ po::options_description model_options(ModelOptions& options, std::string* thread
          if (!options.numerics) fail("--numerics is '{}', expected {}", word, kNumericsOptions);
        }), "f32: exact reference, any weights; w8a16, w16a16, w4a16: bf16 activations with int8, bf16, int4 weights, the default "
            "of each; w8a8: inputs of int8 weights as int8, faster and coarser")
-      ("isa", po::value(&options.isa)->default_value("auto"), isa_help.c_str())
+      ("isa", po::value(&options.backend.isa)->default_value("auto"), isa_help.c_str())
       ("verify", choice("verify", "full, fast or off", "full", [&](const std::string& word) {
          const auto verify = io::verify_from(word);
          if (verify) options.verify = *verify;

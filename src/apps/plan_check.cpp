@@ -100,8 +100,8 @@ struct MachineNow {
 };
 MachineNow machine_now(const comm::Communicator& world, const OpenedModel& opened, const measure::ReadMemory& memory,
                        const plan::ComputeCosts& calibrated) {
-  const ops::PeakLoops& loops = ops::peak_loops(opened.kernels.isa);
-  const measure::Factors factors = measure::factors_of(opened.kernels.numerics);
+  const cpu::PeakLoops& loops = cpu::peak_loops(cpu::isa_from_option(opened.backend->name()));
+  const measure::Factors factors = measure::factors_of(opened.backend->numerics());
   const auto peak = measure::multiply_add_peak(world, loops, factors, opened.num_threads);
   const auto read = measure::read_bandwidth(world, loops, memory.bytes(), opened.num_threads, memory.sum(), 1);
   return {peak.rate.median / world.size() / calibrated.peak_gmacs[static_cast<std::size_t>(factors)],
@@ -141,16 +141,16 @@ std::vector<plan::Layout> some_layouts(const std::vector<plan::RankedLayout>& ra
 }
 
 constexpr measure::Column kColumns[] = {{"layout", "layout"},
-                                      {"test", "test"},
-                                      {"batch", "batch"},
-                                      {"dispatch", "dispatch"},
-                                      {"predicted_ms", "predicted ms", 2},
-                                      {"measured_ms", "measured ms", 2},
-                                      {"ratio", "predicted / measured", 3},
-                                      {"used_for_fit", "used for the fit"},
-                                      {"peak_share", "peak now / calibrated", 2},
-                                      {"read_share", "read now / calibrated", 2},
-                                      {"largest", "farthest part: predicted / measured ms"}};
+                                        {"test", "test"},
+                                        {"batch", "batch"},
+                                        {"dispatch", "dispatch"},
+                                        {"predicted_ms", "predicted ms", 2},
+                                        {"measured_ms", "measured ms", 2},
+                                        {"ratio", "predicted / measured", 3},
+                                        {"used_for_fit", "used for the fit"},
+                                        {"peak_share", "peak now / calibrated", 2},
+                                        {"read_share", "read now / calibrated", 2},
+                                        {"largest", "farthest part: predicted / measured ms"}};
 
 po::options_description check_options(CheckOptions& options, bool& check) {
   po::options_description description(
@@ -181,10 +181,11 @@ po::options_description check_options(CheckOptions& options, bool& check) {
 plan::Machine machine_for(const comm::Communicator& world, const CheckOptions& options, const OpenedModel& opened) {
   if (!opened.dispatch.machine_text.empty())
     return plan::machine_from_text(opened.dispatch.machine_text, options.model.dispatch.machine);
-  std::vector<Numerics> numerics{opened.kernels.numerics};
+  std::vector<Numerics> numerics{opened.backend->numerics()};
   if (numerics[0] != Numerics::kW16A16) numerics.push_back(Numerics::kW16A16);  // the head's
   std::erase(numerics, Numerics::kF32);
-  return measure::calibrate(world, {opened.kernels.isa, {opened.num_threads}, numerics, options.model.bind, options.quick});
+  return measure::calibrate(
+      world, {opened.backend->name(), {opened.num_threads}, numerics, options.model.bind, options.quick});
 }
 
 /// Collective: every rank reads the file of --routing.
@@ -225,7 +226,7 @@ class Comparison {
         routing_(routing_for(world, options, config_)),
         machine_(machine_for(world, options, first)),
         memory_(options.quick ? 16 << 20 : measure::kReadMemory_bytes / 2, first.num_threads),
-        table_(options.format, measure::this_testbed(world, first.kernels.isa),
+        table_(options.format, measure::this_testbed(world, first.backend->name()),
                {std::begin(kColumns), std::end(kColumns)}) {}
 
   /// From the best predicted to the worst.

@@ -7,9 +7,10 @@
 #include "apps/results.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
+#include "base/math.hpp"
+#include "base/utf8.hpp"
 #include "batch/json_line.hpp"
 #include "batch/line_reader.hpp"
-#include "base/utf8.hpp"
 #include "comm/agree.hpp"
 #include "engine/generation.hpp"
 #include "engine/kv_budget.hpp"
@@ -17,7 +18,6 @@
 #include "io/file.hpp"
 #include "io/foreign_format.hpp"
 #include "io/token_file.hpp"
-#include "ops/math.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -136,7 +136,7 @@ class ScoreOutput {
 
  private:
   static double perplexity(double sum, std::int64_t num) {
-    return 1 / ops::clamped_exp_f64(sum / static_cast<double>(num));
+    return 1 / math::clamped_exp_f64(sum / static_cast<double>(num));
   }
   struct Score {
     std::string line;

@@ -20,6 +20,7 @@
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
 #include "comm/transport.hpp"
+#include "cpu/isa.hpp"
 #include "device/machine.hpp"
 #include "engine/logits_run.hpp"
 #include "engine/memory_check.hpp"
@@ -54,11 +55,12 @@ std::vector<std::vector<std::int32_t>> make_sequences(const ModelConfig& config)
 }
 
 /// The hash of a run on all ranks of a communicator; every rank gets rank 0's.
-Hash128 hash_of(const comm::Communicator& comm, const Case& test, const plan::Layout& layout,
-                const ops::Kernels& kernels, std::int64_t prefill_chunk) {
+Hash128 hash_of(const comm::Communicator& comm, const Case& test, const plan::Layout& layout, const std::string& isa,
+                Numerics numerics, std::int64_t prefill_chunk) {
   const io::StoreReader reader(test.store, test.index, io::Verify::kOff);
   const plan::Grid grid(test.index.config(), layout);
-  Stage stage(comm, grid, kernels, load_weights(reader, grid, plan::WorldRank{comm.rank()}, kernels.numerics));
+  const auto backend = backend::open({"cpu", isa}, numerics);
+  Stage stage(comm, grid, backend, load_weights(reader, grid, plan::WorldRank{comm.rank()}, *backend));
   SchedulerOptions scheduler;
   scheduler.prefill_chunk = prefill_chunk;
   LogitsRun driver(grid, test.sequences, scheduler);
@@ -86,7 +88,7 @@ std::vector<plan::Layout> some_layouts(const ModelConfig& config, int ranks, std
 void check_numerics(const comm::Communicator& world, const Case& test, Numerics numerics, SelftestReport& report) {
   const auto self = comm::Communicator::self();
   const plan::Layout alone;
-  const Hash128 expected = hash_of(self, test, alone, ops::kernels(ops::Isa::kPortable, numerics), 0);
+  const Hash128 expected = hash_of(self, test, alone, "portable", numerics, 0);
   std::string root_hex = expected.hex();
   world.broadcast(root_hex, 0);
   report.check(fmt::format("{} portable path, the same on all ranks", name(numerics)),
@@ -94,40 +96,44 @@ void check_numerics(const comm::Communicator& world, const Case& test, Numerics 
   if (const auto committed = test.committed.find(std::string(name(numerics))); committed != test.committed.end())
     report.check(fmt::format("{} hash of the demo model, as committed", name(numerics)),
                  differs(Hash128::from_hex(committed->second), expected));
-  for (const ops::Isa isa : ops::kAllIsas) {
-    if (isa == ops::Isa::kPortable || numerics == Numerics::kF32) continue;
-    const bool everywhere = world.min(ops::supported(isa)) > 0;
+  for (const cpu::Isa isa : cpu::kAllIsas) {
+    if (isa == cpu::Isa::kPortable || numerics == Numerics::kF32) continue;
+    const bool everywhere = world.min(cpu::supported(isa)) > 0;
     if (!everywhere) {
       report.note(fmt::format("SKIP  {} path: not on every processor of this job", name(isa)));
       continue;
     }
     report.check(fmt::format("{} {} path against the portable one", name(numerics), name(isa)),
-                 differs(expected, hash_of(self, test, alone, ops::kernels(isa, numerics), 16)));
+                 differs(expected, hash_of(self, test, alone, std::string(name(isa)), numerics, 16)));
   }
-  const ops::Kernels& best = ops::kernels(ops::isa_from_option("auto"), numerics);
   constexpr std::size_t kMostLayouts = 6;
   const auto layouts = some_layouts(test.index.config(), world.size(), kMostLayouts);
   report.note(fmt::format("      {} of the {} layouts that {} ranks allow:", layouts.size(),
                           plan::all_layouts(test.index.config(), world.size()).size(), world.size()));
   for (const plan::Layout& layout : layouts)
     report.check(fmt::format("{} {} ranks, {}", name(numerics), world.size(), layout.text()),
-                 differs(expected, hash_of(world, test, layout, best, 7)));
+                 differs(expected, hash_of(world, test, layout, "auto", numerics, 7)));
 }
 
 /// Every rank sends every other a message that names both, in sizes around the switch-over points of MPI's protocols.
 void check_transport(const comm::Communicator& world, SelftestReport& report) {
-  comm::RowExchange exchange(world);
+  const auto backend = backend::open({}, Numerics::kF32);
+  const auto queue = backend->make_queue();
+  comm::RowExchange exchange(world, *backend, *queue);
   const auto ranks = static_cast<std::size_t>(world.size());
   const std::vector<std::int32_t> counts(ranks, 1);
   std::optional<std::string> problem;
   for (const std::size_t size_bytes : {std::size_t{8}, std::size_t{4096}, std::size_t{1} << 20}) {
-    std::vector<std::uint64_t> send(ranks * size_bytes / 8), recv(send.size());
+    backend::Buffer send_buffer(*backend, backend::Space::kPinned, ranks * size_bytes),
+        recv_buffer(*backend, backend::Space::kPinned, ranks * size_bytes);
+    const std::span send(send_buffer.host<std::uint64_t>(), ranks * size_bytes / 8),
+        recv(recv_buffer.host<std::uint64_t>(), send.size());
     const auto content = [&](std::size_t from, std::size_t to, std::size_t i) { return from << 40 | to << 20 | i; };
     const std::size_t words = size_bytes / 8;
     const auto me = static_cast<std::size_t>(world.rank());
     for (std::size_t to = 0; to < ranks; ++to)
       for (std::size_t i = 0; i < words; ++i) send[to * words + i] = content(me, to, i);
-    exchange.all_to_all(send.data(), counts, recv.data(), counts, size_bytes);
+    exchange.all_to_all(send_buffer.slice(), counts, recv_buffer.slice(), counts, size_bytes);
     for (std::size_t from = 0; from < ranks; ++from)
       for (std::size_t i = 0; i < words; ++i)
         if (recv[from * words + i] != content(from, me, i) && !problem)

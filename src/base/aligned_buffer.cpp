@@ -26,6 +26,6 @@ void AlignedBuffer::reserve(std::size_t size_bytes) {
   if (size_bytes > size_bytes_) *this = AlignedBuffer(size_bytes);
 }
 
-void AlignedBuffer::Free::operator()(std::byte* data) const { std::free(data); }
+void AlignedBuffer::free(std::byte* released) { std::free(released); }
 
 }  // namespace moesaic

@@ -27,12 +27,19 @@ class AlignedBuffer {
     return reinterpret_cast<const T*>(data_.get());
   }
 
+  /// Gives the bytes to the caller, who ends with free().
+  std::byte* release() {
+    size_bytes_ = 0;
+    return data_.release();
+  }
+  static void free(std::byte* released);
+
   /// Makes room for at least this many bytes; the content is lost when it has to grow.
   void reserve(std::size_t size_bytes);
 
  private:
   struct Free {
-    void operator()(std::byte* data) const;
+    void operator()(std::byte* data) const { free(data); }
   };
   std::unique_ptr<std::byte[], Free> data_;
   std::size_t size_bytes_ = 0;

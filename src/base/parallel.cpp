@@ -199,6 +199,9 @@ BetweenRanges::BetweenRanges(std::function<void()> call) {
 }
 BetweenRanges::~BetweenRanges() { g_between_ranges = nullptr; }
 
+LoopsOfOneThread::LoopsOfOneThread() : outer_(std::exchange(inside_loop, true)) {}
+LoopsOfOneThread::~LoopsOfOneThread() { inside_loop = outer_; }
+
 int num_threads() { return inside_loop ? 1 : team()->num_threads(); }
 
 void parallel::run(std::int64_t num_items, std::int64_t most_items, const void* context, Body body) {

@@ -33,6 +33,19 @@ class BetweenRanges {
   BetweenRanges& operator=(const BetweenRanges&) = delete;
 };
 
+/// While it lives, the loops of the thread that made it run in that thread alone: for threads beside the one that the
+/// team works for.
+class LoopsOfOneThread {
+ public:
+  LoopsOfOneThread();
+  ~LoopsOfOneThread();
+  LoopsOfOneThread(const LoopsOfOneThread&) = delete;
+  LoopsOfOneThread& operator=(const LoopsOfOneThread&) = delete;
+
+ private:
+  bool outer_;
+};
+
 /// Threads that a loop would be shared out to here: 1 inside a loop that is shared out itself.
 int num_threads();
 

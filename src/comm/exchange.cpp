@@ -1,5 +1,6 @@
 #include "comm/exchange.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -12,7 +13,12 @@ constexpr int kRowsTag = 4;
 
 }  // namespace
 
-RowExchange::RowExchange(const Communicator& comm) : comm_(comm), mailbox_(make_pairwise_mailbox(comm, kRowsTag)) {}
+RowExchange::RowExchange(const Communicator& comm, backend::Memory& memory, backend::Queue& queue)
+    : comm_(comm),
+      mailbox_(make_pairwise_mailbox(comm, kRowsTag)),
+      queue_(queue),
+      send_stage_(memory, backend::Space::kPinned),
+      recv_stage_(memory, backend::Space::kPinned) {}
 
 /// Rows of all ranks, one rank's behind another's.
 void RowExchange::lay_out(std::span<const std::int32_t> num_rows, std::size_t row_bytes, std::vector<Part>& parts) {
@@ -24,22 +30,53 @@ void RowExchange::lay_out(std::span<const std::int32_t> num_rows, std::size_t ro
   }
 }
 
-void RowExchange::all_to_all(const void* send, std::span<const std::int32_t> num_send_rows, void* recv,
-                             std::span<const std::int32_t> num_recv_rows, std::size_t row_bytes) {
+void RowExchange::all_to_all(const backend::Slice& send, std::span<const std::int32_t> num_send_rows,
+                             const backend::Slice& recv, std::span<const std::int32_t> num_recv_rows,
+                             std::size_t row_bytes) {
   lay_out(num_send_rows, row_bytes, sends_);
   lay_out(num_recv_rows, row_bytes, recvs_);
-  exchange(static_cast<const std::byte*>(send), static_cast<std::byte*>(recv));
+  exchange(send, recv);
 }
 
-void RowExchange::all_gather(const void* send, void* recv, std::span<const std::int32_t> num_rows,
-                             std::size_t row_bytes) {
+void RowExchange::all_gather(const backend::Slice& send, const backend::Slice& recv,
+                             std::span<const std::int32_t> num_rows, std::size_t row_bytes) {
   lay_out(num_rows, row_bytes, recvs_);
   sends_.assign(num_rows.size(), {0, recvs_[static_cast<std::size_t>(comm_.rank())].size});
-  exchange(static_cast<const std::byte*>(send), static_cast<std::byte*>(recv));
+  exchange(send, recv);
+}
+
+namespace {
+
+/// The end of the last of parts that may overlap.
+template <class Parts>
+std::size_t extent(const Parts& parts) {
+  std::size_t end = 0;
+  for (const auto& part : parts) end = std::max(end, part.offset + part.size);
+  return end;
+}
+
+}  // namespace
+
+void RowExchange::exchange(const backend::Slice& send, const backend::Slice& recv) {
+  backend::Slice out = send, in = recv;
+  const std::size_t send_bytes = extent(sends_), recv_bytes = extent(recvs_);
+  if (!send.host && send_bytes > 0) {
+    send_stage_.reserve(send_bytes);
+    out = send_stage_.slice();
+    queue_.copy(out.data, send.data, send_bytes);
+  }
+  const bool stages_recv = !recv.host && recv_bytes > 0;
+  if (stages_recv) {
+    recv_stage_.reserve(recv_bytes);
+    in = recv_stage_.slice();
+  }
+  queue_.wait();
+  exchange_on_host(out, in);
+  if (stages_recv) queue_.copy(recv.data, in.data, recv_bytes);
 }
 
 /// Peers in turn from the next rank on, so that not all begin with the same one.
-void RowExchange::exchange(const std::byte* send, std::byte* recv) {
+void RowExchange::exchange_on_host(const backend::Slice& send, const backend::Slice& recv) {
   const int ranks = comm_.size(), me = comm_.rank();
   for (int k = 1; k < ranks; ++k) {
     const int source = (me + ranks - k) % ranks;
@@ -52,7 +89,7 @@ void RowExchange::exchange(const std::byte* send, std::byte* recv) {
     if (part.size > 0) mailbox_->send(destination, send + part.offset, part.size);
   }
   const Part &from = sends_[static_cast<std::size_t>(me)], &to = recvs_[static_cast<std::size_t>(me)];
-  if (to.size > 0) std::memcpy(recv + to.offset, send + from.offset, to.size);
+  if (to.size > 0) std::memcpy(recv.host + to.offset, send.host + from.offset, to.size);
   while (mailbox_->next()) {
   }
   mailbox_->finish();
@@ -60,16 +97,15 @@ void RowExchange::exchange(const std::byte* send, std::byte* recv) {
 
 Outbox::~Outbox() { drain(); }
 
-void Outbox::post(std::vector<std::byte> bytes, int destination, int tag) {
+void Outbox::post(backend::Buffer bytes, std::size_t size_bytes, int destination, int tag) {
   Message& message = messages_.emplace_back(
-      Message{std::move(bytes), {comm_.world_ranks()[static_cast<std::size_t>(destination)]}, {}});
-  const std::size_t size = message.bytes.size();
-  for_each_part(size, [&](std::size_t offset, int count) {
-    MOESAIC_MPI(MPI_Isend(message.bytes.data() + offset, count, MPI_BYTE, destination, tag, comm_.handle(),
+      Message{std::move(bytes), size_bytes, {comm_.world_ranks()[static_cast<std::size_t>(destination)]}, {}});
+  for_each_part(size_bytes, [&](std::size_t offset, int count) {
+    MOESAIC_MPI(MPI_Isend(message.bytes.host() + offset, count, MPI_BYTE, destination, tag, comm_.handle(),
                           &message.requests.emplace_back()));
   });
-  pending_bytes_ += size;
-  traffic().add(message.destination[0], size);
+  pending_bytes_ += size_bytes;
+  traffic().add(message.destination[0], size_bytes);
 }
 
 void Outbox::drain(std::size_t most_bytes) {
@@ -80,7 +116,7 @@ void Outbox::drain(std::size_t most_bytes) {
       MOESAIC_MPI(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE));
       return done != 0;
     });
-    pending_bytes_ -= messages_.front().bytes.size();
+    pending_bytes_ -= messages_.front().size_bytes;
     messages_.pop_front();
   }
 }

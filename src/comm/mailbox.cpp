@@ -17,6 +17,12 @@ int count_of(std::size_t size_bytes) {
   return static_cast<int>(size_bytes);
 }
 
+/// What MPI reads and writes.
+std::byte* host_view(const backend::Slice& slice) {
+  MOESAIC_CHECK(slice.host, "a message out of the host's reach");
+  return slice.host;
+}
+
 class PairwiseMailbox final : public Mailbox {
  public:
   PairwiseMailbox(const Communicator& comm, int tag)
@@ -32,7 +38,8 @@ class PairwiseMailbox final : public Mailbox {
       if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
   }
 
-  void expect(int source, std::byte* into, std::size_t most_bytes) override {
+  void expect(int source, const backend::Slice& slice, std::size_t most_bytes) override {
+    std::byte* const into = host_view(slice);
     const auto i = static_cast<std::size_t>(source);
     Slot& slot = slots_[i];
     MPI_Request& request = receives_[i];
@@ -46,9 +53,9 @@ class PairwiseMailbox final : public Mailbox {
     ++num_awaited_;
   }
 
-  void send(int destination, const std::byte* data, std::size_t size_bytes) override {
-    MOESAIC_MPI(
-        MPI_Isend(data, count_of(size_bytes), MPI_BYTE, destination, tag_, comm_.handle(), &sends_.emplace_back()));
+  void send(int destination, const backend::Slice& data, std::size_t size_bytes) override {
+    MOESAIC_MPI(MPI_Isend(host_view(data), count_of(size_bytes), MPI_BYTE, destination, tag_, comm_.handle(),
+                          &sends_.emplace_back()));
     const int peer = comm_.world_ranks()[static_cast<std::size_t>(destination)];
     receivers_.push_back(peer);
     traffic().add(peer, size_bytes);
@@ -119,13 +126,13 @@ class AlltoallvMailbox final : public Mailbox {
   explicit AlltoallvMailbox(const Communicator& comm)
       : comm_(comm), to_(static_cast<std::size_t>(comm.size())), from_(to_.size()), sizes_(2 * to_.size()) {}
 
-  void expect(int source, std::byte* into, std::size_t) override {
-    from_[static_cast<std::size_t>(source)].data = into;
+  void expect(int source, const backend::Slice& into, std::size_t) override {
+    from_[static_cast<std::size_t>(source)].data = host_view(into);
     ++num_expected_;
   }
 
-  void send(int destination, const std::byte* data, std::size_t size_bytes) override {
-    to_[static_cast<std::size_t>(destination)] = {const_cast<std::byte*>(data), count_of(size_bytes)};
+  void send(int destination, const backend::Slice& data, std::size_t size_bytes) override {
+    to_[static_cast<std::size_t>(destination)] = {host_view(data), count_of(size_bytes)};
     traffic().add(comm_.world_ranks()[static_cast<std::size_t>(destination)], size_bytes);
   }
 

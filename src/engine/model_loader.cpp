@@ -60,7 +60,7 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
   }
   spdlog::info("moesaic: {} x {} on {}; {}; {}, {} kernels, verify {}", counted(world.size(), "rank"),
                counted(opened.num_threads, "thread"), list, options.store, opened.numeric().text(),
-               opened.kernels.numerics == Numerics::kF32 ? "reference" : name(opened.kernels.isa),
+               opened.backend->numerics() == Numerics::kF32 ? "reference" : opened.backend->name(),
                io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
   spdlog::info("transport: {}", comm::transport());
@@ -101,19 +101,19 @@ OpenedModel open_model(const comm::Communicator& world, const ModelOptions& opti
   const comm::Communicator node = world.split_node();
   int num_threads = 0;
   std::unique_ptr<io::StoreReader> reader;
-  const ops::Kernels* kernels = nullptr;
+  std::shared_ptr<backend::Backend> backend;
   comm::together(world, [&] { num_threads = threads_per_rank(node, options.num_threads); });
   TeamReport team;
   comm::together(world, [&] {
     team = set_threads(node, num_threads, options.bind);
     reader = std::make_unique<io::StoreReader>(options.store, io::StoreIndex::parse(index_text, options.store),
                                                options.verify);
-    kernels = &ops::kernels(ops::isa_from_option(options.isa), numerics_of(reader->index(), options));
+    backend = backend::open(options.backend, numerics_of(reader->index(), options));
   });
   const plan::Choice choice = from_words(layout_text);
   const plan::Grid grid =
       placed_grid(world, reader->index().config(), choice.layout, options.placement, options.dispatch.node_ranks);
-  OpenedModel opened{std::move(reader), choice, grid, *kernels, num_threads, options.dispatch};
+  OpenedModel opened{std::move(reader), choice, grid, backend, num_threads, options.dispatch};
   if (!machine_text.empty()) opened.dispatch.machine_text = machine_text;
   log_warnings(world, team.warnings);
   print_header(world, opened, options, team.placement);
@@ -181,7 +181,7 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
   timed(Zone::kLoad, [&] {
     comm::together(world, [&] {
       const MemoryPurpose purpose("the weights; more ranks or nodes share them out");
-      weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
+      weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, *opened.backend);
     });
   });
   std::vector<std::string> warnings;
@@ -193,7 +193,7 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
   spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / kMiB, seconds, bytes / seconds / 1e9);
   plan::DispatchRequest dispatch = opened.dispatch;
   dispatch.shared_memory = has_shared_memory(world, opened, workload);
-  auto stage = std::make_unique<Stage>(world, opened.grid, opened.kernels, std::move(weights), dispatch);
+  auto stage = std::make_unique<Stage>(world, opened.grid, opened.backend, std::move(weights), dispatch);
   spdlog::info("dispatch: {}", stage->dispatch().text());
   return stage;
 }

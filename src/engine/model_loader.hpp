@@ -20,7 +20,7 @@ struct ModelOptions {
   std::string store;  ///< path
   plan::LayoutRequest layout;
   std::optional<Numerics> numerics;  ///< nothing: the default of the store's weights
-  std::string isa = "auto";
+  backend::BackendOptions backend;
   int num_threads = 0;  ///< 0: chosen
   device::Bind bind = device::Bind::kAuto;
   io::Verify verify = io::Verify::kFull;
@@ -33,13 +33,13 @@ struct OpenedModel {
   std::unique_ptr<io::StoreReader> reader;
   plan::Choice choice;
   plan::Grid grid;
-  const ops::Kernels& kernels;
+  std::shared_ptr<backend::Backend> backend;
   int num_threads;
   plan::DispatchRequest dispatch;
 
-  plan::Arithmetic arithmetic() const { return {reader->index().format(), kernels.numerics, dispatch.payload}; }
+  plan::Arithmetic arithmetic() const { return {reader->index().format(), backend->numerics(), dispatch.payload}; }
   /// What outputs name beside hashes.
-  NumericSetting numeric() const { return {kernels.numerics, dispatch.payload}; }
+  NumericSetting numeric() const { return {backend->numerics(), dispatch.payload}; }
 };
 
 /// Collective: Error on all ranks, naming those that see another file than rank 0 under the store's name (or none).

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/math.hpp"
 #include "engine/sort_floats.hpp"
-#include "ops/math.hpp"
 
 namespace moesaic {
 namespace {
@@ -113,7 +113,7 @@ void weigh(std::span<const float> logits, float largest, std::vector<float>& wei
   weights.resize(logits.size());
   const float* in = logits.data();
   float* out = weights.data();
-  for (std::size_t i = 0; i < logits.size(); ++i) out[i] = ops::exp_f32(in[i] - largest);
+  for (std::size_t i = 0; i < logits.size(); ++i) out[i] = math::exp_f32(in[i] - largest);
 }
 
 /// Nucleus: the threshold is the logit at the first index, ascending, where the cumulative probability reaches 1 - p;
@@ -141,7 +141,7 @@ void keep_top_p(float p, Scratch& scratch) {
 void keep_min_p(float min_p, Candidates& candidates) {
   if (min_p <= 0) return;
   const float largest = largest_of(candidates.logits);
-  candidates.keep_if([&](float logit) { return ops::exp_f32(logit - largest) >= min_p; });
+  candidates.keep_if([&](float logit) { return math::exp_f32(logit - largest) >= min_p; });
 }
 
 /// Inverse of the cumulative distribution in ascending id.

@@ -7,13 +7,13 @@
 #include <sstream>
 #include <type_traits>
 
+#include "base/denormals.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/parallel.hpp"
 #include "device/binding.hpp"
 #include "device/control_groups.hpp"
 #include "device/machine.hpp"
-#include "ops/kernels.hpp"
 
 namespace moesaic {
 namespace {
@@ -35,7 +35,7 @@ std::vector<device::NodeRank> exchange(const comm::Communicator& node, const dev
 void make_bound_team(int num_threads, bool spin) {
   const auto begun = std::make_shared<std::latch>(num_threads - 1);
   make_team({.num_threads = num_threads, .spin = spin, .at_start = [begun](int thread) {
-               ops::flush_denormals();
+               flush_denormals();
                device::bind_thread(thread);
                begun->count_down();
              }});
@@ -84,7 +84,7 @@ TeamReport set_threads(const comm::Communicator& node, int num_threads, device::
   device::use(own);
   const bool bound = device::bind_thread(0);
   make_bound_team(num_threads, own.processor_each && device::quota_crowding(ranks, me).empty());
-  ops::flush_denormals();
+  flush_denormals();
   std::string placement =
       bound || own.threads.empty() ? device::describe(placements) : "not bound (the system refuses it)";
   if (quota.processors > 0) placement += fmt::format(", CPU quota {:.4g} processors", quota.processors);

@@ -10,6 +10,7 @@
 #include "engine/memory_check.hpp"
 #include "measure/kernel_case.hpp"
 #include "measure/link_costs.hpp"
+#include "moe/routing.hpp"
 
 namespace moesaic::measure {
 namespace {
@@ -93,23 +94,27 @@ plan::KernelCosts measure_kernels(const comm::Communicator& world, const std::ve
 }
 
 /// What is little work a row: a value each of norm, sum and rounding, and of the router.
-void measure_rows(const comm::Communicator& world, const ops::Kernels& kernels, plan::ComputeCosts& costs) {
-  constexpr std::int64_t kRows = 64, kExperts = 8;
+void measure_rows(const comm::Communicator& world, const Compute& compute, plan::ComputeCosts& costs) {
+  constexpr std::int64_t kRows = 64, kExperts = 8, kActive = 2;
+  moe::Routing routing(*compute.backend);
+  routing.resize(kRows * kActive);
   constexpr int kCalls = 50;
   const auto values = random_floats(static_cast<std::size_t>(kRows * kWidth), 3);
   const auto weights = random_floats(static_cast<std::size_t>(kExperts * kWidth), 4);
   std::vector<float> out(values.size());
+  const auto x = at(values.data()), w = at(weights.data());
+  const auto y = at(out.data());
+  const backend::Kernels& k = compute.kernels();
+  backend::Queue& queue = *compute.queue;
   const double elems = static_cast<double>(kRows * kWidth);
-  costs.norm_ps = 1e6 / elems * median_us(world, kCalls, [&](std::size_t) {
-                    kernels.rms_norm(values.data(), weights.data(), kRows, kWidth, 1e-5f, out.data());
-                  });
-  const double add_us = median_us(
-      world, kCalls, [&](std::size_t) { kernels.add(values.data(), out.data(), kRows * kWidth, out.data()); });
-  const double round_us =
-      median_us(world, kCalls, [&](std::size_t) { kernels.to_activation(values.data(), kRows * kWidth, out.data()); });
+  costs.norm_ps =
+      1e6 / elems * median_us(world, kCalls, [&](std::size_t) { k.rms_norm(queue, x, w, kRows, kWidth, 1e-5f, y); });
+  const double add_us = median_us(world, kCalls, [&](std::size_t) { k.add(queue, x, y, kRows * kWidth, y); });
+  const double round_us = median_us(
+      world, kCalls, [&](std::size_t) { k.to_activation(queue, x, kWidth, kRows, kWidth, y.as<std::byte>()); });
   costs.value_ps = 1e6 / elems * (add_us + round_us) / 2;
   costs.router_ps = 1e6 / elems / static_cast<double>(kExperts) * median_us(world, kCalls, [&](std::size_t) {
-                      kernels.router_logits(values.data(), kRows, kWidth, weights.data(), kExperts, out.data());
+                      k.route(queue, x, kRows, {kWidth, kExperts, kActive}, w, routing.rows());
                     });
 }
 
@@ -127,7 +132,7 @@ plan::ComputeCosts measure_compute(const comm::Communicator& world, const Calibr
                                    const std::vector<std::vector<KernelCase>>& cases, int num_threads) {
   plan::ComputeCosts costs;
   costs.num_threads = num_threads;
-  const ops::PeakLoops& loops = ops::peak_loops(options.isa);
+  const cpu::PeakLoops& loops = cpu::peak_loops(cpu::isa_from_option(options.isa));
   {
     const ReadMemory memory(options.short_run ? 16 << 20 : kReadMemory_bytes / 2, num_threads);
     const auto read = read_bandwidth(world, loops, memory.bytes(), num_threads, memory.sum(), 1);
@@ -138,7 +143,7 @@ plan::ComputeCosts measure_compute(const comm::Communicator& world, const Calibr
         multiply_add_peak(world, loops, factors, num_threads).rate.median / world.size();
   for (std::size_t i = 0; i < options.numerics.size(); ++i)
     costs.kernels[static_cast<std::size_t>(options.numerics[i])] = measure_kernels(world, cases[i], options.short_run);
-  measure_rows(world, ops::kernels(options.isa, Numerics::kW8A16), costs);
+  measure_rows(world, Compute::cpu(options.isa, Numerics::kW8A16), costs);
   measure_overheads(world, num_threads, costs);
   return costs;
 }
@@ -158,16 +163,16 @@ plan::Machine calibrate(const comm::Communicator& world, const CalibrationOption
                                 static_cast<double>(process_memory_left_bytes())));
   machine.source =
       fmt::format("measured by moesaic {}: {} rank{}, {} a node, {} kernels", MOESAIC_VERSION, world.size(),
-                  world.size() == 1 ? "" : "s", machine.ranks_per_node, ops::name(options.isa));
+                  world.size() == 1 ? "" : "s", machine.ranks_per_node, cpu::name(cpu::isa_from_option(options.isa)));
   measure_links(world, sites, plan::machine_preset("ordinary"), machine);
   spdlog::info("calibrate: links done");
 
   const KernelWorkload shapes = workload(options.short_run);
   std::vector<std::vector<KernelCase>> cases;
   for (const Numerics numerics : options.numerics) {
-    const ops::Kernels& kernels = ops::kernels(options.isa, numerics);
-    cases.push_back(matrix_cases(kernels, shapes));
-    for (KernelCase& test : attention_cases(kernels, shapes)) cases.back().push_back(std::move(test));
+    const Compute compute = Compute::cpu(options.isa, numerics);
+    cases.push_back(matrix_cases(compute, shapes));
+    for (KernelCase& test : attention_cases(compute, shapes)) cases.back().push_back(std::move(test));
   }
   const comm::Communicator node = world.split_node();
   for (const std::int64_t num_threads : options.thread_counts) {

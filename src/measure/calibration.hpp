@@ -5,14 +5,13 @@
 
 #include "comm/mpi.hpp"
 #include "engine/threads.hpp"
-#include "ops/kernels.hpp"
 #include "plan/machine_model.hpp"
 
 /// Measuring what the cost model needs to know of a machine.
 namespace moesaic::measure {
 
 struct CalibrationOptions {
-  ops::Isa isa = ops::Isa::kPortable;
+  std::string isa = "auto";  ///< as --isa says it
   std::vector<std::int64_t> thread_counts;
   std::vector<Numerics> numerics;  ///< whose kernels are measured; the others follow from the limits
   device::Bind bind = device::Bind::kAuto;

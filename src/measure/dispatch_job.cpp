@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/aligned_buffer.hpp"
 #include "base/hash.hpp"
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
@@ -78,7 +79,6 @@ std::vector<double> PhaseTimes::medians(DispatchPhase phase) const {
 /// What a rank puts into a step: its rows, and where they go.
 struct DispatchJob::Own {
   Range rows;
-  AlignedBuffer n;  // Input (rows, D)
   moe::Routing routing;
 };
 
@@ -87,21 +87,23 @@ std::vector<std::int32_t> DispatchJob::Step::slots_of(const plan::Grid& grid, co
   return plan::slots_of_rows(grid, nodes, rows, layer, routing.ascending_experts);
 }
 
-DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
+DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const Compute& compute,
                          std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps,
                          const Variant& variant)
     : world_(world),
       grid_(grid),
-      kernels_(kernels),
+      compute_(compute),
       variant_(variant),
       me_{world.rank()},
       node_of_(std::move(node_of)),
       nodes_(node_of_),
       active_(static_cast<std::size_t>(grid.config().num_selected_experts)),
-      experts_(grid, kernels, variant.payload),
+      experts_(grid, compute, variant.payload),
       logical_(nothing(world.size())),
-      terms_(static_cast<std::size_t>(world.size())) {
-  const plan::DispatchSetting alone(grid_, plan::Domains::alone(world.size()), moe::piece_sizes(grid_, kernels_));
+      terms_(static_cast<std::size_t>(world.size())),
+      batch_(*compute_.backend) {
+  const plan::DispatchSetting alone(grid_, plan::Domains::alone(world.size()),
+                                    moe::piece_sizes(grid_, compute_.numerics()));
   for (std::int64_t s = 0; s < num_steps; ++s) {
     RoutedStep routed = source(s);
     Step step{with_ascending(std::move(routed.routing), active_),
@@ -112,12 +114,16 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
               {}};
     for (const StandIn kind : {StandIn::kTree, StandIn::kCopy}) expect(step, kind);
     const auto slots = step.slots_of(grid_, nodes_, step.shared);
-    add(logical_traffic(alone, step.shared, moe::row_message(grid_, kernels_, variant_.payload).row_bytes, slots),
-        logical_);
+    add(logical_traffic(alone, step.shared, row_message().row_bytes, slots), logical_);
     const auto terms = terms_of_ranks(grid_, slots);
     for (std::size_t rank = 0; rank < terms.size(); ++rank) terms_[rank] += terms[rank];
     steps_.push_back(std::move(step));
   }
+}
+
+plan::RowMessage DispatchJob::row_message() const {
+  const NumericSetting numeric{compute_.numerics(), variant_.payload};
+  return {numeric.expert_row(grid_.config().emb_size).row_bytes(), grid_.config().num_selected_experts};
 }
 
 std::int64_t DispatchJob::num_rows() const {
@@ -126,7 +132,7 @@ std::int64_t DispatchJob::num_rows() const {
   return sum;
 }
 
-moe::Routing DispatchJob::own_routing(std::size_t step) const {
+moe::HostRouting DispatchJob::own_routing(std::size_t step) const {
   return part_of(steps_[step].routing, steps_[step].shared.rows(me_), active_);
 }
 
@@ -156,10 +162,9 @@ void DispatchJob::expect(Step& step, StandIn kind) {
 plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const {
   const bool hier = algorithm == plan::DispatchAlgorithm::kHier, dense = algorithm == plan::DispatchAlgorithm::kDense;
   const plan::DispatchSetting setting(grid_, hier ? nodes_ : plan::Domains::alone(world_.size()),
-                                      moe::piece_sizes(grid_, kernels_));
+                                      moe::piece_sizes(grid_, compute_.numerics()));
   const plan::RowMap& rows = dense ? step.replicated : step.shared;
-  return dispatch_traffic(setting, algorithm, rows, moe::row_message(grid_, kernels_, variant_.payload),
-                          step.slots_of(grid_, nodes_, rows));
+  return dispatch_traffic(setting, algorithm, rows, row_message(), step.slots_of(grid_, nodes_, rows));
 }
 
 std::vector<plan::DispatchTraffic> DispatchJob::traffic(plan::DispatchAlgorithm algorithm) const {
@@ -169,7 +174,8 @@ std::vector<plan::DispatchTraffic> DispatchJob::traffic(plan::DispatchAlgorithm 
 }
 
 std::unique_ptr<moe::Dispatcher> DispatchJob::make(plan::DispatchAlgorithm algorithm, DispatchPayload payload) const {
-  return with_progress(variant_.progress, moe::make_dispatcher(algorithm, grid_, node_of_, world_, kernels_, payload));
+  return with_progress(variant_.progress, moe::make_dispatcher(algorithm, grid_, node_of_, world_, *compute_.backend,
+                                                               *compute_.queue, payload));
 }
 
 DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions,
@@ -179,10 +185,10 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   const std::int64_t width = grid_.config().emb_size;
   const auto map_of = [&](const Step& step) -> const plan::RowMap& { return dense ? step.replicated : step.shared; };
 
-  std::vector<Own> own(steps_.size());
-  for (std::size_t s = 0; s < steps_.size(); ++s) {
-    own[s].rows = map_of(steps_[s]).rows(me_);
-    own[s].routing = part_of(steps_[s].routing, own[s].rows, active_);
+  std::vector<Own> own;
+  for (const Step& step : steps_) {
+    const Range rows = map_of(step).rows(me_);
+    own.emplace_back(Own{rows, moe::Routing(*compute_.backend)}).routing.assign(part_of(step.routing, rows, active_));
   }
   AlignedBuffer n, m;
   Range in_n;
@@ -208,7 +214,7 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
     const StandIn kind = i < num_steps() ? StandIn::kTree : StandIn::kCopy;
     const std::size_t s = static_cast<std::size_t>(i) % steps_.size();
     Step& step = steps_[s];
-    const auto& [rows, unused, routing] = own[s];
+    const auto& [rows, routing] = own[s];
     m.reserve(static_cast<std::size_t>(rows.size() * width) * sizeof(float) + 1);
     make_rows(rows);
     if (i < num_steps()) std::memset(m.data(), 0xff, m.size_bytes());  // no result is there yet
@@ -217,9 +223,9 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
     if (real) timed(Zone::kRouter, [&] { variant_.gemm->route(rows.size()); });
     world_.barrier();
     moe::pass_through(
-        *dispatcher, n.data(), map_of(step), routing, step.layer, batch_,
+        *dispatcher, at(n.data()), map_of(step), routing, step.layer, batch_,
         [&] { real ? variant_.gemm->run_experts(batch_) : experts_.run(me_, step.layer, batch_, kind); },
-        m.as<float>());
+        at(m.as<float>()));
     if (i >= first_timed) times.push_back(parts_since(then));
 
     if (i < num_steps())
@@ -243,7 +249,8 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   }
 
   make_rows(own[0].rows);
-  const LayerInput first{n.data(), map_of(steps_[0]), own[0].routing, steps_[0].layer, m.as<float>()};
+  const LayerInput first{*compute_.backend, n.data(),        map_of(steps_[0]),
+                         own[0].routing,    steps_[0].layer, m.as<float>()};
   if (repetitions.timed > 0)
     result.overlap_percent = overlap_percent(world_, *dispatcher, first, static_cast<int>(repetitions.timed));
   if (experts_.rounds()) {

@@ -69,8 +69,8 @@ class DispatchJob {
   };
   /// steps: as many of the source's as are taken in turn. gemm: router and experts of the repetitions, in place of
   /// stand-ins; their rows must be the same for all algorithms.
-  DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
-              std::vector<int> node_of, const RoutingSource& source, std::int64_t num_steps, const Variant& variant);
+  DispatchJob(const comm::Communicator& world, const plan::Grid& grid, const Compute& compute, std::vector<int> node_of,
+              const RoutingSource& source, std::int64_t num_steps, const Variant& variant);
 
   struct Repetitions {
     std::int64_t warmup = 5, timed = 20;
@@ -83,6 +83,8 @@ class DispatchJob {
   /// By the rule, step by step.
   std::vector<plan::DispatchTraffic> traffic(plan::DispatchAlgorithm algorithm) const;
 
+  /// How rows travel.
+  plan::RowMessage row_message() const;
   std::int64_t num_rows() const;  ///< of all steps
   std::int64_t num_steps() const { return static_cast<std::int64_t>(steps_.size()); }
   /// Of all steps: payload by the meaning of the layer.
@@ -91,14 +93,14 @@ class DispatchJob {
   const std::vector<std::int64_t>& terms() const { return terms_; }
   const plan::Domains& nodes() const { return nodes_; }
   /// Of this rank's share of a step's rows.
-  moe::Routing own_routing(std::size_t step) const;
+  moe::HostRouting own_routing(std::size_t step) const;
   const comm::Communicator& world() const { return world_; }
   const plan::Grid& grid() const { return grid_; }
-  const ops::Kernels& kernels() const { return kernels_; }
+  const Compute& compute() const { return compute_; }
 
  private:
   struct Step {
-    moe::Routing routing;  // of all rows
+    moe::HostRouting routing;  // of all rows
     std::int64_t layer;
     plan::RowMap shared, replicated;  // the same rows by either ownership
     std::vector<std::int32_t> slots_of(const plan::Grid& grid, const plan::Domains& nodes,
@@ -118,7 +120,7 @@ class DispatchJob {
 
   const comm::Communicator& world_;
   const plan::Grid& grid_;
-  const ops::Kernels& kernels_;
+  const Compute compute_;
   const Variant variant_;
   const plan::StageRank me_;
   const std::vector<int> node_of_;

@@ -8,24 +8,19 @@
 #include "measure/kernel_case.hpp"
 
 namespace moesaic::measure {
-namespace {
-
-constexpr std::size_t kAlign_bytes = 64;
-std::size_t aligned(std::size_t size) { return (size + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes; }
-
-}  // namespace
-
-GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels)
+GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, const Compute& compute)
     : grid_(grid),
-      router_(kernels, grid.config().emb_size, grid.config().num_experts, grid.config().num_selected_experts),
-      experts_(grid, kernels),
-      router_weights_(random_floats(static_cast<std::size_t>(grid.config().emb_size * grid.config().num_experts), 11)) {
+      compute_(compute),
+      experts_(grid, *compute_.backend, *compute_.queue),
+      router_weights_(random_floats(static_cast<std::size_t>(grid.config().emb_size * grid.config().num_experts), 11)),
+      routing_(*compute_.backend) {
   const plan::StageRank me{world.rank()};
   const std::int64_t width = grid.config().emb_size, leaf_size = grid.config().ffn_size / kNumLeaves;
   const std::int64_t leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(me))].size();
-  const DType type = packed_type(format_of(kernels.numerics).value_or(WeightFormat::kInt8), kernels.numerics);
-  const ops::MatrixShape up{type, 1, width, leaves * leaf_size}, down{type, leaves, leaf_size, width};
-  const std::size_t up_bytes = aligned(up.total_bytes()), expert_bytes = 2 * up_bytes + aligned(down.total_bytes());
+  const DType type = packed_type(format_of(compute.numerics()).value_or(WeightFormat::kInt8), compute.numerics());
+  const backend::MatrixShape up{type, 1, width, leaves * leaf_size}, down{type, leaves, leaf_size, width};
+  backend::Packer& packer = compute_.backend->packer();
+  const std::size_t up_bytes = packer.size_bytes(up), expert_bytes = 2 * up_bytes + packer.size_bytes(down);
   if (grid.placement().num_layers() > 1)
     fail("--gemm has one layer's weights, --placement tells {} layers apart; leave one of them out, or give --replicas",
          grid.placement().num_layers());
@@ -33,23 +28,29 @@ GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, co
   const std::size_t num_local = held.size();
   require_memory(world, {static_cast<std::int64_t>(num_local * expert_bytes), "--gemm: the experts' weights",
                          "use more ranks or nodes, or shorten the experts with --gemm-ffn"});
-  memory_ = AlignedBuffer(num_local * expert_bytes);
+  memory_ = backend::Buffer(*compute_.backend, backend::Space::kDevice, num_local * expert_bytes);
   for (std::size_t e = 0; e < num_local; ++e) {
-    std::byte* const expert = memory_.data() + e * expert_bytes;
-    weights_.push_back({{up, expert}, {up, expert + up_bytes}, {down, expert + 2 * up_bytes}});
+    const backend::Bytes expert = memory_.data() + static_cast<std::int64_t>(e * expert_bytes);
+    weights_.gate.push_back({up, expert});
+    weights_.up.push_back({up, expert + static_cast<std::int64_t>(up_bytes)});
+    weights_.down.push_back({down, expert + static_cast<std::int64_t>(2 * up_bytes)});
   }
-  parallel_for(std::ssize(weights_), [&](std::int64_t e) {
-    const auto& [gate, linear, output] = weights_[static_cast<std::size_t>(e)];
-    std::uint64_t seed = 3 * static_cast<std::uint64_t>(held[static_cast<std::size_t>(e)]);
-    for (const ops::PackedMatrix& matrix : {gate, linear, output})
-      pack_random(matrix.shape, seed++, const_cast<std::byte*>(matrix.data));
+  parallel_for(std::ssize(held), [&](std::int64_t i) {
+    const auto e = static_cast<std::size_t>(i);
+    std::uint64_t seed = 3 * static_cast<std::uint64_t>(held[e]);
+    for (const auto* matrices : {&weights_.gate, &weights_.up, &weights_.down})
+      pack_random(packer, (*matrices)[e], seed++);
   });
 }
 
 void GemmLayer::route(std::int64_t num_rows) {
   const auto elems = static_cast<std::size_t>(num_rows * grid_.config().emb_size);
   if (rows_.size() < elems) rows_ = random_floats(elems, 12);
-  router_.route(rows_.data(), num_rows, router_weights_.data(), routing_);
+  const ModelConfig& c = grid_.config();
+  routing_.resize(num_rows * c.num_selected_experts);
+  compute_.kernels().route(*compute_.queue, at(rows_.data()), num_rows,
+                           {c.emb_size, c.num_experts, c.num_selected_experts}, at(router_weights_.data()),
+                           routing_.rows());
 }
 
 }  // namespace moesaic::measure

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "config/model_config.hpp"
+#include "measure/compute.hpp"
 #include "measure/limits.hpp"
-#include "ops/kernels.hpp"
 
 namespace moesaic::measure {
 
@@ -34,13 +34,13 @@ struct KernelWorkload {
 };
 
 /// Products with matrices (D -> F/8) and (F/8 -> D): an expert's slice on one of eight ranks.
-std::vector<KernelCase> matrix_cases(const ops::Kernels& kernels, const KernelWorkload& workload);
+std::vector<KernelCase> matrix_cases(const Compute& compute, const KernelWorkload& workload);
 
 /// Attention of the last rows of a sequence, all heads.
-std::vector<KernelCase> attention_cases(const ops::Kernels& kernels, const KernelWorkload& workload);
+std::vector<KernelCase> attention_cases(const Compute& compute, const KernelWorkload& workload);
 
-/// Packs random weights, the same in all leaves, into `into` (shape.total_bytes()).
-void pack_random(const ops::MatrixShape& shape, std::uint64_t seed, std::byte* into);
+/// Packs random weights, the same in all leaves.
+void pack_random(backend::Packer& packer, const backend::Matrix& w, std::uint64_t seed);
 
 /// n pseudo-random numbers, uniform in [-1, 1).
 std::vector<float> random_floats(std::size_t n, std::uint64_t seed);

@@ -83,11 +83,11 @@ Statistics sample_shared(const comm::Communicator& world, int num_threads, int n
 
 /// The thread's part of memory, in whole units.
 Range part_bytes(std::int64_t size_bytes, int num_threads, int thread) {
-  const Range units = even_part(size_bytes / ops::kReadUnit_bytes, num_threads, thread);
-  return {units.begin * ops::kReadUnit_bytes, units.end * ops::kReadUnit_bytes};
+  const Range units = even_part(size_bytes / cpu::kReadUnit_bytes, num_threads, thread);
+  return {units.begin * cpu::kReadUnit_bytes, units.end * cpu::kReadUnit_bytes};
 }
 
-const ops::MultiplyAddLoop& loop_of(const ops::PeakLoops& loops, Factors factors) {
+const cpu::MultiplyAddLoop& loop_of(const cpu::PeakLoops& loops, Factors factors) {
   return factors == Factors::kF32 ? loops.f32 : factors == Factors::kBf16 ? loops.bf16 : loops.int8;
 }
 
@@ -98,12 +98,12 @@ Factors factors_of(Numerics numerics) {
   return name(numerics).ends_with("a8") ? Factors::kInt8 : Factors::kBf16;
 }
 
-Limit multiply_add_peak(const comm::Communicator& world, const ops::PeakLoops& loops, Factors factors,
+Limit multiply_add_peak(const comm::Communicator& world, const cpu::PeakLoops& loops, Factors factors,
                         int num_threads) {
   constexpr std::int64_t kIterations = std::int64_t{1} << 17;  // about a millisecond
   constexpr int kPasses = 51;
-  static_assert(kIterations <= ops::kMostIterations);
-  const ops::MultiplyAddLoop& loop = loop_of(loops, factors);
+  static_assert(kIterations <= cpu::kMostIterations);
+  const cpu::MultiplyAddLoop& loop = loop_of(loops, factors);
   const std::int64_t expected = kIterations * loop.per_iteration;
   std::atomic<bool> right = true;
   Limit limit;
@@ -116,7 +116,7 @@ Limit multiply_add_peak(const comm::Communicator& world, const ops::PeakLoops& l
 }
 
 ReadMemory::ReadMemory(std::int64_t size_bytes, int num_threads)
-    : buffer_(static_cast<std::size_t>(size_bytes / ops::kReadUnit_bytes * ops::kReadUnit_bytes)) {
+    : buffer_(static_cast<std::size_t>(size_bytes / cpu::kReadUnit_bytes * cpu::kReadUnit_bytes)) {
   std::atomic<std::uint64_t> sum = 0;
   in_threads(num_threads, [&](int thread) {
     const Range part = part_bytes(size_bytes, num_threads, thread);
@@ -129,13 +129,13 @@ ReadMemory::ReadMemory(std::int64_t size_bytes, int num_threads)
   sum_ = sum;
 }
 
-Limit read_bandwidth(const comm::Communicator& world, const ops::PeakLoops& loops, std::span<const std::byte> memory,
+Limit read_bandwidth(const comm::Communicator& world, const cpu::PeakLoops& loops, std::span<const std::byte> memory,
                      int num_threads, std::optional<std::uint64_t> sum, int num_rounds) {
   constexpr int kWindows = 4;  // a pass reads one window of each thread's part
   const auto size_bytes = static_cast<std::int64_t>(memory.size());
   Limit best;
   bool right = true;
-  for (std::size_t variant = 0; variant < std::size(ops::kReadStreams); ++variant) {
+  for (std::size_t variant = 0; variant < std::size(cpu::kReadStreams); ++variant) {
     std::vector<std::uint64_t> found(
         static_cast<std::size_t>(kWindows * num_rounds * num_threads));  // (passes, threads)
     const Statistics rate = sample_shared(world, num_threads, kWindows * num_rounds, [&](int thread, int pass) {
@@ -151,7 +151,7 @@ Limit read_bandwidth(const comm::Communicator& world, const ops::PeakLoops& loop
       if (!sum) sum = total;
       right &= total == *sum;
     }
-    if (rate.median > best.rate.median) best = {rate, ops::kReadStreams[variant], true};
+    if (rate.median > best.rate.median) best = {rate, cpu::kReadStreams[variant], true};
   }
   best.right = world.min(right) > 0;
   return best;

@@ -9,8 +9,8 @@
 #include "base/aligned_buffer.hpp"
 #include "comm/mpi.hpp"
 #include "config/numerics.hpp"
+#include "cpu/peak_tables.hpp"
 #include "measure/statistics.hpp"
-#include "ops/peak.hpp"
 
 /// What the machine can do at most, measured by all ranks of a job at the same time.
 namespace moesaic::measure {
@@ -30,7 +30,7 @@ constexpr const char* name(Factors factors) {
 Factors factors_of(Numerics numerics);
 
 /// Collective: multiply-adds from registers, GMAC/s.
-Limit multiply_add_peak(const comm::Communicator& world, const ops::PeakLoops& loops, Factors factors, int num_threads);
+Limit multiply_add_peak(const comm::Communicator& world, const cpu::PeakLoops& loops, Factors factors, int num_threads);
 
 /// Memory to be read, in huge pages where the system has them; each of num_threads threads wrote the part
 /// that it reads.
@@ -47,7 +47,7 @@ class ReadMemory {
 
 /// Collective: reading memory from end to end `num_rounds` times, GB/s of the best number of streams. sum: what must
 /// come out, where it is known; otherwise all passes must agree.
-Limit read_bandwidth(const comm::Communicator& world, const ops::PeakLoops& loops, std::span<const std::byte> memory,
+Limit read_bandwidth(const comm::Communicator& world, const cpu::PeakLoops& loops, std::span<const std::byte> memory,
                      int num_threads, std::optional<std::uint64_t> sum = std::nullopt, int num_rounds = 4);
 
 /// Collective: MPI_Alltoallv in which every rank sends peer_bytes to every other one and nothing to itself; GB/s that

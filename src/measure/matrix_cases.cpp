@@ -18,9 +18,10 @@ constexpr std::int64_t kDistinctRows = 48;
 constexpr std::uint64_t kNoLowest = 0x0101010101010101;
 
 /// source: random bytes, one a weight.
-void pack_bytes(const ops::MatrixShape& shape, const std::byte* source, std::byte* into) {
-  ops::begin_packing(shape, into);
-  ops::clear_padding(shape, into);
+void pack_bytes(backend::Packer& packer, const backend::Matrix& w, const std::byte* source) {
+  const backend::MatrixShape& shape = w.shape;
+  packer.begin(w);
+  packer.clear_padding(w);
   const float deviation = shape.type == DType::kInt4x2 ? 4.6f : 74.0f;  // of uniform halves, of uniform bytes
   const float scale = 1.0f / (deviation * std::sqrt(static_cast<float>(shape.leaf_size)));
   std::vector<Bf16> halves;
@@ -29,25 +30,25 @@ void pack_bytes(const ops::MatrixShape& shape, const std::byte* source, std::byt
       halves.push_back(to_bf16(scale * static_cast<float>(static_cast<std::int8_t>(source[i]))));
     source = reinterpret_cast<const std::byte*>(halves.data());
   }
-  for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
-    ops::pack(shape, {leaf, 0, shape.leaf_size, 0, shape.num_columns}, source, into);
   const auto scale_of = [&](std::int64_t c) { return scale * (0.8f + 0.01f * static_cast<float>(c % 41)); };
-  auto* scales = reinterpret_cast<float*>(into + shape.panels_bytes());
-  for (std::int64_t c = 0; shape.has_scales() && c < shape.num_leaves * shape.padded_columns(); ++c)
-    scales[c] = scale_of(c);
-  if (shape.type != DType::kInt4x2) return;
   const std::int64_t groups = int4_groups(shape.leaf_size);
-  for (std::int64_t i = 0; i < groups * shape.num_columns; ++i) halves.push_back(to_bf16(scale_of(i)));
-  for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
-    ops::pack_scales(shape, {leaf, 0, groups, 0, shape.num_columns}, reinterpret_cast<const std::byte*>(halves.data()),
-                     into);
+  std::vector<float> scales;
+  for (std::int64_t c = 0; c < shape.num_columns; ++c) scales.push_back(scale_of(c));
+  if (shape.type == DType::kInt4x2)
+    for (std::int64_t i = 0; i < groups * shape.num_columns; ++i) halves.push_back(to_bf16(scale_of(i)));
+  for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf) {
+    packer.pack(w, {leaf, 0, shape.leaf_size, 0, shape.num_columns}, source);
+    if (shape.has_scales()) packer.set_scales(w, leaf, 0, scales);
+    if (shape.type == DType::kInt4x2)
+      packer.pack_scales(w, {leaf, 0, groups, 0, shape.num_columns}, reinterpret_cast<const std::byte*>(halves.data()));
+  }
 }
 
 /// Random matrices of one shape that fill a given amount of memory.
 class MatrixSet {
  public:
-  MatrixSet(const ops::MatrixShape& shape, std::int64_t memory_bytes)
-      : shape_(shape), stride_((shape.total_bytes() + 63) / 64 * 64) {
+  MatrixSet(backend::Packer& packer, const backend::MatrixShape& shape, std::int64_t memory_bytes)
+      : shape_(shape), stride_(packer.size_bytes(shape)) {
     num_matrices_ = std::max<std::int64_t>(2, memory_bytes / static_cast<std::int64_t>(stride_));
     memory_ = AlignedBuffer(static_cast<std::size_t>(num_matrices_) * stride_);
     // Every matrix is another window of one list of random bytes.
@@ -55,31 +56,36 @@ class MatrixSet {
     std::vector<std::uint64_t> words(elems / 8 + static_cast<std::size_t>(num_matrices_) + 1);
     for (std::size_t i = 0; i < words.size(); ++i) words[i] = random_word(i) | kNoLowest;
     parallel_for(num_matrices_, [&](std::int64_t m) {
-      pack_bytes(shape_, reinterpret_cast<const std::byte*>(words.data() + m),
-                 memory_.data() + static_cast<std::size_t>(m) * stride_);
+      pack_bytes(packer, matrix(static_cast<std::size_t>(m)), reinterpret_cast<const std::byte*>(words.data() + m));
     });
+    for (std::size_t m = 0; m < static_cast<std::size_t>(num_matrices_); ++m) matrices_.push_back(matrix(m));
   }
 
-  ops::PackedMatrix operator[](std::size_t call) const {
-    return {shape_, memory_.data() + call % static_cast<std::size_t>(num_matrices_) * stride_};
+  /// The i-th, again and again from the first one on.
+  std::span<const backend::Matrix> operator[](std::size_t i) const {
+    return std::span(matrices_).subspan(i % matrices_.size(), 1);
   }
-  const ops::MatrixShape& shape() const { return shape_; }
+  std::size_t matrix_bytes() const { return stride_; }
+  const backend::MatrixShape& shape() const { return shape_; }
 
  private:
-  ops::MatrixShape shape_;
+  backend::Matrix matrix(std::size_t i) { return {shape_, at(memory_.data() + i * stride_)}; }
+
+  backend::MatrixShape shape_;
   std::size_t stride_;
   std::int64_t num_matrices_;
   AlignedBuffer memory_;
+  std::vector<backend::Matrix> matrices_;
 };
 
 /// Inputs (num_rows, width); row r is row r % kDistinctRows.
-AlignedBuffer inputs(const ops::Kernels& kernels, std::int64_t num_rows, std::int64_t width) {
+AlignedBuffer inputs(const Compute& compute, std::int64_t num_rows, std::int64_t width) {
   const auto values = random_floats(static_cast<std::size_t>(kDistinctRows * width), 7);
-  const std::size_t row_bytes = GemmInput{kernels.numerics, width}.row_bytes();
+  const std::size_t row_bytes = GemmInput{compute.numerics(), width}.row_bytes();
   AlignedBuffer rows(static_cast<std::size_t>(num_rows) * row_bytes);
   for (std::int64_t row = 0; row < num_rows; ++row)
-    kernels.to_input(values.data() + row % kDistinctRows * width, 1, width, 1,
-                     rows.data() + static_cast<std::size_t>(row) * row_bytes);
+    compute.kernels().to_input(*compute.queue, at(values.data() + row % kDistinctRows * width), 1, width, 1,
+                               at(rows.data() + static_cast<std::size_t>(row) * row_bytes));
   return rows;
 }
 
@@ -91,45 +97,48 @@ struct Product {
   AlignedBuffer y;         // fp32 or, when gated, Input of one leaf (most rows, columns)
   AlignedBuffer expected;  // the portable path's first kDistinctRows rows with the first matrices
 
-  Product(bool is_gated, std::shared_ptr<const MatrixSet> set, const ops::Kernels& kernels, std::int64_t most_rows)
+  Product(bool is_gated, std::shared_ptr<const MatrixSet> set, const Compute& compute, std::int64_t most_rows)
       : gated(is_gated),
         weights(std::move(set)),
-        x(inputs(kernels, most_rows, weights->shape().leaf_size)),
-        y(static_cast<std::size_t>(most_rows) * result_bytes(kernels)),
-        expected(static_cast<std::size_t>(kDistinctRows) * result_bytes(kernels)) {
-    multiply(ops::kernels(ops::Isa::kPortable, kernels.numerics), std::min(most_rows, kDistinctRows), 0,
-             expected.data());
+        x(inputs(compute, most_rows, weights->shape().leaf_size)),
+        y(static_cast<std::size_t>(most_rows) * result_bytes(compute)),
+        expected(static_cast<std::size_t>(kDistinctRows) * result_bytes(compute)) {
+    multiply(Compute::cpu("portable", compute.numerics()), std::min(most_rows, kDistinctRows), 0, expected.data());
   }
 
   /// Of a row.
-  std::size_t result_bytes(const ops::Kernels& kernels) const {
+  std::size_t result_bytes(const Compute& compute) const {
     const std::int64_t columns = weights->shape().num_columns;
-    return GemmInput{gated ? kernels.numerics : Numerics::kF32, columns}.row_bytes();
+    return GemmInput{gated ? compute.numerics() : Numerics::kF32, columns}.row_bytes();
   }
 
-  void multiply(const ops::Kernels& kernels, std::int64_t num_rows, std::size_t call, std::byte* into) const {
+  void multiply(const Compute& compute, std::int64_t num_rows, std::size_t call, std::byte* into) const {
+    const std::int32_t psum_rows[] = {0, static_cast<std::int32_t>(num_rows)};
+    const backend::Groups groups{at(psum_rows), num_rows};
     if (gated)
-      kernels.gated_gelu(x.data(), num_rows, (*weights)[2 * call], (*weights)[2 * call + 1], 1, into);
+      compute.kernels().grouped_gated_gelu(*compute.queue, at(x.data()), groups, (*weights)[2 * call],
+                                           (*weights)[2 * call + 1], 1, at(into));
     else
-      kernels.gemm(x.data(), num_rows, (*weights)[call], reinterpret_cast<float*>(into), weights->shape().num_columns);
+      compute.kernels().grouped_gemm(*compute.queue, at(x.data()), groups, (*weights)[call],
+                                     at(reinterpret_cast<float*>(into)));
   }
 
-  std::optional<std::string> check(const ops::Kernels& kernels, std::int64_t num_rows) {
+  std::optional<std::string> check(const Compute& compute, std::int64_t num_rows) {
     std::memset(y.data(), 0xa5, y.size_bytes());
-    multiply(kernels, num_rows, 0, y.data());
-    const bool rounded = gated && !GemmInput{kernels.numerics}.quantised();  // a quantised row: words of 4 bytes
-    const std::size_t elem_bytes = rounded ? size_bytes(activation_type(kernels.numerics)) : sizeof(float);
-    const auto columns = static_cast<std::int64_t>(result_bytes(kernels) / elem_bytes);
+    multiply(compute, num_rows, 0, y.data());
+    const bool rounded = gated && !GemmInput{compute.numerics()}.quantised();  // a quantised row: words of 4 bytes
+    const std::size_t elem_bytes = rounded ? size_bytes(activation_type(compute.numerics())) : sizeof(float);
+    const auto columns = static_cast<std::int64_t>(result_bytes(compute) / elem_bytes);
     return first_wrong({expected.data(), columns, elem_bytes}, kDistinctRows, {y.data(), columns, elem_bytes},
                        num_rows);
   }
 };
 
-void add_cases(const ops::Kernels& kernels, const KernelWorkload& workload, bool gated,
+void add_cases(const Compute& compute, const KernelWorkload& workload, bool gated,
                const std::shared_ptr<const MatrixSet>& weights, std::vector<KernelCase>& cases) {
   const std::int64_t most_rows = *std::max_element(workload.row_counts.begin(), workload.row_counts.end());
-  const auto product = std::make_shared<Product>(gated, weights, kernels, most_rows);
-  const ops::MatrixShape& shape = weights->shape();
+  const auto product = std::make_shared<Product>(gated, weights, compute, most_rows);
+  const backend::MatrixShape& shape = weights->shape();
   const double matrices = gated ? 2 : 1;
   for (const std::int64_t num_rows : workload.row_counts) {
     KernelCase test;
@@ -137,33 +146,35 @@ void add_cases(const ops::Kernels& kernels, const KernelWorkload& workload, bool
     test.num_rows = num_rows;
     test.num_inputs = shape.leaf_size;
     test.num_columns = shape.num_columns;
-    test.factors = factors_of(kernels.numerics);
+    test.factors = factors_of(compute.numerics());
     test.multiply_adds = matrices * static_cast<double>(num_rows * shape.leaf_size * shape.num_columns);
-    test.read_bytes = matrices * static_cast<double>(shape.total_bytes());
-    test.run = [=, &kernels](std::size_t call) { product->multiply(kernels, num_rows, call, product->y.data()); };
-    test.check = [=, &kernels] { return product->check(kernels, num_rows); };
+    test.read_bytes = matrices * static_cast<double>(weights->matrix_bytes());
+    test.run = [=](std::size_t call) { product->multiply(compute, num_rows, call, product->y.data()); };
+    test.check = [=] { return product->check(compute, num_rows); };
     cases.push_back(std::move(test));
   }
 }
 
 }  // namespace
 
-std::vector<KernelCase> matrix_cases(const ops::Kernels& kernels, const KernelWorkload& workload) {
+std::vector<KernelCase> matrix_cases(const Compute& compute, const KernelWorkload& workload) {
   const std::int64_t width = workload.config.emb_size, slice = workload.config.ffn_size / kNumLeaves;
-  const DType type = packed_type(format_of(kernels.numerics).value_or(WeightFormat::kInt8), kernels.numerics);
-  const auto up = std::make_shared<const MatrixSet>(ops::MatrixShape{type, 1, width, slice}, workload.memory_bytes);
-  const auto down = std::make_shared<const MatrixSet>(ops::MatrixShape{type, 1, slice, width}, workload.memory_bytes);
+  const DType type = packed_type(format_of(compute.numerics()).value_or(WeightFormat::kInt8), compute.numerics());
+  const auto up = std::make_shared<const MatrixSet>(compute.backend->packer(),
+                                                    backend::MatrixShape{type, 1, width, slice}, workload.memory_bytes);
+  const auto down = std::make_shared<const MatrixSet>(
+      compute.backend->packer(), backend::MatrixShape{type, 1, slice, width}, workload.memory_bytes);
   std::vector<KernelCase> cases;
-  add_cases(kernels, workload, true, up, cases);
-  add_cases(kernels, workload, false, up, cases);
-  add_cases(kernels, workload, false, down, cases);
+  add_cases(compute, workload, true, up, cases);
+  add_cases(compute, workload, false, up, cases);
+  add_cases(compute, workload, false, down, cases);
   return cases;
 }
 
-void pack_random(const ops::MatrixShape& shape, std::uint64_t seed, std::byte* into) {
-  std::vector<std::uint64_t> words(static_cast<std::size_t>(shape.leaf_size * shape.num_columns) / 8 + 1);
+void pack_random(backend::Packer& packer, const backend::Matrix& w, std::uint64_t seed) {
+  std::vector<std::uint64_t> words(static_cast<std::size_t>(w.shape.leaf_size * w.shape.num_columns) / 8 + 1);
   for (std::size_t i = 0; i < words.size(); ++i) words[i] = random_word(i ^ (seed << 40)) | kNoLowest;
-  pack_bytes(shape, reinterpret_cast<const std::byte*>(words.data()), into);
+  pack_bytes(packer, w, reinterpret_cast<const std::byte*>(words.data()));
 }
 
 std::vector<float> random_floats(std::size_t n, std::uint64_t seed) {

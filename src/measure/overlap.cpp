@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/parallel.hpp"
+#include "measure/compute.hpp"
 #include "measure/statistics.hpp"
 
 namespace moesaic::measure {
@@ -42,11 +43,11 @@ double time_us(const comm::Communicator& world, int repetitions, Timed&& run) {
 
 double overlap_percent(const comm::Communicator& world, moe::Dispatcher& dispatcher, const LayerInput& input,
                        int repetitions) {
-  moe::ExpertBatch batch;
+  moe::ExpertBatch batch(input.backend);
   const auto layer = [&](auto&& experts) {
     moe::pass_through(
-        dispatcher, input.n, input.rows, input.routing, input.layer, batch, [&] { experts(batch.num_terms()); },
-        input.m);
+        dispatcher, at(input.n), input.rows, input.routing, input.layer, batch, [&] { experts(batch.num_terms()); },
+        at(input.m));
   };
   std::int64_t num_terms = 0;
   layer([&](std::int64_t terms) { num_terms += terms; });

@@ -7,6 +7,7 @@ namespace moesaic::measure {
 
 /// A rank's part of a layer.
 struct LayerInput {
+  backend::Backend& backend;
   const std::byte* n;  ///< Input (own rows, D)
   const plan::RowMap& rows;
   const moe::Routing& routing;

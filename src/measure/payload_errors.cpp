@@ -44,12 +44,12 @@ PayloadErrors payload_errors(const comm::Communicator& world, moe::Dispatcher& r
   if (!gemm) return errors;
 
   const std::size_t width = experts.width(), elems = static_cast<std::size_t>(num_rows) * width;
-  moe::ExpertBatch batch;
+  moe::ExpertBatch batch(input.backend);
   const auto output = [&](moe::Dispatcher& dispatcher) {
     std::vector<float> m(elems);
     moe::pass_through(
-        dispatcher, input.n, input.rows, input.routing, input.layer, batch, [&] { gemm->run_experts(batch); },
-        m.data());
+        dispatcher, at(input.n), input.rows, input.routing, input.layer, batch, [&] { gemm->run_experts(batch); },
+        at(m.data()));
     return m;
   };
   const std::vector<float> expected = output(as_is), found = output(rounded);

@@ -64,7 +64,7 @@ class ProgressingDispatcher final : public moe::Dispatcher {
     if (by_thread) thread_ = std::make_unique<PollingThread>(*dispatcher_);
   }
 
-  void start_dispatch(const std::byte* n, const plan::RowMap& rows, const moe::Routing& routing,
+  void start_dispatch(backend::ConstBytes n, const plan::RowMap& rows, const moe::Routing& routing,
                       std::int64_t layer) override {
     dispatcher_->start_dispatch(n, rows, routing, layer);
   }
@@ -78,7 +78,7 @@ class ProgressingDispatcher final : public moe::Dispatcher {
     if (thread_) thread_->stop();
     dispatcher_->start_combine();
   }
-  void finish_combine(float* m) override { dispatcher_->finish_combine(m); }
+  void finish_combine(backend::Ptr<float> m) override { dispatcher_->finish_combine(m); }
 
  private:
   const std::unique_ptr<moe::Dispatcher> dispatcher_;

@@ -5,7 +5,7 @@
 
 namespace moesaic::measure {
 
-moe::Routing with_ascending(moe::Routing routing, std::size_t active) {
+moe::HostRouting with_ascending(moe::HostRouting routing, std::size_t active) {
   routing.ascending_experts.resize(routing.experts.size());
   routing.ascending_gates.resize(routing.gates.size());
   std::vector<std::size_t> order(active);
@@ -21,7 +21,7 @@ moe::Routing with_ascending(moe::Routing routing, std::size_t active) {
   return routing;
 }
 
-moe::Routing part_of(const moe::Routing& routing, Range rows, std::size_t active) {
+moe::HostRouting part_of(const moe::HostRouting& routing, Range rows, std::size_t active) {
   const auto begin = static_cast<std::ptrdiff_t>(rows.begin) * static_cast<std::ptrdiff_t>(active);
   const auto end = static_cast<std::ptrdiff_t>(rows.end) * static_cast<std::ptrdiff_t>(active);
   const auto cut = [&](const auto& list) {

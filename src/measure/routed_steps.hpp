@@ -14,7 +14,7 @@ namespace moesaic::measure {
 /// The rows of one dispatch and where they go, all of a stage: the same on all ranks.
 struct RoutedStep {
   std::vector<std::int64_t> num_group_rows;  ///< (dp)
-  moe::Routing routing;                      ///< of all rows
+  moe::HostRouting routing;                  ///< of all rows
   std::int64_t layer = 0;                    ///< whose placement holds
 };
 
@@ -29,9 +29,9 @@ RoutingSource synthetic_steps(const plan::Grid& grid, const plan::SyntheticLoad&
 RoutingSource replayed_steps(const plan::Grid& grid, const RoutingTraceFile& trace);
 
 /// `best_first` with both lists filled in; the ascending ones follow.
-moe::Routing with_ascending(moe::Routing best_first, std::size_t active);
+moe::HostRouting with_ascending(moe::HostRouting best_first, std::size_t active);
 
 /// The part of a routing that belongs to some rows.
-moe::Routing part_of(const moe::Routing& routing, Range rows, std::size_t active);
+moe::HostRouting part_of(const moe::HostRouting& routing, Range rows, std::size_t active);
 
 }  // namespace moesaic::measure

@@ -22,17 +22,21 @@ void add(const Sum& from, Sum& into) {
 
 }  // namespace
 
-StandInExperts::StandInExperts(const plan::Grid& grid, const ops::Kernels& kernels, DispatchPayload payload)
+StandInExperts::StandInExperts(const plan::Grid& grid, const Compute& compute, DispatchPayload payload)
     : grid_(grid),
-      kernels_(kernels),
-      rounds_(NumericSetting{kernels.numerics, payload}.rounds_expert_rows()),
+      compute_(compute),
+      rounds_(NumericSetting{compute.numerics(), payload}.rounds_expert_rows()),
       width_(grid.config().emb_size),
-      row_bytes_(GemmInput{kernels.numerics, width_}.row_bytes()) {
+      row_bytes_(GemmInput{compute.numerics(), width_}.row_bytes()) {
   values_.resize(static_cast<std::size_t>(width_) + kPlaces);
   for (std::size_t i = 0; i < values_.size(); ++i)
     values_[i] = static_cast<float>(random_word(i) >> 40) * 0x1p-23f - 1.0f;
-  rounded_.resize(values_.size() * size_bytes(activation_type(kernels.numerics)));
-  kernels.to_activation(values_.data(), static_cast<std::int64_t>(values_.size()), rounded_.data());
+  rounded_.resize(values_.size() * size_bytes(activation_type(compute.numerics())));
+  to_activation(values_.data(), static_cast<std::int64_t>(values_.size()), rounded_.data());
+}
+
+void StandInExperts::to_activation(const float* x, std::int64_t n, std::byte* y) const {
+  compute_.kernels().to_activation(*compute_.queue, at(x), n, 1, n, at(y));
 }
 
 void StandInExperts::make_row(std::int64_t row, std::byte* to) const {
@@ -40,12 +44,12 @@ void StandInExperts::make_row(std::int64_t row, std::byte* to) const {
   Sum x(values_.begin() + static_cast<std::ptrdiff_t>(place),
         values_.begin() + static_cast<std::ptrdiff_t>(place) + width_);
   x[0] = static_cast<float>(row % 256) / 256.0f;  // places are fewer than rows
-  kernels_.to_input(x.data(), 1, width_, 1, to);
+  compute_.kernels().to_input(*compute_.queue, at(x.data()), 1, width_, 1, at(to));
 }
 
 std::vector<float> StandInExperts::values_of(const std::byte* row) const {
   std::vector<float> values(static_cast<std::size_t>(width_));
-  const bool whole = activation_type(kernels_.numerics) == DType::kF32;
+  const bool whole = activation_type(compute_.numerics()) == DType::kF32;
   for (std::size_t i = 0; i < values.size(); ++i)
     if (whole)
       std::memcpy(&values[i], row + i * sizeof(float), sizeof(float));
@@ -65,7 +69,7 @@ std::vector<std::byte> StandInExperts::as_experts_get(const std::byte* row) cons
     const auto q = static_cast<std::int8_t>(scale == 0 ? 0 : std::nearbyint(value * (127 / largest)));
     value = static_cast<float>(q) * scale;
   }
-  kernels_.to_activation(x.data(), width_, rounded.data());
+  to_activation(x.data(), width_, rounded.data());
   return rounded;
 }
 
@@ -108,13 +112,13 @@ void StandInExperts::run(plan::StageRank me, std::int64_t layer, moe::ExpertBatc
   const bool complete = grid_.layout().etp == 1;
   const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me))];
   const auto width = static_cast<std::size_t>(width_);
-  const std::size_t term_bytes = width * (complete ? size_bytes(activation_type(kernels_.numerics)) : sizeof(float));
+  const std::size_t term_bytes = width * (complete ? size_bytes(activation_type(compute_.numerics())) : sizeof(float));
   for (std::size_t e = 0; e < own.size(); ++e) {
     const Range terms = batch.expert_terms(static_cast<std::int64_t>(e));
     parallel_for(terms.size(), kGrain_terms, [&](std::int64_t i) {
       const auto term = static_cast<std::size_t>(terms.begin + i);
-      const std::uint64_t row_key = key(batch.rows.data() + term * row_bytes_, kind);
-      std::byte* const output = batch.outputs + term * term_bytes;
+      const std::uint64_t row_key = key(batch.rows.host() + term * row_bytes_, kind);
+      std::byte* const output = batch.outputs.address() + term * term_bytes;
       if (kind == StandIn::kCopy) {
         const std::size_t at = place(row_key, own[e], 0);
         if (complete)
@@ -129,7 +133,7 @@ void StandInExperts::run(plan::StageRank me, std::int64_t layer, moe::ExpertBatc
       sum.resize(width);
       add_up(row_key, own[e], leaves, sum.data());
       if (complete)
-        kernels_.to_activation(sum.data(), width_, output);
+        to_activation(sum.data(), width_, output);
       else
         std::memcpy(output, sum.data(), term_bytes);
     });
@@ -148,7 +152,7 @@ void StandInExperts::expected(const std::byte* row, std::span<const std::int32_t
       std::copy_n(leaf(row_key, experts[a], 0), width, term.begin());
     else
       add_up(row_key, experts[a], {0, kNumLeaves}, term.data());
-    kernels_.to_activation(term.data(), width_, rounded.data());
+    to_activation(term.data(), width_, rounded.data());
     const Sum values = values_of(rounded.data());
     for (std::size_t i = 0; i < width; ++i) term[i] = gates[a] * values[i];
     std::size_t group = kNumLeaves - 1;

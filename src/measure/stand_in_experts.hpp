@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "config/numeric_setting.hpp"
+#include "measure/compute.hpp"
 #include "moe/expert_batch.hpp"
-#include "ops/kernels.hpp"
 #include "plan/grid.hpp"
 
 namespace moesaic::measure {
@@ -19,7 +19,7 @@ enum class StandIn : std::uint8_t {
 
 class StandInExperts {
  public:
-  StandInExperts(const plan::Grid& grid, const ops::Kernels& kernels, DispatchPayload payload = DispatchPayload::kAct);
+  StandInExperts(const plan::Grid& grid, const Compute& compute, DispatchPayload payload = DispatchPayload::kAct);
 
   /// As moe::Experts::run(): writes batch.outputs, the outputs of rank `me`'s experts of a layer on batch.rows.
   void run(plan::StageRank me, std::int64_t layer, moe::ExpertBatch& batch, StandIn kind = StandIn::kTree) const;
@@ -37,12 +37,13 @@ class StandInExperts {
   /// Whether experts get other rows than dispatch is given.
   bool rounds() const { return rounds_; }
 
-  /// Input (D) of a row as experts get it: with a payload of int8, what is left of it. The twin of moe::Payload.
+  /// Input (D) of a row as experts get it: with a payload of int8, what is left of it. The twin of what kernels do.
   std::vector<std::byte> as_experts_get(const std::byte* row) const;
   /// fp32 (D) of a row of activations.
   std::vector<float> values_of(const std::byte* row) const;
 
  private:
+  void to_activation(const float* x, std::int64_t n, std::byte* y) const;
   std::uint64_t key(const std::byte* row, StandIn kind) const;
   /// What an expert's leaf adds to the output: fp32 (D).
   std::size_t place(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const;
@@ -51,7 +52,7 @@ class StandInExperts {
   void add_up(std::uint64_t key, std::int64_t expert, Range leaves, float* sum) const;
 
   const plan::Grid& grid_;
-  const ops::Kernels& kernels_;
+  const Compute compute_;
   const bool rounds_;
   std::int64_t width_;
   std::size_t row_bytes_;

@@ -7,17 +7,19 @@
 #include "base/parallel.hpp"
 #include "measure/kernel_case.hpp"
 #include "measure/limits.hpp"
-#include "moe/combine.hpp"
+#include "plan/tree_table.hpp"
 
 namespace moesaic::measure {
 namespace {
 
 constexpr int kTag = 10;
 
+backend::Slice slice(AlignedBuffer& buffer) { return {at(buffer.data()), buffer.data()}; }
+
 }  // namespace
 
 struct SumOrders::Own {
-  moe::Routing routing;
+  moe::HostRouting routing;
   plan::OwnerPlan plan;
   std::vector<std::uint64_t> send_bytes;  // by owner
   std::vector<AlignedBuffer> streams;     // by holder
@@ -29,7 +31,8 @@ struct SumOrders::Own {
 
 SumOrders::SumOrders(const DispatchJob& job)
     : job_(job),
-      setting_(job.grid(), plan::Domains::alone(job.world().size()), moe::piece_sizes(job.grid(), job.kernels())),
+      setting_(job.grid(), plan::Domains::alone(job.world().size()),
+               moe::piece_sizes(job.grid(), job.compute().numerics())),
       me_(job.world().rank()),
       mail_(comm::make_pairwise_mailbox(job.world(), kTag)),
       own_(static_cast<std::size_t>(job.num_steps())) {
@@ -53,10 +56,11 @@ SumOrders::SumOrders(const DispatchJob& job)
   }
   pieces_.reserve(most + 1);
   const bool complete = job.grid().layout().etp == 1;
-  const std::size_t elem_bytes = complete ? size_bytes(activation_type(job.kernels().numerics)) : sizeof(float);
+  const std::size_t elem_bytes = complete ? size_bytes(activation_type(job.compute().numerics())) : sizeof(float);
   const auto values = random_floats(most / elem_bytes, static_cast<std::uint64_t>(me_));
   if (complete)
-    job.kernels().to_activation(values.data(), std::ssize(values), pieces_.data());
+    job.compute().kernels().to_activation(*job.compute().queue, at(values.data()), std::ssize(values), 1,
+                                          std::ssize(values), at(pieces_.data()));
   else if (most > 0)
     std::memcpy(pieces_.data(), values.data(), most);
   for (Own& own : own_)
@@ -76,11 +80,11 @@ void SumOrders::run(SumOrder order, Own& own) {
   const int ranks = job_.world().size();
   for (int holder = 0; holder < ranks; ++holder)
     if (const auto h = static_cast<std::size_t>(holder); holder != me_ && own.plan.stream_bytes[h] > 0)
-      mail_->expect(holder, own.streams[h].data(), own.plan.stream_bytes[h]);
+      mail_->expect(holder, slice(own.streams[h]), own.plan.stream_bytes[h]);
   for (int k = 1; k < ranks; ++k) {
     const int owner = (me_ + k) % ranks;
     const auto bytes = static_cast<std::size_t>(own.send_bytes[static_cast<std::size_t>(owner)]);
-    if (bytes > 0) mail_->send(owner, pieces_.data(), bytes);
+    if (bytes > 0) mail_->send(owner, slice(pieces_), bytes);
   }
   if (order == SumOrder::kArrival) {
     {
@@ -94,30 +98,41 @@ void SumOrders::run(SumOrder order, Own& own) {
   while (mail_->next()) {
   }
   mail_->finish();
-  std::vector<const std::byte*> streams;
-  for (const AlignedBuffer& stream : own.streams) streams.push_back(stream.data());
-  moe::combine_pieces(setting_, job_.kernels(), own.plan, own.routing, own.routing.ascending_experts, streams,
-                      own.m.as<float>());
+  std::vector<backend::ConstBytes> streams;
+  for (const AlignedBuffer& stream : own.streams) streams.push_back(at(stream.data()));
+  const plan::TreeTable trees = plan::owner_trees(setting_);
+  const ModelConfig& c = job_.grid().config();
+  job_.compute().kernels().combine_rows(
+      *job_.compute().queue,
+      {own.num_rows(), c.emb_size, c.num_experts, setting_.active(), at(own.routing.ascending_experts.data()),
+       at(own.routing.ascending_gates.data()), at(own.plan.subsets.data()), at(own.plan.first_piece.data()),
+       at(own.plan.pieces.data()), at(std::as_const(streams).data())},
+      backend::TreeList(*job_.compute().queue, trees), at(own.m.as<float>()));
 }
 
 /// m(row) += gate * piece, for all pieces of a holder.
 void SumOrders::add_stream(Own& own, int holder) {
-  const bool complete = job_.grid().layout().etp == 1;
-  const ops::Kernels& of_piece = complete ? job_.kernels() : ops::kernels(job_.kernels().isa, Numerics::kF32);
+  const bool rounded = job_.grid().layout().etp == 1 && activation_type(job_.compute().numerics()) == DType::kBf16;
   const std::int64_t width = job_.grid().config().emb_size;
   const auto active = static_cast<std::size_t>(setting_.active());
   const std::byte* const stream = own.streams[static_cast<std::size_t>(holder)].data();
+  const auto add = [&](const std::byte* piece, float gate, bool first, float* m) {
+    for (std::int64_t i = 0; i < width; ++i) {
+      const float value =
+          rounded ? to_float(reinterpret_cast<const Bf16*>(piece)[i]) : reinterpret_cast<const float*>(piece)[i];
+      m[i] = first ? gate * value : m[i] + gate * value;
+    }
+  };
   parallel_for(own.num_rows(), [&](std::int64_t row) {
     float* const m = own.m.as<float>() + row * width;
     const std::size_t first = static_cast<std::size_t>(row) * active;
     for (std::size_t choice = first; choice < first + active; ++choice)
       for (auto p = own.plan.first_piece[choice]; p < own.plan.first_piece[choice + 1]; ++p) {
-        const auto& [domain, offset] = own.plan.pieces[static_cast<std::size_t>(p)];
+        const auto& [offset_bytes, domain] = own.plan.pieces[static_cast<std::size_t>(p)];
         if (domain != holder) continue;
-        const auto add =
-            own.begun[static_cast<std::size_t>(row)] == 0 ? of_piece.from_activation : of_piece.add_activation;
-        add(stream + offset, width, own.routing.ascending_gates[choice], m);
-        own.begun[static_cast<std::size_t>(row)] = 1;
+        std::uint8_t& begun = own.begun[static_cast<std::size_t>(row)];
+        add(stream + offset_bytes, own.routing.ascending_gates[choice], begun == 0, m);
+        begun = 1;
       }
   });
 }

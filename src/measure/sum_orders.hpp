@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/aligned_buffer.hpp"
 #include "comm/mailbox.hpp"
 #include "measure/dispatch_job.hpp"
 
@@ -10,7 +11,7 @@ namespace moesaic::measure {
 
 /// How an owner adds up what comes back.
 enum class SumOrder : std::uint8_t {
-  kTree,     ///< when all pieces are there, in the fixed trees: moe::combine_pieces(), what a layer does
+  kTree,     ///< when all pieces are there, in the fixed trees: what a layer does
   kArrival,  ///< a holder's pieces as soon as they are there, its own first: other bits from run to run
 };
 

@@ -36,7 +36,7 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-Testbed this_testbed(const comm::Communicator& world, ops::Isa isa) {
+Testbed this_testbed(const comm::Communicator& world, const std::string& isa) {
   const std::string host = device::host_name();
   const auto all = world.gather(std::as_bytes(std::span(host)), 0);
   std::string hosts, last;
@@ -50,7 +50,7 @@ Testbed this_testbed(const comm::Communicator& world, ops::Isa isa) {
 
 void Table::add(Record record) {
   record["ranks"] = testbed_.num_ranks;
-  record["isa"] = ops::name(testbed_.isa);
+  record["isa"] = testbed_.isa;
   record["cpu_info"] = testbed_.cpu;
   record["num_processors"] = testbed_.num_processors;
   record["hosts"] = testbed_.hosts;
@@ -71,10 +71,9 @@ std::string Table::text() const {
 }
 
 std::string Table::markdown() const {
-  std::string text =
-      fmt::format("moesaic {} on {}; {} processors a rank, {} rank{} on {}, {} instructions\n\n", MOESAIC_VERSION,
-                  testbed_.cpu, testbed_.num_processors, testbed_.num_ranks, testbed_.num_ranks == 1 ? "" : "s",
-                  testbed_.hosts, ops::name(testbed_.isa));
+  std::string text = fmt::format("moesaic {} on {}; {} processors a rank, {} rank{} on {}, {} instructions\n\n",
+                                 MOESAIC_VERSION, testbed_.cpu, testbed_.num_processors, testbed_.num_ranks,
+                                 testbed_.num_ranks == 1 ? "" : "s", testbed_.hosts, testbed_.isa);
   std::vector<std::size_t> widths;
   for (const Column& column : columns_) {
     widths.push_back(num_characters(column.title));

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "comm/mpi.hpp"
-#include "ops/kernels.hpp"
 
 namespace moesaic::measure {
 
@@ -13,15 +12,15 @@ enum class OutputFormat { kMarkdown, kJson, kCsv };
 
 /// What the figures of a run were measured on.
 struct Testbed {
-  std::string cpu;  ///< "AMD EPYC, family 25 model 17"
-  std::string hosts;        ///< names of all nodes, with spaces between
+  std::string cpu;         ///< "AMD EPYC, family 25 model 17"
+  std::string hosts;       ///< names of all nodes, with spaces between
   int num_processors = 1;  ///< processors that a rank may use
   int num_ranks = 1;
-  ops::Isa isa = ops::Isa::kPortable;
+  std::string isa;  ///< instruction path of the kernels
 };
 
 /// Collective: describes the node of rank 0, and gathers the names of all hosts there.
-Testbed this_testbed(const comm::Communicator& world, ops::Isa isa);
+Testbed this_testbed(const comm::Communicator& world, const std::string& isa);
 
 /// One measured thing: keys and values in the order that they are printed in.
 using Record = nlohmann::ordered_json;

@@ -1,9 +1,5 @@
 #include "model/attention.hpp"
 
-#include <array>
-#include <cstring>
-
-#include "base/parallel.hpp"
 #include "base/trace.hpp"
 
 namespace moesaic {
@@ -11,44 +7,54 @@ namespace {
 
 bool replicated(const BatchRows& rows) { return rows.map.ownership() == plan::Ownership::kReplicated; }
 
+backend::AttentionShape shape_of(const StageContext& context) {
+  const ModelConfig& c = context.config();
+  backend::AttentionShape shape;
+  shape.page = {activation_type(context.backend.numerics()), c.key_size};
+  shape.num_kv_heads = context.grid.kv_heads(context.grid.shard(context.me)).size();
+  shape.q_per_kv = c.q_per_kv();
+  shape.multiplier = c.attn_output_multiplier;
+  shape.cap = c.attn_logit_cap;
+  return shape;
+}
+
 }  // namespace
 
 Attention::Attention(StageContext& context, const RopeTable& rope, KvCache& cache)
     : context_(context),
       rope_(rope),
       cache_(cache),
-      exchange_(context.group_comm),
-      stage_exchange_(context.stage_comm),
-      merges_(plan::finish_tree(context.grid.attention_leaves())) {
-  const ModelConfig& c = context.config();
-  shape_.page = {activation_type(context.kernels.numerics), c.key_size};
-  shape_.num_kv_heads = context.grid.kv_heads(context.grid.shard(context.me)).size();
-  shape_.q_per_kv = c.q_per_kv();
-  shape_.multiplier = c.attn_output_multiplier;
-  shape_.cap = c.attn_logit_cap;
-}
+      exchange_(context.group_comm, context.backend, context.queue),
+      stage_exchange_(context.stage_comm, context.backend, context.queue),
+      tree_(plan::finish_tree(context.grid.attention_leaves())),
+      shape_(shape_of(context)),
+      gathered_(context.device_buffer()),
+      qkv_(context.device_buffer()),
+      q_(context.device_buffer()),
+      heads_(context.device_buffer()),
+      partial_(context.device_buffer()),
+      subtrees_(context.device_buffer()) {}
 
-void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const std::byte* n,
-                        float* a) {
-  const ops::Kernels& k = context_.kernels;
+void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const backend::Buffer& n,
+                        backend::Ptr<float> a) {
+  const backend::Kernels& k = context_.kernels();
   const std::int64_t num_rows = rows.group.size(), width = context_.config().emb_size;
-  const std::int64_t heads_width = shape_.num_q_heads() * shape_.page.key_size;
   count_rows(rows);
-  const std::byte* gathered = gather_rows(rows, n);
+  const backend::ConstBytes gathered = gather_rows(rows, n);
   {
     const TraceZone zone(Zone::kAttention);
     project_and_cache(w, layer, rows, gathered);
     const std::int64_t num_leaves = w.attn_out.shape.num_leaves;
-    heads_.reserve(static_cast<std::size_t>(num_rows) * GemmInput{k.numerics, heads_width, num_leaves}.row_bytes());
-    k.attention(q_.data(), heads_width, num_rows, shape_, rows.contexts.data(), cache_.page_offset(layer), num_leaves,
-                heads_.data());
+    const GemmInput heads{context_.backend.numerics(), shape_.num_q_heads() * shape_.page.key_size, num_leaves};
+    heads_.reserve(static_cast<std::size_t>(num_rows) * heads.row_bytes());
+    k.attention(context_.queue, q_.data(), shape_, rows.pages, cache_.page_offset(layer), num_leaves, heads_.data());
     const plan::Layout& layout = context_.grid.layout();
     if (layout.tp == 1 && (layout.dp == 1 || !replicated(rows))) {
-      k.gemm(heads_.data(), num_rows, w.attn_out, a, width);
+      k.gemm(context_.queue, heads_.data(), num_rows, w.attn_out, a, width);
       return;
     }
     partial_.reserve(static_cast<std::size_t>(num_rows * width) * sizeof(float));
-    k.gemm(heads_.data(), num_rows, w.attn_out, partial_.as<float>(), width);
+    k.gemm(context_.queue, heads_.data(), num_rows, w.attn_out, partial_.as<float>(), width);
   }
   const TraceZone zone(Zone::kReduceScatter);
   if (replicated(rows))
@@ -72,73 +78,59 @@ void Attention::count_rows(const BatchRows& rows) {
   num_own_from_each_.assign(static_cast<std::size_t>(num_shards), static_cast<std::int32_t>(rows.num_own()));
 }
 
-const std::byte* Attention::gather_rows(const BatchRows& rows, const std::byte* n) {
+backend::ConstBytes Attention::gather_rows(const BatchRows& rows, const backend::Buffer& n) {
   const std::size_t row_bytes = context_.input_row_bytes();
-  if (replicated(rows)) return n + static_cast<std::size_t>(rows.group.begin) * row_bytes;
-  if (context_.grid.layout().tp == 1) return n;
+  if (replicated(rows)) return (n.slice() + static_cast<std::size_t>(rows.group.begin) * row_bytes).data;
+  if (context_.grid.layout().tp == 1) return n.data();
   const TraceZone zone(Zone::kGatherRows);
   gathered_.reserve(static_cast<std::size_t>(rows.group.size()) * row_bytes);
-  exchange_.all_gather(n, gathered_.data(), num_rows_by_shard_, row_bytes);
+  exchange_.all_gather(n.slice(), gathered_.slice(), num_rows_by_shard_, row_bytes);
   return gathered_.data();
 }
 
 void Attention::project_and_cache(const LayerWeights& w, std::int64_t layer, const BatchRows& rows,
-                                  const std::byte* gathered) {
-  const ops::Kernels& k = context_.kernels;
+                                  backend::ConstBytes gathered) {
+  const backend::Kernels& k = context_.kernels();
+  backend::Queue& queue = context_.queue;
   const std::int64_t num_rows = rows.group.size(), key_size = shape_.page.key_size;
   const std::int64_t q_width = shape_.num_q_heads() * key_size, kv_width = shape_.num_kv_heads * key_size;
   const std::int64_t stride = q_width + 2 * kv_width;
   qkv_.reserve(static_cast<std::size_t>(num_rows * stride) * sizeof(float));
-  float* qkv = qkv_.as<float>();
-  k.gemm(gathered, num_rows, w.qkv, qkv, stride);
-  // q and k heads lie side by side and turn together.
-  k.rope(qkv, stride, num_rows, shape_.num_q_heads() + shape_.num_kv_heads, key_size, rows.contexts.data(),
-         rope_.cosines.data(), rope_.sines.data());
-  k.write_kv(qkv + q_width, qkv + q_width + kv_width, stride, num_rows, shape_, rows.contexts.data(),
-             cache_.page_offset(layer));
   q_.reserve(static_cast<std::size_t>(num_rows * q_width) * context_.act_bytes());
-  constexpr std::int64_t kGrain_rows = 16;
-  parallel_for(num_rows, kGrain_rows, [&](std::int64_t row) {
-    k.to_activation(qkv + row * stride, q_width,
-                    q_.data() + static_cast<std::size_t>(row * q_width) * context_.act_bytes());
-  });
+  const auto qkv = qkv_.as<float>();
+  k.gemm(queue, gathered, num_rows, w.qkv, qkv, stride);
+  // q and k heads lie side by side and turn together.
+  k.rope(queue, qkv, stride, shape_.num_q_heads() + shape_.num_kv_heads, key_size, rows.pages, rope_.cosines(),
+         rope_.sines());
+  k.write_kv(queue, qkv + q_width, qkv + (q_width + kv_width), stride, shape_, rows.pages, cache_.page_offset(layer));
+  k.to_activation(queue, qkv, stride, num_rows, q_width, q_.data());
 }
 
-void Attention::reduce_scatter(const BatchRows& rows, float* a) {
+void Attention::reduce_scatter(const BatchRows& rows, backend::Ptr<float> a) {
   const std::size_t row_bytes = static_cast<std::size_t>(context_.config().emb_size) * sizeof(float);
   subtrees_.reserve(static_cast<std::size_t>(context_.grid.layout().tp * rows.num_own()) * row_bytes);
-  exchange_.all_to_all(partial_.data(), num_rows_by_shard_, subtrees_.data(), num_own_from_each_, row_bytes);
+  exchange_.all_to_all(partial_.slice(), num_rows_by_shard_, subtrees_.slice(), num_own_from_each_, row_bytes);
   finish_tree(subtrees_.as<float>(), rows.num_own(), a);
 }
 
 /// Every rank of the stage gets the partial sums of all groups and finishes all trees itself.
-void Attention::reduce_to_all(const BatchRows& rows, float* a) {
+void Attention::reduce_to_all(const BatchRows& rows, backend::Ptr<float> a) {
   const std::int64_t width = context_.config().emb_size;
   const auto& [pp, dp, tp, ep, etp] = context_.grid.layout();
   subtrees_.reserve(static_cast<std::size_t>(tp * rows.map.num_rows() * width) * sizeof(float));
-  stage_exchange_.all_gather(partial_.data(), subtrees_.data(), num_rows_by_shard_,
+  stage_exchange_.all_gather(partial_.slice(), subtrees_.slice(), num_rows_by_shard_,
                              static_cast<std::size_t>(width) * sizeof(float));
-  float* subtrees = subtrees_.as<float>();
+  auto subtrees = subtrees_.as<float>();
   for (int group = 0; group < dp; ++group) {
     const Range of_group = rows.map.group_rows(group);
     finish_tree(subtrees, of_group.size(), a + of_group.begin * width);
-    subtrees += tp * of_group.size() * width;
+    subtrees = subtrees + tp * of_group.size() * width;
   }
 }
 
 /// subtrees: (shards, num_rows, D), overwritten; a: (num_rows, D).
-void Attention::finish_tree(float* subtrees, std::int64_t num_rows, float* a) const {
-  const std::int64_t size = num_rows * context_.config().emb_size;
-  if (merges_.empty()) {
-    std::memcpy(a, subtrees, static_cast<std::size_t>(size) * sizeof(float));
-    return;
-  }
-  std::array<const float*, kNumLeaves> parts;
-  const auto subtree = [&](int k) { return subtrees + k * size; };
-  for (int shard = 0; shard < context_.grid.layout().tp; ++shard)
-    parts[static_cast<std::size_t>(shard)] = subtree(shard);
-  plan::add_up(merges_, parts, a, subtree,
-               [&](const float* x, const float* y, float* sum) { context_.kernels.add(x, y, size, sum); });
+void Attention::finish_tree(backend::Ptr<float> subtrees, std::int64_t num_rows, backend::Ptr<float> a) const {
+  context_.kernels().finish_tree(context_.queue, tree_, subtrees, num_rows * context_.config().emb_size, a);
 }
 
 }  // namespace moesaic

@@ -1,11 +1,9 @@
 #pragma once
 
-#include "base/aligned_buffer.hpp"
 #include "model/kv_cache.hpp"
 #include "model/rope.hpp"
 #include "model/stage_context.hpp"
 #include "model/weights.hpp"
-#include "plan/leaf_tree.hpp"
 
 namespace moesaic {
 
@@ -17,28 +15,30 @@ class Attention {
   Attention(StageContext& context, const RopeTable& rope, KvCache& cache);
 
   /// n: Input (T, D), normalised; a: fp32 (T, D), complete output projection. layer: index in the stage.
-  void forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const std::byte* n, float* a);
+  void forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const backend::Buffer& n,
+               backend::Ptr<float> a);
 
  private:
-  const std::byte* gather_rows(const BatchRows& rows, const std::byte* n);
-  void project_and_cache(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const std::byte* gathered);
-  void reduce_scatter(const BatchRows& rows, float* a);
-  void reduce_to_all(const BatchRows& rows, float* a);
-  void finish_tree(float* subtrees, std::int64_t num_rows, float* a) const;
+  backend::ConstBytes gather_rows(const BatchRows& rows, const backend::Buffer& n);
+  void project_and_cache(const LayerWeights& w, std::int64_t layer, const BatchRows& rows,
+                         backend::ConstBytes gathered);
+  void reduce_scatter(const BatchRows& rows, backend::Ptr<float> a);
+  void reduce_to_all(const BatchRows& rows, backend::Ptr<float> a);
+  void finish_tree(backend::Ptr<float> subtrees, std::int64_t num_rows, backend::Ptr<float> a) const;
   void count_rows(const BatchRows& rows);
 
   StageContext& context_;
   const RopeTable& rope_;
   KvCache& cache_;
   comm::RowExchange exchange_, stage_exchange_;
-  const std::vector<plan::Merge> merges_;  // that finish the output projection's tree from the shards' subtrees
-  ops::AttentionShape shape_;
-  AlignedBuffer gathered_;  // Input (S, D)
-  AlignedBuffer qkv_;       // fp32 (S, (h+2g)K)
-  AlignedBuffer q_;         // Act (S, hK)
-  AlignedBuffer heads_;     // Input (S, hK)
-  AlignedBuffer partial_;   // fp32 (S, D): this shard's subtree of the output projection
-  AlignedBuffer subtrees_;  // fp32 (shards, T, D)
+  const backend::SumTree tree_;  // that finishes the output projection from the shards' subtrees
+  backend::AttentionShape shape_;
+  backend::Buffer gathered_;  // Input (S, D)
+  backend::Buffer qkv_;       // fp32 (S, (h+2g)K)
+  backend::Buffer q_;         // Act (S, hK)
+  backend::Buffer heads_;     // Input (S, hK)
+  backend::Buffer partial_;   // fp32 (S, D): this shard's subtree of the output projection
+  backend::Buffer subtrees_;  // fp32 (shards, T, D)
   std::vector<std::int32_t> num_rows_by_shard_, num_own_from_each_;
 };
 

@@ -7,33 +7,32 @@ namespace moesaic {
 DecoderLayer::DecoderLayer(StageContext& context, const RopeTable& rope, KvCache& cache)
     : context_(context),
       attention_(context, rope, cache),
-      router_(context.kernels, context.config().emb_size, context.config().num_experts,
-              context.config().num_selected_experts),
-      experts_(context.grid, context.kernels) {}
+      experts_(context.grid, context.backend, context.queue),
+      expert_batch_(context.backend),
+      normed_(context.device_buffer()),
+      block_(context.device_buffer()) {}
 
 void DecoderLayer::attend(const LayerWeights& w, std::int64_t layer, Lane& lane) {
   const BatchRows& rows = lane.rows();
-  const std::int64_t width = context_.config().emb_size, size = rows.num_own() * width;
-  block_.reserve(static_cast<std::size_t>(size) * sizeof(float));
-  normed_.reserve(static_cast<std::size_t>(size) * sizeof(float));
-  float *const x = lane.x(), *const n = normed_.as<float>(), *const block = block_.as<float>();
-  const auto round = [&] { context_.kernels.to_input(n, rows.num_own(), width, 1, lane.input()); };
+  block_.reserve(lane.x_bytes());
+  normed_.reserve(lane.x_bytes());
+  const auto x = lane.x(), n = normed_.as<float>(), block = block_.as<float>();
 
   norm(x, w.norm_attn_in, rows);
-  round();
+  to_input(lane);
   see(layer, Operation::kAttnNorm, n, rows);
   attention_.forward(w, layer, rows, lane.input(), block);
   see(layer, Operation::kAttn, block, rows);
   norm(block, w.norm_attn_out, rows);
-  context_.kernels.add(x, n, size, x);
+  add(x, n, rows);
   see(layer, Operation::kAttnResidual, x, rows);
 
   norm(x, w.norm_moe_in, rows);
-  round();
+  to_input(lane);
   see(layer, Operation::kMoeNorm, n, rows);
-  timed(Zone::kRouter, [&] { router_.route(n, rows.num_own(), w.router, lane.routing()); });
+  timed(Zone::kRouter, [&] { route(w, lane); });
   see_routing(layer, lane);
-  lane.dispatcher().start_dispatch(lane.input(), rows.map, lane.routing(), in_model(layer));
+  lane.dispatcher().start_dispatch(lane.input().data(), rows.map, lane.routing(), in_model(layer));
 }
 
 void DecoderLayer::run_experts(const LayerWeights& w, Lane& lane) {
@@ -42,23 +41,45 @@ void DecoderLayer::run_experts(const LayerWeights& w, Lane& lane) {
 
 void DecoderLayer::join(const LayerWeights& w, std::int64_t layer, Lane& lane) {
   const BatchRows& rows = lane.rows();
-  float* const block = block_.as<float>();
+  const auto block = block_.as<float>();
   lane.dispatcher().finish_combine(block);
   see(layer, Operation::kMoe, block, rows);
   norm(block, w.norm_moe_out, rows);
-  context_.kernels.add(lane.x(), normed_.as<float>(), rows.num_own() * context_.config().emb_size, lane.x());
+  add(lane.x(), normed_.as<float>(), rows);
   see(layer, Operation::kMoeResidual, lane.x(), rows);
 }
 
-void DecoderLayer::norm(const float* x, const float* scale, const BatchRows& rows) {
+/// Into normed_.
+void DecoderLayer::norm(backend::Ptr<const float> x, backend::Ptr<const float> scale, const BatchRows& rows) {
   const TraceZone zone(Zone::kNorm);
   const ModelConfig& config = context_.config();
-  context_.kernels.rms_norm(x, scale, rows.num_own(), config.emb_size, config.rms_norm_eps, normed_.as<float>());
+  context_.kernels().rms_norm(context_.queue, x, scale, rows.num_own(), config.emb_size, config.rms_norm_eps,
+                              normed_.as<float>());
 }
 
-void DecoderLayer::see(std::int64_t layer, Operation operation, const float* values, const BatchRows& rows) const {
-  if (context_.probe)
-    rows.show(*context_.probe, context_.me, {in_model(layer), operation}, values, context_.config().emb_size);
+void DecoderLayer::add(backend::Ptr<float> x, backend::Ptr<const float> y, const BatchRows& rows) const {
+  context_.kernels().add(context_.queue, x, y, rows.num_own() * context_.config().emb_size, x);
+}
+
+/// normed_ as attention and experts take it.
+void DecoderLayer::to_input(Lane& lane) const {
+  context_.kernels().to_input(context_.queue, normed_.as<float>(), lane.rows().num_own(), context_.config().emb_size, 1,
+                              lane.input().data());
+}
+
+/// The router reads normed_ unrounded. Where rows go is planned on the host, so it waits for the choice.
+void DecoderLayer::route(const LayerWeights& w, Lane& lane) const {
+  const ModelConfig& c = context_.config();
+  const std::int64_t num_rows = lane.rows().num_own();
+  lane.routing().resize(num_rows * c.num_selected_experts);
+  context_.kernels().route(context_.queue, normed_.as<float>(), num_rows,
+                           {c.emb_size, c.num_experts, c.num_selected_experts}, w.router, lane.routing().rows());
+  context_.queue.wait();
+}
+
+void DecoderLayer::see(std::int64_t layer, Operation operation, backend::Ptr<const float> values,
+                       const BatchRows& rows) const {
+  rows.show(context_, {in_model(layer), operation}, values, context_.config().emb_size);
 }
 
 void DecoderLayer::see_routing(std::int64_t layer, Lane& lane) const {
@@ -67,11 +88,11 @@ void DecoderLayer::see_routing(std::int64_t layer, Lane& lane) const {
   const auto active = static_cast<std::size_t>(context_.config().num_selected_experts);
   const Range shown = rows.map.share(context_.me);
   const auto part = [&](const auto& list) {
-    return std::span(list).subspan(static_cast<std::size_t>(shown.begin - rows.own.begin) * active,
-                                   static_cast<std::size_t>(shown.size()) * active);
+    return list.subspan(static_cast<std::size_t>(shown.begin - rows.own.begin) * active,
+                        static_cast<std::size_t>(shown.size()) * active);
   };
-  context_.probe->see_routing(in_model(layer), rows.batch, shown, part(lane.routing().experts),
-                              part(lane.routing().gates));
+  context_.probe->see_routing(in_model(layer), rows.batch, shown, part(lane.routing().experts()),
+                              part(lane.routing().gates()));
 }
 
 std::int32_t DecoderLayer::in_model(std::int64_t layer) const {

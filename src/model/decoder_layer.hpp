@@ -3,7 +3,6 @@
 #include "model/attention.hpp"
 #include "model/lane.hpp"
 #include "moe/experts.hpp"
-#include "moe/router.hpp"
 
 namespace moesaic {
 
@@ -21,18 +20,20 @@ class DecoderLayer {
   void join(const LayerWeights& w, std::int64_t layer, Lane& lane);
 
  private:
-  void norm(const float* x, const float* scale, const BatchRows& rows);
-  void see(std::int64_t layer, Operation operation, const float* values, const BatchRows& rows) const;
+  void norm(backend::Ptr<const float> x, backend::Ptr<const float> scale, const BatchRows& rows);
+  void add(backend::Ptr<float> x, backend::Ptr<const float> y, const BatchRows& rows) const;
+  void to_input(Lane& lane) const;
+  void route(const LayerWeights& w, Lane& lane) const;
+  void see(std::int64_t layer, Operation operation, backend::Ptr<const float> values, const BatchRows& rows) const;
   void see_routing(std::int64_t layer, Lane& lane) const;
   std::int32_t in_model(std::int64_t layer) const;
 
   StageContext& context_;
   Attention attention_;
-  moe::Router router_;
   moe::Experts experts_;
   moe::ExpertBatch expert_batch_;
-  AlignedBuffer normed_;  // fp32 (T, D)
-  AlignedBuffer block_;   // fp32 (T, D): output of attention or of the experts
+  backend::Buffer normed_;  // fp32 (T, D)
+  backend::Buffer block_;   // fp32 (T, D): output of attention or of the experts
 };
 
 }  // namespace moesaic

@@ -1,9 +1,5 @@
 #pragma once
 
-#include <functional>
-#include <span>
-
-#include "base/aligned_buffer.hpp"
 #include "model/stage_context.hpp"
 
 namespace moesaic {
@@ -12,22 +8,25 @@ namespace moesaic {
 class Embedding {
  public:
   /// table: Act (D, vocabulary of this rank).
-  Embedding(StageContext& context, const ops::PackedMatrix& table);
+  Embedding(StageContext& context, const backend::Matrix& table);
 
   /// x: fp32 (T own rows, D) = Act(table row of each token) * embedding multiplier. Collective over the first stage.
-  void embed(const BatchRows& rows, float* x);
+  void embed(const BatchRows& rows, backend::Ptr<float> x);
 
   /// Logits of rows of the batch: columns of this rank's vocabulary, fp32 (rows, vocabulary of this rank).
   /// n: Act (rows, D).
-  void logits(const std::byte* n, std::int64_t num_rows, float* logits) const;
+  void logits(backend::ConstBytes n, std::int64_t num_rows, backend::Ptr<float> logits) const;
 
  private:
+  void plan_exchange(const BatchRows& rows);
+
   StageContext& context_;
-  const ops::PackedMatrix& table_;
+  const backend::Matrix& table_;
   comm::RowExchange exchange_;
-  AlignedBuffer send_, recv_;                      // Act (rows, D)
+  backend::Buffer send_, recv_;                    // Act (rows, D)
+  std::vector<std::int32_t> columns_;              // of the table, that this rank sends, by owner of the row
   std::vector<std::int32_t> num_send_, num_recv_;  // rows, by rank of the stage
-  std::vector<std::int64_t> arrival_;              // own rows in the order in which they arrive
+  std::vector<std::int32_t> arrival_;              // own rows in the order in which they arrive
 };
 
 }  // namespace moesaic

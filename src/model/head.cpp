@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/parallel.hpp"
 #include "base/trace.hpp"
 
 namespace moesaic {
@@ -13,21 +12,23 @@ constexpr std::size_t kBlock_rows = 64;
 constexpr int kLogitsTag = 2;
 constexpr std::size_t kMostUnderWay_bytes = std::size_t{32} << 20;
 
-std::size_t num_blocks(Range vocabulary) {
-  return (static_cast<std::size_t>(vocabulary.size()) + kLogProbBlock - 1) / kLogProbBlock;
-}
-
-/// Of one row in a message of sums.
-std::size_t sums_bytes(Range vocabulary) { return num_blocks(vocabulary) * sizeof(BlockSum) + sizeof(float); }
+/// The sums of one row over a part of the vocabulary.
+backend::RowSums sums_of(Range vocabulary) { return backend::RowSums::of(vocabulary.size()); }
+std::size_t num_blocks(Range vocabulary) { return static_cast<std::size_t>(sums_of(vocabulary).num_blocks); }
 
 }  // namespace
 
-Head::Head(StageContext& context, Embedding& embedding, const float* final_norm)
+Head::Head(StageContext& context, Embedding& embedding, backend::Ptr<const float> final_norm)
     : context_(context),
       embedding_(embedding),
       final_norm_(final_norm),
-      exchange_(context.stage_comm),
-      outbox_(context.world) {}
+      exchange_(context.stage_comm, context.backend, context.queue),
+      outbox_(context.world),
+      own_(context.device_buffer()),
+      normed_(context.device_buffer()),
+      rounded_(context.device_buffer()),
+      gathered_(context.device_buffer()),
+      logits_here_(context.pinned_buffer()) {}
 
 template <class Visit>
 void Head::for_each_block(const TokenBatch& batch, Visit&& visit) {
@@ -41,22 +42,23 @@ void Head::for_each_block(const TokenBatch& batch, Visit&& visit) {
   cut(batch.score_rows, batch.score_tokens);
 }
 
-void Head::project(const BatchRows& rows, const float* x, const HeadSink& sink) {
+void Head::project(const BatchRows& rows, backend::Ptr<const float> x, const HeadSink& sink) {
   const TraceZone zone(Zone::kHead);
   const bool root_is_here = context_.grid.num_stages() == 1 && context_.world.rank() == 0;
   const Range vocabulary = context_.grid.vocabulary(context_.me);
   for_each_block(rows.batch, [&](const Wanted& wanted) {
     gather_normed(rows, wanted.rows, x);
-    part_.reserve(wanted.rows.size() * static_cast<std::size_t>(vocabulary.size()) * sizeof(float));
-    embedding_.logits(gathered_.data(), std::ssize(wanted.rows), part_.as<float>());
-    if (wanted.scores()) sum_up(wanted);
-    const std::byte* part = wanted.scores() ? sums_.data() : part_.data();
-    if (root_is_here) {
-      assemble(rows.batch, wanted, part, sink);
-    } else {
-      outbox_.post({part, part + part_bytes(wanted, vocabulary)}, 0, kLogitsTag);
-      outbox_.drain(kMostUnderWay_bytes);
+    logits_here_.reserve(wanted.rows.size() * static_cast<std::size_t>(vocabulary.size()) * sizeof(float));
+    embedding_.logits(gathered_.data(), std::ssize(wanted.rows), logits_here_.as<float>());
+    const std::size_t size_bytes = part_bytes(wanted, vocabulary);
+    if (root_is_here && !wanted.scores()) {
+      context_.queue.wait();
+      return assemble(rows.batch, wanted, logits_here_.host(), sink);
     }
+    backend::Buffer part = wanted.scores() ? sum_up(wanted) : context_.host_copy(logits_here_.data(), size_bytes);
+    if (root_is_here) return assemble(rows.batch, wanted, part.host(), sink);
+    outbox_.post(std::move(part), size_bytes, 0, kLogitsTag);
+    outbox_.drain(kMostUnderWay_bytes);
   });
 }
 
@@ -67,57 +69,59 @@ void Head::collect(const TokenBatch& batch, const HeadSink& sink) {
 
 /// Bytes that a rank with this part of the vocabulary has to give.
 std::size_t Head::part_bytes(const Wanted& wanted, Range vocabulary) const {
-  return wanted.rows.size() *
-         (wanted.scores() ? sums_bytes(vocabulary) : static_cast<std::size_t>(vocabulary.size()) * sizeof(float));
+  return wanted.rows.size() * (wanted.scores() ? sums_of(vocabulary).size_bytes()
+                                               : static_cast<std::size_t>(vocabulary.size()) * sizeof(float));
 }
 
-/// part_ into sums_.
-void Head::sum_up(const Wanted& wanted) {
+/// The sums of the blocks of this rank's logits, for the host.
+backend::Buffer Head::sum_up(const Wanted& wanted) const {
   const Range vocabulary = context_.grid.vocabulary(context_.me);
-  const auto width = static_cast<std::size_t>(vocabulary.size());
-  sums_.reserve(part_bytes(wanted, vocabulary));
-  parallel_for(std::ssize(wanted.rows), 1, [&](std::int64_t i) {
-    const auto row = static_cast<std::size_t>(i);
-    const std::span<const float> logits(part_.as<float>() + row * width, width);
-    thread_local std::vector<BlockSum> sums;
-    sums.clear();
-    block_sums(logits, static_cast<std::int32_t>(vocabulary.begin), sums);
-    const std::int64_t token = wanted.tokens[row];
-    const float logit = vocabulary.contains(token) ? logits[static_cast<std::size_t>(token - vocabulary.begin)] : 0;
-    std::byte* const to = sums_.data() + row * sums_bytes(vocabulary);
-    if (!sums.empty()) std::memcpy(to, sums.data(), sums.size() * sizeof(BlockSum));
-    std::memcpy(to + sums.size() * sizeof(BlockSum), &logit, sizeof logit);
-  });
+  backend::Buffer sums(context_.backend, backend::Space::kPinned, part_bytes(wanted, vocabulary));
+  context_.kernels().block_sums(context_.queue, logits_here_.as<float>(), std::ssize(wanted.rows), vocabulary.begin,
+                                vocabulary.size(), context_.queue.argument(wanted.tokens), sums.data());
+  context_.queue.wait();
+  return sums;
 }
 
 /// Normalises and rounds the wanted rows that this rank owns and gathers those of all ranks, ascending.
-void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wanted, const float* x) {
+void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wanted, backend::Ptr<const float> x) {
   const ModelConfig& config = context_.config();
+  const backend::Kernels& k = context_.kernels();
+  backend::Queue& queue = context_.queue;
   const std::int64_t width = config.emb_size;
-  const auto row_floats = static_cast<std::size_t>(width);
-  const auto first_at_least = [&](std::int64_t row) { return std::lower_bound(wanted.begin(), wanted.end(), row); };
-
+  const auto row_elems = static_cast<std::size_t>(width);
+  const auto wanted_of = [&](plan::StageRank rank) {
+    const Range owned = rows.map.share(rank);
+    const auto begin = std::lower_bound(wanted.begin(), wanted.end(), owned.begin);
+    return std::span(begin, std::lower_bound(begin, wanted.end(), owned.end));
+  };
   num_rows_.clear();
-  for (int rank = 0; rank < context_.grid.ranks_per_stage(); ++rank) {
-    const Range owned = rows.map.share(plan::StageRank{rank});
-    num_rows_.push_back(static_cast<std::int32_t>(first_at_least(owned.end) - first_at_least(owned.begin)));
-  }
-  const auto own_begin = first_at_least(rows.map.share(context_.me).begin);
-  const std::int64_t num_own = num_rows_[static_cast<std::size_t>(index(context_.me))];
-  const auto own_elems = static_cast<std::size_t>(num_own * width);
-  normed_.reserve(own_elems * sizeof(float));
-  rounded_.reserve(own_elems * context_.act_bytes());
-  for (std::int64_t i = 0; i < num_own; ++i) {
-    const std::int32_t row = own_begin[i];
-    float* const n = normed_.as<float>() + i * width;
-    context_.kernels.rms_norm(x + (row - rows.own.begin) * width, final_norm_, 1, width, config.rms_norm_eps, n);
-    if (context_.probe)
-      context_.probe->see({static_cast<std::int32_t>(config.num_layers), Operation::kFinalNorm}, rows.batch,
-                          {row, row + 1}, {n, row_floats});
-  }
-  context_.kernels.to_activation(normed_.as<float>(), num_own * width, rounded_.data());
-  gathered_.reserve(wanted.size() * row_floats * context_.act_bytes());
-  exchange_.all_gather(rounded_.data(), gathered_.data(), num_rows_, row_floats * context_.act_bytes());
+  for (int rank = 0; rank < context_.grid.ranks_per_stage(); ++rank)
+    num_rows_.push_back(static_cast<std::int32_t>(wanted_of(plan::StageRank{rank}).size()));
+  places_.clear();
+  for (const std::int32_t row : wanted_of(context_.me))
+    places_.push_back(row - static_cast<std::int32_t>(rows.own.begin));
+
+  const auto num_own = std::ssize(places_);
+  own_.reserve(places_.size() * row_elems * sizeof(float));
+  normed_.reserve(places_.size() * row_elems * sizeof(float));
+  rounded_.reserve(places_.size() * row_elems * context_.act_bytes());
+  gathered_.reserve(wanted.size() * row_elems * context_.act_bytes());
+  k.gather_rows(queue, x.as<const std::byte>(), queue.argument(std::span(places_)), num_own, row_elems * sizeof(float),
+                own_.data());
+  k.rms_norm(queue, own_.as<float>(), final_norm_, num_own, width, config.rms_norm_eps, normed_.as<float>());
+  show_normed(rows.batch, wanted_of(context_.me));
+  k.to_activation(queue, normed_.as<float>(), width, num_own, width, rounded_.data());
+  exchange_.all_gather(rounded_.slice(), gathered_.slice(), num_rows_, row_elems * context_.act_bytes());
+}
+
+void Head::show_normed(const TokenBatch& batch, std::span<const std::int32_t> own_rows) const {
+  if (!context_.probe) return;
+  const auto width = static_cast<std::size_t>(context_.config().emb_size);
+  const backend::Buffer normed = context_.host_copy(normed_.data(), own_rows.size() * width * sizeof(float));
+  for (std::size_t i = 0; i < own_rows.size(); ++i)
+    context_.probe->see({static_cast<std::int32_t>(context_.config().num_layers), Operation::kFinalNorm}, batch,
+                        {own_rows[i], own_rows[i] + 1}, {normed.host<const float>() + i * width, width});
 }
 
 void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::byte* own_part, const HeadSink& sink) {
@@ -136,8 +140,8 @@ void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::by
     const std::byte* part = own_part;
     const int source = index(grid.in_world(grid.num_stages() - 1, rank));
     if (source != context_.world.rank()) {
-      received_.reserve(part_bytes(wanted, vocabulary));
-      comm::receive(context_.world, {received_.data(), part_bytes(wanted, vocabulary)}, source, kLogitsTag);
+      received_.resize(part_bytes(wanted, vocabulary));
+      comm::receive(context_.world, received_, source, kLogitsTag);
       part = received_.data();
     }
     if (wanted.scores())
@@ -161,19 +165,19 @@ void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::by
 /// Returns where all ranks' parts go: fp32 (rows, V).
 const float* Head::place_logits(std::size_t num_rows, Range vocabulary, const std::byte* part) {
   const auto vocab_size = static_cast<std::size_t>(context_.config().vocab_size);
-  logits_.reserve(num_rows * vocab_size * sizeof(float));
+  logits_.resize(num_rows * vocab_size);
   const auto row_bytes = static_cast<std::size_t>(vocabulary.size()) * sizeof(float);
   for (std::size_t row = 0; row < num_rows; ++row)
-    std::memcpy(logits_.as<float>() + row * vocab_size + static_cast<std::size_t>(vocabulary.begin),
-                part + row * row_bytes, row_bytes);
-  return logits_.as<float>();
+    std::memcpy(logits_.data() + row * vocab_size + static_cast<std::size_t>(vocabulary.begin), part + row * row_bytes,
+                row_bytes);
+  return logits_.data();
 }
 
 void Head::place_scores(const Wanted& wanted, Range vocabulary, const std::byte* part) {
   const std::size_t num_in_part = num_blocks(vocabulary), num = blocks_.size() / wanted.rows.size();
   const auto first = static_cast<std::size_t>(vocabulary.begin) / kLogProbBlock;
   for (std::size_t row = 0; row < wanted.rows.size(); ++row) {
-    const std::byte* from = part + row * sums_bytes(vocabulary);
+    const std::byte* from = part + row * sums_of(vocabulary).size_bytes();
     if (num_in_part > 0) std::memcpy(&blocks_[row * num + first], from, num_in_part * sizeof(BlockSum));
     if (vocabulary.contains(wanted.tokens[row]))
       std::memcpy(&scores_[row].logit, from + num_in_part * sizeof(BlockSum), sizeof(float));

@@ -3,7 +3,6 @@
 #include <functional>
 #include <span>
 
-#include "base/aligned_buffer.hpp"
 #include "model/embedding.hpp"
 #include "model/log_probs.hpp"
 
@@ -29,10 +28,10 @@ struct HeadSink {
 class Head {
  public:
   /// final_norm: (D); null outside the last stage.
-  Head(StageContext& context, Embedding& embedding, const float* final_norm);
+  Head(StageContext& context, Embedding& embedding, backend::Ptr<const float> final_norm);
 
   /// Last stage: x fp32 (T own rows, D). Collective over the stage; with one stage, rank 0 hands the result to `sink`.
-  void project(const BatchRows& rows, const float* x, const HeadSink& sink);
+  void project(const BatchRows& rows, backend::Ptr<const float> x, const HeadSink& sink);
 
   /// World rank 0 of several stages: takes what project() has sent there. Batches in their order.
   void collect(const TokenBatch& batch, const HeadSink& sink);
@@ -49,8 +48,9 @@ class Head {
   template <class Visit>
   static void for_each_block(const TokenBatch& batch, Visit&& visit);
 
-  void gather_normed(const BatchRows& rows, std::span<const std::int32_t> wanted, const float* x);
-  void sum_up(const Wanted& wanted);
+  void gather_normed(const BatchRows& rows, std::span<const std::int32_t> wanted, backend::Ptr<const float> x);
+  void show_normed(const TokenBatch& batch, std::span<const std::int32_t> own_rows) const;
+  backend::Buffer sum_up(const Wanted& wanted) const;
   std::size_t part_bytes(const Wanted& wanted, Range vocabulary) const;
   void assemble(const TokenBatch& batch, const Wanted& wanted, const std::byte* own_part, const HeadSink& sink);
   const float* place_logits(std::size_t num_rows, Range vocabulary, const std::byte* part);
@@ -58,17 +58,18 @@ class Head {
 
   StageContext& context_;
   Embedding& embedding_;
-  const float* final_norm_;
+  backend::Ptr<const float> final_norm_;
   comm::RowExchange exchange_;
   comm::Outbox outbox_;
   std::vector<std::int32_t> num_rows_;  // wanted ones, by rank of the stage
-  AlignedBuffer normed_;                // fp32 (own wanted rows, D)
-  AlignedBuffer rounded_;               // Act (own wanted rows, D)
-  AlignedBuffer gathered_;              // Act (wanted rows, D)
-  AlignedBuffer part_;                  // fp32 (wanted rows, vocabulary of this rank)
-  AlignedBuffer sums_;                  // (wanted rows): the sums of this rank's blocks, then the token's logit
-  AlignedBuffer received_;              // part_ or sums_ of another rank, world rank 0 only
-  AlignedBuffer logits_;                // fp32 (wanted rows, V), world rank 0 only
+  std::vector<std::int32_t> places_;    // own wanted rows, counted among own rows
+  backend::Buffer own_;                 // fp32 (own wanted rows, D)
+  backend::Buffer normed_;              // fp32 (own wanted rows, D)
+  backend::Buffer rounded_;             // Act (own wanted rows, D)
+  backend::Buffer gathered_;            // Act (wanted rows, D)
+  backend::Buffer logits_here_;         // fp32 (wanted rows, vocabulary of this rank)
+  std::vector<std::byte> received_;     // logits or sums of another rank, world rank 0 only
+  std::vector<float> logits_;           // (wanted rows, V), world rank 0 only
   std::vector<BlockSum> blocks_;        // (wanted rows, blocks of V), world rank 0 only
   std::vector<RowScore> scores_;        // (wanted rows), world rank 0 only
 };

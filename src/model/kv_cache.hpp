@@ -5,8 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/aligned_buffer.hpp"
-#include "ops/kernels.hpp"
+#include "backend/backend.hpp"
 
 namespace moesaic {
 
@@ -15,13 +14,14 @@ namespace moesaic {
 /// all ranks of the group alike; sequences that begin alike may have blocks in common.
 class KvCache {
  public:
-  KvCache(ops::KvPageShape page, std::int64_t num_layers, std::int64_t num_kv_heads);
+  KvCache(backend::Memory& memory, backend::Queue& queue, KvPageShape page, std::int64_t num_layers,
+          std::int64_t num_kv_heads);
 
   /// The next blocks of a sequence. A block's memory is taken at its first use and holds finite numbers: zeros, or what
   /// an earlier sequence left.
   void grant(std::int32_t sequence, std::span<const std::int32_t> blocks);
-  /// Block pointers of a sequence; valid until its next grant() or release().
-  std::byte* const* blocks(std::int32_t sequence) const { return sequences_.at(sequence).data(); }
+  /// The blocks of a sequence; valid until its next grant() or release().
+  const std::vector<backend::Bytes>& blocks(std::int32_t sequence) const { return sequences_.at(sequence); }
   /// Forgets a sequence's blocks; their content stays.
   void release(std::int32_t sequence) { sequences_.erase(sequence); }
 
@@ -31,12 +31,14 @@ class KvCache {
   std::size_t allocated_bytes() const { return num_allocated_ * block_bytes_; }
 
  private:
-  ops::KvPageShape page_;
+  backend::Memory& memory_;
+  backend::Queue& queue_;
+  KvPageShape page_;
   std::int64_t num_kv_heads_;
   std::size_t block_bytes_;
   std::size_t num_allocated_ = 0;
-  std::vector<AlignedBuffer> blocks_;  // by number
-  std::unordered_map<std::int32_t, std::vector<std::byte*>> sequences_;
+  std::vector<backend::Buffer> blocks_;  // by number
+  std::unordered_map<std::int32_t, std::vector<backend::Bytes>> sequences_;
 };
 
 }  // namespace moesaic

@@ -16,18 +16,18 @@ namespace moesaic {
 class Lane {
  public:
   /// Collective over the stage.
-  explicit Lane(StageContext& context) : context_(context), comm_(context.stage_comm.split(0)) {}
+  explicit Lane(StageContext& context);
 
   /// From here on the lane is this batch's, which must stay as it is. cache: has its sequences' blocks. Collective over
   /// the stage.
   void enter(const TokenBatch& batch, const KvCache& cache);
 
   const BatchRows& rows() const { return *rows_; }
-  std::span<std::byte> x_bytes() { return {x_.data(), num_x() * sizeof(float)}; }
+  std::size_t x_bytes() const { return static_cast<std::size_t>(rows_->num_own() * width()) * sizeof(float); }
   /// fp32 (T, D): own rows of the residual stream.
-  float* x() { return x_.as<float>(); }
+  backend::Ptr<float> x() const { return x_.as<float>(); }
   /// Input (T, D): own rows, normalised, as they go into attention or to the experts.
-  std::byte* input() { return input_.data(); }
+  const backend::Buffer& input() const { return input_; }
   /// Own rows' experts in the layer that the lane is in.
   moe::Routing& routing() { return routing_; }
   /// Brings this batch's rows to their experts and back.
@@ -35,16 +35,19 @@ class Lane {
 
  private:
   moe::Dispatcher& dispatcher_for(plan::DispatchAlgorithm algorithm);
-  std::size_t num_x() const { return static_cast<std::size_t>(rows_->num_own() * context_.config().emb_size); }
+  std::int64_t width() const { return context_.config().emb_size; }
+  backend::PageTable make_page_table(const TokenBatch& batch, Range group, const KvCache& cache);
 
   StageContext& context_;
   comm::Communicator comm_;
   std::map<plan::DispatchAlgorithm, std::unique_ptr<moe::Dispatcher>> dispatchers_;  // made when first used
   moe::Dispatcher* dispatcher_ = nullptr;
   std::optional<plan::RowMap> map_;
-  std::vector<ops::RowContext> contexts_;  // of the group's rows
+  std::vector<backend::RowContext> contexts_;  // of the group's rows
+  std::vector<backend::Bytes> blocks_;         // of their sequences
   std::optional<BatchRows> rows_;
-  AlignedBuffer x_, input_;
+  backend::Buffer table_;  // contexts_, then blocks_, where kernels read them
+  backend::Buffer x_, input_;
   moe::Routing routing_;
 };
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
-#include "ops/math.hpp"
+#include "base/math.hpp"
 #include "plan/grid.hpp"
 
 namespace moesaic {
@@ -12,22 +12,13 @@ namespace {
 // So that every rank's part of the vocabulary is whole blocks.
 static_assert(kLogProbBlock == plan::kVocabularyPiece_rows);
 
-BlockSum block_sum(std::span<const float> logits, std::int32_t first_id) {
-  const auto largest = std::max_element(logits.begin(), logits.end());  // the first of equal ones
-  float weights[kLogProbBlock];
-  for (std::size_t i = 0; i < logits.size(); ++i) weights[i] = ops::exp_f32(logits[i] - *largest);
-  float sum = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) sum += weights[i];
-  return {*largest, sum, first_id + static_cast<std::int32_t>(largest - logits.begin())};
-}
-
 }  // namespace
 
 void block_sums(std::span<const float> part, std::int32_t first_id, std::vector<BlockSum>& sums) {
   MOESAIC_CHECK(first_id % static_cast<std::int32_t>(kLogProbBlock) == 0, "first id {}", first_id);
   for (std::size_t begin = 0; begin < part.size(); begin += kLogProbBlock)
-    sums.push_back(block_sum(part.subspan(begin, std::min(kLogProbBlock, part.size() - begin)),
-                             first_id + static_cast<std::int32_t>(begin)));
+    sums.push_back(backend::block_sum(part.subspan(begin, std::min(kLogProbBlock, part.size() - begin)),
+                                      first_id + static_cast<std::int32_t>(begin)));
 }
 
 RowSum combine(std::span<const BlockSum> blocks) {
@@ -37,8 +28,8 @@ RowSum combine(std::span<const BlockSum> blocks) {
   RowSum row{first->max, 0, first->argmax};
   double sum = 0;
   for (const BlockSum& block : blocks)
-    sum += static_cast<double>(block.sum) * ops::clamped_exp_f64(static_cast<double>(block.max) - row.max);
-  row.log_sum = ops::log_f64(sum);
+    sum += static_cast<double>(block.sum) * math::clamped_exp_f64(static_cast<double>(block.max) - row.max);
+  row.log_sum = math::log_f64(sum);
   return row;
 }
 

@@ -4,16 +4,12 @@
 #include <span>
 #include <vector>
 
+#include "backend/block_sum.hpp"
+
 namespace moesaic {
 
-/// What a block of a logits row (kLogProbBlock ids from a multiple of it; the last block may be shorter) is to the
-/// row's log-probabilities: two floats and an id may travel between ranks instead of the block.
-struct BlockSum {
-  float max = 0;            ///< largest logit
-  float sum = 0;            ///< of exp(logit - max), ascending id
-  std::int32_t argmax = 0;  ///< the lowest id with the largest logit
-};
-inline constexpr std::size_t kLogProbBlock = 64;
+using backend::BlockSum;
+using backend::kLogProbBlock;
 
 /// The sums of a row's part whose first logit is that of id `first_id`, a multiple of kLogProbBlock; appends to `sums`.
 void block_sums(std::span<const float> part, std::int32_t first_id, std::vector<BlockSum>& sums);

@@ -24,17 +24,18 @@ void share_choices(const comm::Communicator& world, plan::DispatchPolicy& policy
   policy.adopt(std::move(choices));
 }
 
-StageContext make_context(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels,
-                          const plan::DispatchRequest& dispatch, int num_threads) {
+StageContext make_context(const comm::Communicator& world, const plan::Grid& grid, backend::Backend& backend,
+                          backend::Queue& queue, const plan::DispatchRequest& dispatch, int num_threads) {
   const plan::WorldRank rank{world.rank()};
   const plan::StageRank me = grid.in_stage(rank);
   const int stage = grid.stage(rank);
   const int num_groups = grid.layout().dp;
   comm::Communicator stage_comm = world.split(stage);
   comm::Communicator group_comm = world.split(stage * num_groups + grid.group(me));
-  plan::DispatchPolicy policy(grid, dispatch, moe::nodes_of(stage_comm), kernels.numerics, num_threads);
+  plan::DispatchPolicy policy(grid, dispatch, moe::nodes_of(stage_comm), backend.numerics(), num_threads);
   share_choices(world, policy);
-  return {grid, rank, me, stage, kernels, world, std::move(stage_comm), std::move(group_comm), std::move(policy)};
+  return {
+      grid, rank, me, stage, backend, queue, world, std::move(stage_comm), std::move(group_comm), std::move(policy)};
 }
 
 std::int64_t layers_here(const StageContext& context) { return context.grid.layers(context.stage).size(); }
@@ -45,18 +46,22 @@ std::int64_t heads_here(const StageContext& context) {
 
 }  // namespace
 
-Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights,
-             const plan::DispatchRequest& dispatch)
+Stage::Stage(const comm::Communicator& world, const plan::Grid& grid, std::shared_ptr<backend::Backend> backend,
+             ModelWeights weights, const plan::DispatchRequest& dispatch)
     : grid_(grid),
-      context_(make_context(world, grid_, kernels, dispatch, num_threads())),
+      backend_(std::move(backend)),
+      queue_(backend_->make_queue()),
+      context_(make_context(world, grid_, *backend_, *queue_, dispatch, num_threads())),
       weights_(std::move(weights)),
-      rope_(grid.config()),
-      cache_({activation_type(kernels.numerics), grid.config().key_size}, layers_here(context_), heads_here(context_)),
+      rope_(grid.config(), *backend_),
+      cache_(*backend_, *queue_, {activation_type(backend_->numerics()), grid.config().key_size}, layers_here(context_),
+             heads_here(context_)),
       lanes_{Lane(context_), Lane(context_)},
       layer_(context_, rope_, cache_),
       embedding_(context_, weights_.embedding),
       head_(context_, embedding_, weights_.final_norm),
-      outbox_(context_.world) {}
+      outbox_(context_.world),
+      handed_over_(context_.pinned_buffer()) {}
 
 void Stage::run(const Step& step, const HeadSink& sink) {
   const TraceZone zone(Zone::kStep);
@@ -85,12 +90,15 @@ void Stage::begin(Lane& lane, const TokenBatch& batch) {
   lane.enter(batch, cache_);
   if (context_.is_first()) {
     embedding_.embed(lane.rows(), lane.x());
-    if (context_.probe)
-      lane.rows().show(*context_.probe, context_.me, {-1, Operation::kEmbed}, lane.x(), grid_.config().emb_size);
+    lane.rows().show(context_, {-1, Operation::kEmbed}, lane.x(), grid_.config().emb_size);
     return;
   }
   const TraceZone zone(Zone::kHandOver);  // the same place in the stage before owns the same rows
-  comm::receive(context_.world, lane.x_bytes(), context_.world.rank() - grid_.ranks_per_stage(), kHandOverTag);
+  handed_over_.reserve(lane.x_bytes());
+  queue_->wait();  // kernels may still read what came last
+  comm::receive(context_.world, {handed_over_.host(), lane.x_bytes()}, context_.world.rank() - grid_.ranks_per_stage(),
+                kHandOverTag);
+  queue_->copy(lane.x().as<std::byte>(), handed_over_.data(), lane.x_bytes());
 }
 
 /// The order lets the messages of one lane travel while another computes: its rows beside the other's attention, its
@@ -119,8 +127,8 @@ void Stage::end(Lane& lane, const HeadSink& sink) {
   if (context_.is_last())
     head_.project(lane.rows(), lane.x(), sink);
   else
-    outbox_.post({lane.x_bytes().begin(), lane.x_bytes().end()}, context_.world.rank() + grid_.ranks_per_stage(),
-                 kHandOverTag);
+    outbox_.post(context_.host_copy(lane.x().as<const std::byte>(), lane.x_bytes()), lane.x_bytes(),
+                 context_.world.rank() + grid_.ranks_per_stage(), kHandOverTag);
 }
 
 void Stage::assign_blocks(const Step& step) {

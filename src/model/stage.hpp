@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <span>
 
 #include "model/decoder_layer.hpp"
@@ -13,8 +14,8 @@ namespace moesaic {
 class Stage {
  public:
   /// Collective over the world. weights: what load_weights gave for this rank.
-  Stage(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels, ModelWeights weights,
-        const plan::DispatchRequest& dispatch = {});
+  Stage(const comm::Communicator& world, const plan::Grid& grid, std::shared_ptr<backend::Backend> backend,
+        ModelWeights weights, const plan::DispatchRequest& dispatch = {});
 
   /// Runs a step's micro-batches through the pipeline, several in flight and some side
   /// by side; on world rank 0 the wanted logits and
@@ -37,6 +38,8 @@ class Stage {
   void end(Lane& lane, const HeadSink& sink);
 
   plan::Grid grid_;
+  std::shared_ptr<backend::Backend> backend_;
+  std::unique_ptr<backend::Queue> queue_;
   StageContext context_;
   ModelWeights weights_;
   RopeTable rope_;
@@ -46,6 +49,7 @@ class Stage {
   Embedding embedding_;
   Head head_;
   comm::Outbox outbox_;
+  backend::Buffer handed_over_;  // fp32 (T, D): rows that come from the stage before
 };
 
 }  // namespace moesaic

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <functional>
 
+#include "base/aligned_buffer.hpp"
 #include "base/error.hpp"
 #include "base/parallel.hpp"
-#include "device/binding.hpp"
 #include "io/progress.hpp"
 
 namespace moesaic {
@@ -19,18 +18,21 @@ constexpr std::chrono::seconds kProgressInterval{10};  ///< nothing is said of l
 
 /// Small enough for a core's cache: what was read is packed before it has left it.
 constexpr std::int64_t kScratch_bytes = std::int64_t{256} << 10;
+constexpr std::int64_t kPanelRows = 32;  ///< rows of a table begin at multiples of it (backend::Packer)
 
 /// Lays out the rank's memory first, then fills it: each tensor piece becomes one task, run by any thread.
 class Loader {
  public:
-  Loader(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank, Numerics numerics)
+  Loader(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank, backend::Backend& backend)
       : store_(store),
         grid_(grid),
         config_(grid.config()),
         me_(grid.in_stage(rank)),
         stage_(grid.stage(rank)),
-        act_(activation_type(numerics)),
-        type_(packed_type(store.index().format(), numerics)) {}
+        backend_(backend),
+        packer_(backend.packer()),
+        act_(activation_type(backend.numerics())),
+        type_(packed_type(store.index().format(), backend.numerics())) {}
 
   ModelWeights load() {
     ModelWeights weights;
@@ -40,13 +42,12 @@ class Loader {
       beginnings_.clear();
       tasks_.clear();
       weights.layers.clear();
-      if (!dry) weights.memory = memory_of(needed_bytes_);
+      if (!dry) weights.memory = backend_.allocate_weights(needed_bytes_);
       base_ = weights.memory.data();
       plan_model(weights);
       needed_bytes_ = offset_;
     }
     io::Progress progress("loading", planned_bytes_, kProgressInterval);
-    run(touching(weights.memory));
     run(beginnings_);
     run(tasks_, [&] { progress.report(store_.bytes_read()); });
     return weights;
@@ -55,32 +56,14 @@ class Loader {
  private:
   using Task = std::function<void(std::span<std::byte> scratch)>;
 
-  /// Panels are handed out to whichever thread is free. So a page's place among several domains cannot follow the
-  /// thread that will read it, and all domains' memory should be busy at the same time. In one domain, first touch
-  /// suffices.
-  static AlignedBuffer memory_of(std::size_t size_bytes) {
-    AlignedBuffer memory(size_bytes);
-    if (size_bytes >= kHugePage_bytes) device::spread_over_domains({memory.data(), size_bytes});
-    return memory;
-  }
-
-  /// The system clears a page when it is first written to. Were that left to the other tasks, several threads would
-  /// clear one huge page at the same time, all but one in vain.
-  static std::vector<Task> touching(AlignedBuffer& memory) {
-    std::vector<Task> tasks;
-    for (std::size_t at = 0; at < memory.size_bytes(); at += kHugePage_bytes)
-      tasks.push_back([page = memory.data() + at](std::span<std::byte>) { *page = std::byte{0}; });
-    return tasks;
-  }
-
   /// A task that reads a piece of a tensor.
   void add(const io::StoredTensor& tensor, std::int64_t piece, Task task) {
     planned_bytes_ += tensor.spec.piece_bytes(piece);
     tasks_.push_back(std::move(task));
   }
 
-  std::byte* place(std::size_t size_bytes) {
-    std::byte* at = base_ ? base_ + offset_ : nullptr;
+  backend::Bytes place(std::size_t size_bytes) {
+    const backend::Bytes at = base_ ? base_ + static_cast<std::int64_t>(offset_) : base_;
     offset_ += (size_bytes + 63) / 64 * 64;
     return at;
   }
@@ -89,24 +72,11 @@ class Loader {
     return store_.index().tensor(io::layer_tensor(layer_, part));
   }
 
-  ops::PackedMatrix matrix(const ops::MatrixShape& shape) {
-    const ops::PackedMatrix packed{shape, place(shape.total_bytes())};
-    beginnings_.push_back([packed](std::span<std::byte>) { ops::begin_packing(packed.shape, writable(packed)); });
-    tasks_.push_back([packed](std::span<std::byte>) { clear_padding(packed); });
-    return packed;
-  }
-
-  static void clear_padding(const ops::PackedMatrix& w) {
-    ops::clear_padding(w.shape, writable(w));
-    if (w.shape.scales_bytes() == 0) return;
-    for (std::int64_t leaf = 0; leaf < w.shape.num_leaves; ++leaf)
-      std::fill(writable_scales(w, leaf) + w.shape.num_columns, writable_scales(w, leaf) + w.shape.padded_columns(),
-                0.0f);
-  }
-
-  static std::byte* writable(const ops::PackedMatrix& w) { return const_cast<std::byte*>(w.data); }
-  static float* writable_scales(const ops::PackedMatrix& w, std::int64_t leaf) {
-    return const_cast<float*>(w.scales(leaf));
+  backend::Matrix matrix(const backend::MatrixShape& shape) {
+    const backend::Matrix w{shape, place(packer_.size_bytes(shape))};
+    beginnings_.push_back([=, this](std::span<std::byte>) { packer_.begin(w); });
+    tasks_.push_back([=, this](std::span<std::byte>) { packer_.clear_padding(w); });
+    return w;
   }
 
   void plan_model(ModelWeights& weights) {
@@ -126,22 +96,28 @@ class Loader {
     w.router = vector(tensor(io::kRouter));
     w.qkv = qkv();
     w.attn_out = attn_out();
-    for (const std::int32_t e : grid_.placement().experts(layer_, grid_.subset(me_)))
-      w.experts.push_back({up_projection({io::kMoeGate, io::kMoeGateScales}, e),
-                           up_projection({io::kMoeUp, io::kMoeUpScales}, e), down_projection(e)});
+    for (const std::int32_t e : grid_.placement().experts(layer_, grid_.subset(me_))) {
+      w.experts.gate.push_back(up_projection({io::kMoeGate, io::kMoeGateScales}, e));
+      w.experts.up.push_back(up_projection({io::kMoeUp, io::kMoeUpScales}, e));
+      w.experts.down.push_back(down_projection(e));
+    }
     return w;
   }
 
   /// A small fp32 tensor that every rank of the stage holds whole.
-  const float* vector(const io::StoredTensor& tensor) {
+  backend::Ptr<const float> vector(const io::StoredTensor& tensor) {
     const auto size = static_cast<std::size_t>(tensor.spec.size_bytes());
-    std::byte* into = place(size);
-    add(tensor, 0, [this, &tensor, into, size](std::span<std::byte>) { store_.read_piece(tensor, 0, {into, size}); });
-    return reinterpret_cast<const float*>(into);
+    const backend::Bytes into = place(size);
+    add(tensor, 0, [=, this, &tensor](std::span<std::byte>) {
+      std::vector<std::byte> bytes(size);
+      store_.read_piece(tensor, 0, bytes);
+      packer_.store(into, bytes);
+    });
+    return into.as<const float>();
   }
 
   /// Packs a piece (inputs, columns) into a leaf and columns of a matrix; of int4 also its scales.
-  void pack_piece(const ops::PackedMatrix& w, const io::MatrixNames& names, std::int64_t piece, std::int64_t leaf,
+  void pack_piece(const backend::Matrix& w, const io::MatrixNames& names, std::int64_t piece, std::int64_t leaf,
                   std::int64_t first_column, std::int64_t num_columns) {
     if (type_ == DType::kInt4x2) pack_scales(w, tensor(names.scales), piece, leaf, first_column, num_columns);
     add(tensor(names.weights), piece, [=, this, &tensor = tensor(names.weights)](std::span<std::byte> scratch) {
@@ -153,44 +129,43 @@ class Loader {
       const std::int64_t unit_bytes = w.shape.leaf_size % 2 == 0 ? pair_bytes : row_bytes;
       const auto whole_pairs =
           scratch.size() / static_cast<std::size_t>(pair_bytes) * static_cast<std::size_t>(pair_bytes);
-      store_.stream_piece(
-          tensor, piece, unit_bytes, scratch.first(whole_pairs),
-          [&](std::int64_t offset, std::span<const std::byte> chunk) {
-            const std::int64_t first = offset / row_bytes * row_inputs,
-                               rows = static_cast<std::int64_t>(chunk.size()) / row_bytes,
-                               inputs = std::min(rows * row_inputs, w.shape.leaf_size - first);
-            ops::pack(w.shape, {leaf, first, inputs, first_column, num_columns}, chunk.data(), writable(w));
-          });
+      store_.stream_piece(tensor, piece, unit_bytes, scratch.first(whole_pairs),
+                          [&](std::int64_t offset, std::span<const std::byte> chunk) {
+                            const std::int64_t first = offset / row_bytes * row_inputs,
+                                               rows = static_cast<std::int64_t>(chunk.size()) / row_bytes,
+                                               inputs = std::min(rows * row_inputs, w.shape.leaf_size - first);
+                            packer_.pack(w, {leaf, first, inputs, first_column, num_columns}, chunk.data());
+                          });
     });
   }
 
-  void pack_scales(const ops::PackedMatrix& w, const io::StoredTensor& tensor, std::int64_t piece, std::int64_t leaf,
+  void pack_scales(const backend::Matrix& w, const io::StoredTensor& tensor, std::int64_t piece, std::int64_t leaf,
                    std::int64_t first_column, std::int64_t num_columns) {
     add(tensor, piece, [=, this, &tensor](std::span<std::byte>) {
       std::vector<std::byte> scales(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)));
       store_.read_piece(tensor, piece, scales);
-      ops::pack_scales(w.shape, {leaf, 0, int4_groups(w.shape.leaf_size), first_column, num_columns}, scales.data(),
-                       writable(w));
+      packer_.pack_scales(w, {leaf, 0, int4_groups(w.shape.leaf_size), first_column, num_columns}, scales.data());
     });
   }
 
   /// int8: reads num_columns scales, from source_offset in a piece of a scales tensor, for a leaf and columns of a
   /// matrix.
-  void read_scales(const ops::PackedMatrix& w, std::string_view scales, std::int64_t piece, std::int64_t source_offset,
+  void read_scales(const backend::Matrix& w, std::string_view scales, std::int64_t piece, std::int64_t source_offset,
                    std::int64_t leaf, std::int64_t first_column, std::int64_t num_columns) {
-    if (!ops::MatrixShape{type_}.has_scales()) return;
+    if (!w.shape.has_scales()) return;
     add(tensor(scales), piece, [=, this, &tensor = tensor(scales)](std::span<std::byte>) {
       std::vector<float> values(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)) / sizeof(float));
       store_.read_piece(tensor, piece, std::as_writable_bytes(std::span(values)));
-      std::memcpy(writable_scales(w, leaf) + first_column, values.data() + source_offset,
-                  static_cast<std::size_t>(num_columns) * sizeof(float));
+      packer_.set_scales(
+          w, leaf, first_column,
+          std::span(values).subspan(static_cast<std::size_t>(source_offset), static_cast<std::size_t>(num_columns)));
     });
   }
 
-  ops::PackedMatrix qkv() {
+  backend::Matrix qkv() {
     const Range heads = grid_.kv_heads(grid_.shard(me_));
     const std::int64_t q_columns = config_.q_per_kv() * config_.key_size, k_columns = config_.key_size;
-    const ops::PackedMatrix w = matrix({type_, 1, config_.emb_size, heads.size() * (q_columns + 2 * k_columns)});
+    const backend::Matrix w = matrix({type_, 1, config_.emb_size, heads.size() * (q_columns + 2 * k_columns)});
     std::int64_t column = 0;
     const auto part = [&](const io::MatrixNames& names, std::int64_t head_columns) {
       read_scales(w, names.scales, 0, heads.begin * head_columns, 0, column, heads.size() * head_columns);
@@ -204,10 +179,10 @@ class Loader {
   }
 
   /// Leaves `leaves` of a row-parallel matrix whose pieces are its eighths; scales in 1 or 8 groups.
-  ops::PackedMatrix row_parallel(const io::MatrixNames& names, std::int64_t inputs, Range leaves,
-                                 std::int64_t first_piece, std::int64_t scales_piece, std::int64_t groups) {
+  backend::Matrix row_parallel(const io::MatrixNames& names, std::int64_t inputs, Range leaves,
+                               std::int64_t first_piece, std::int64_t scales_piece, std::int64_t groups) {
     const std::int64_t width = config_.emb_size;
-    const ops::PackedMatrix w = matrix({type_, leaves.size(), inputs / kNumLeaves, width});
+    const backend::Matrix w = matrix({type_, leaves.size(), inputs / kNumLeaves, width});
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf) {
       pack_piece(w, names, first_piece + leaf, leaf - leaves.begin, 0, width);
       read_scales(w, names.scales, scales_piece, groups == 1 ? 0 : leaf * width, leaf - leaves.begin, 0, width);
@@ -215,22 +190,22 @@ class Loader {
     return w;
   }
 
-  ops::PackedMatrix attn_out() {
+  backend::Matrix attn_out() {
     const Range leaves = grid_.attention_leaves()[static_cast<std::size_t>(grid_.shard(me_))];
     return row_parallel({io::kAttnOut, io::kAttnOutScales}, config_.attn_size(), leaves, 0, 0,
                         store_.index().groups().attn_out);
   }
 
-  ops::PackedMatrix down_projection(std::int64_t expert) {
+  backend::Matrix down_projection(std::int64_t expert) {
     const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
     return row_parallel({io::kMoeDown, io::kMoeDownScales}, config_.ffn_size, leaves, io::expert_piece(expert, 0),
                         expert, store_.index().groups().moe_down);
   }
 
-  ops::PackedMatrix up_projection(const io::MatrixNames& names, std::int64_t expert) {
+  backend::Matrix up_projection(const io::MatrixNames& names, std::int64_t expert) {
     const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
     const std::int64_t leaf_columns = config_.ffn_size / kNumLeaves;
-    const ops::PackedMatrix w = matrix({type_, 1, config_.emb_size, leaves.size() * leaf_columns});
+    const backend::Matrix w = matrix({type_, 1, config_.emb_size, leaves.size() * leaf_columns});
     read_scales(w, names.scales, expert, leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf)
       pack_piece(w, names, io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns, leaf_columns);
@@ -238,32 +213,32 @@ class Loader {
   }
 
   /// The rank's rows of the table as columns of the head: (D, vocabulary) in the activation type.
-  ops::PackedMatrix embedding() {
+  backend::Matrix embedding() {
     const Range rows = grid_.vocabulary(me_);
     const io::StoredTensor& table = store_.index().tensor(io::kEmbed);
-    const ops::PackedMatrix w = matrix({act_, 1, config_.emb_size, rows.size()});
+    const backend::Matrix w = matrix({act_, 1, config_.emb_size, rows.size()});
     for (std::int64_t row = rows.begin; row < rows.end; row += io::kEmbedPieceRows)
       pack_rows(w, table, row / io::kEmbedPieceRows, row - rows.begin);
     return w;
   }
 
   /// Packs a piece of an fp32 table, whose rows become columns.
-  void pack_rows(const ops::PackedMatrix& w, const io::StoredTensor& table, std::int64_t piece,
+  void pack_rows(const backend::Matrix& w, const io::StoredTensor& table, std::int64_t piece,
                  std::int64_t first_column) {
     add(table, piece, [=, this, &table](std::span<std::byte> scratch) {
-      const std::int64_t row_bytes = panel_of_rows_bytes() / ops::kPanelColumns;
+      const std::int64_t row_bytes = panel_of_rows_bytes() / kPanelRows;
       store_.stream_piece(table, piece, row_bytes, scratch.first(static_cast<std::size_t>(panel_of_rows_bytes())),
                           [&](std::int64_t offset, std::span<const std::byte> chunk) {
                             const std::int64_t num_rows = static_cast<std::int64_t>(chunk.size()) / row_bytes;
-                            ops::pack_rows(w.shape, first_column + offset / row_bytes, num_rows,
-                                           reinterpret_cast<const float*>(chunk.data()), writable(w));
+                            packer_.pack_rows(w, first_column + offset / row_bytes, num_rows,
+                                              reinterpret_cast<const float*>(chunk.data()));
                           });
     });
   }
 
-  /// Rows of the embedding table that make a panel: the least that gives whole cache lines.
+  /// Rows of the embedding table that Packer::pack_rows() takes together.
   std::int64_t panel_of_rows_bytes() const {
-    return ops::kPanelColumns * config_.emb_size * static_cast<std::int64_t>(sizeof(float));
+    return kPanelRows * config_.emb_size * static_cast<std::int64_t>(sizeof(float));
   }
 
   /// Runs tasks with all threads, done() after each; the first failure is thrown when all have ended.
@@ -282,9 +257,11 @@ class Loader {
   const ModelConfig config_;
   const plan::StageRank me_;
   const int stage_;
+  backend::Backend& backend_;
+  backend::Packer& packer_;
   const DType act_, type_;  // of the embedding, of the large matrices
   std::int64_t layer_ = 0;
-  std::byte* base_ = nullptr;
+  backend::Bytes base_;
   std::size_t offset_ = 0, needed_bytes_ = 0;
   std::int64_t planned_bytes_ = 0;  // to be read
   std::vector<Task> beginnings_, tasks_;
@@ -293,13 +270,13 @@ class Loader {
 }  // namespace
 
 ModelWeights load_weights(const io::StoreReader& store, const plan::Grid& grid, plan::WorldRank rank,
-                          Numerics numerics) {
+                          backend::Backend& backend) {
   const ModelConfig& c = grid.config();
   const std::int64_t longest = std::max({c.emb_size, c.attn_size() / kNumLeaves, c.ffn_size / kNumLeaves});
-  if (numerics == Numerics::kW8A8 && longest > kMostQuantisedInputs)
+  if (backend.numerics() == Numerics::kW8A8 && longest > kMostQuantisedInputs)
     fail("--numerics w8a8: sums of {} inputs may not fit in 32 bits, at most {} do; use w8a16", longest,
          kMostQuantisedInputs);
-  return Loader(store, grid, rank, numerics).load();
+  return Loader(store, grid, rank, backend).load();
 }
 
 }  // namespace moesaic

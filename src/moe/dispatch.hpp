@@ -2,13 +2,13 @@
 
 #include <memory>
 
+#include "backend/backend.hpp"
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "comm/mpi.hpp"
 #include "config/numeric_setting.hpp"
 #include "moe/expert_batch.hpp"
 #include "moe/routing.hpp"
-#include "ops/kernels.hpp"
 #include "plan/dispatch_plan.hpp"
 
 namespace moesaic::moe {
@@ -21,9 +21,10 @@ class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
 
-  /// n: Input (own rows, D), routing: theirs; both must stay as they are until finish_combine(). rows: who owns what;
-  /// for kDense all own all. layer: of the model; experts are where its placement has them.
-  virtual void start_dispatch(const std::byte* n, const plan::RowMap& rows, const Routing& routing,
+  /// n: Input (own rows, D), routing: theirs, which the host has waited for; both must stay as they are until
+  /// finish_combine(). rows: who owns what; for kDense all own all. layer: of the model; experts are where its
+  /// placement has them.
+  virtual void start_dispatch(backend::ConstBytes n, const plan::RowMap& rows, const Routing& routing,
                               std::int64_t layer) = 0;
 
   /// Fills `batch` with rows that are here; waits for some. False when all have been given out.
@@ -37,7 +38,7 @@ class Dispatcher {
 
   /// m(own rows, D) fp32 = sum over the row's experts, in the fixed tree, of gate * (complete expert output, rounded to
   /// Act).
-  virtual void finish_combine(float* m) = 0;
+  virtual void finish_combine(backend::Ptr<float> m) = 0;
 };
 
 /// Between start_dispatch() and finish_combine(): run_experts() on each batch of rows, and its outputs go back.
@@ -51,8 +52,8 @@ void run_batches(Dispatcher& dispatcher, ExpertBatch& batch, RunExperts&& run_ex
 
 /// One layer: rows to their experts, run_experts() on each batch of them, and back. The rest as in Dispatcher.
 template <class RunExperts>
-void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap& rows, const Routing& routing,
-                  std::int64_t layer, ExpertBatch& batch, RunExperts&& run_experts, float* m) {
+void pass_through(Dispatcher& dispatcher, backend::ConstBytes n, const plan::RowMap& rows, const Routing& routing,
+                  std::int64_t layer, ExpertBatch& batch, RunExperts&& run_experts, backend::Ptr<float> m) {
   const BetweenRanges messages_go_on([&] { dispatcher.poll(); });
   dispatcher.start_dispatch(n, rows, routing, layer);
   run_batches(dispatcher, batch, run_experts);
@@ -62,15 +63,13 @@ void pass_through(Dispatcher& dispatcher, const std::byte* n, const plan::RowMap
 /// Collective over the stage. node_of: by rank of the stage, equal for ranks of one node; for kHier these share memory.
 std::unique_ptr<Dispatcher> make_dispatcher(plan::DispatchAlgorithm algorithm, const plan::Grid& grid,
                                             std::span<const int> node_of, const comm::Communicator& stage,
-                                            const ops::Kernels& kernels,
+                                            backend::Backend& backend, backend::Queue& queue,
                                             DispatchPayload payload = DispatchPayload::kAct);
 
 /// Collective over the stage: the node of each rank, as MPI sees them.
 std::vector<int> nodes_of(const comm::Communicator& stage);
 
-/// What a dispatcher sends for these kernels.
-plan::PieceSizes piece_sizes(const plan::Grid& grid, const ops::Kernels& kernels);
-plan::RowMessage row_message(const plan::Grid& grid, const ops::Kernels& kernels,
-                             DispatchPayload payload = DispatchPayload::kAct);
+/// What a dispatcher sends back for a row and an expert.
+plan::PieceSizes piece_sizes(const plan::Grid& grid, Numerics numerics);
 
 }  // namespace moesaic::moe

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/aligned_buffer.hpp"
+#include "backend/memory.hpp"
 #include "base/range.hpp"
 
 namespace moesaic::moe {
@@ -11,10 +11,12 @@ namespace moesaic::moe {
 /// Rows that a rank's experts work on together, grouped by own slot, and what they make of them. A dispatcher fills
 /// it, the experts write the outputs.
 struct ExpertBatch {
+  explicit ExpertBatch(backend::Memory& memory) : rows(memory, backend::Space::kDevice) {}
+
   std::vector<std::int32_t> psum_slot_rows;  ///< of own slots, their number + 1
-  AlignedBuffer rows;                        ///< Input (terms, D)
-  std::byte* outputs = nullptr;  ///< (terms, D): each expert's complete output (Act) when it is not sliced, else this
-                                 ///< slice's subtree of the leaf sums (fp32)
+  backend::Buffer rows;                      ///< Input (terms, D)
+  backend::Bytes outputs;  ///< (terms, D): each expert's complete output (Act) when it is not sliced, else this slice's
+                           ///< subtree of the leaf sums (fp32)
 
   std::int64_t num_terms() const { return psum_slot_rows.empty() ? 0 : psum_slot_rows.back(); }
   /// Of the i-th expert that the rank holds.

@@ -2,30 +2,28 @@
 
 namespace moesaic::moe {
 
-void Experts::run(std::span<const ExpertWeights> weights, ExpertBatch& batch) {
-  const std::int64_t width = grid_.config().emb_size;
-  const std::size_t row_bytes = GemmInput{kernels_.numerics, width}.row_bytes();
-  const bool complete = grid_.layout().etp == 1;
-  const std::size_t output_bytes =
-      static_cast<std::size_t>(width) * (complete ? size_bytes(activation_type(kernels_.numerics)) : sizeof(float));
-  for (std::size_t e = 0; e < weights.size(); ++e) {
-    const Range terms = batch.expert_terms(static_cast<std::int64_t>(e));
-    if (terms.empty()) continue;
-    const auto& [gate, up, down] = weights[e];
-    const GemmInput hidden{kernels_.numerics, gate.shape.num_columns, down.shape.num_leaves};
-    const std::byte* x = batch.rows.data() + static_cast<std::size_t>(terms.begin) * row_bytes;
-    std::byte* output = batch.outputs + static_cast<std::size_t>(terms.begin) * output_bytes;
+Experts::Experts(const plan::Grid& grid, backend::Backend& backend, backend::Queue& queue)
+    : grid_(grid),
+      backend_(backend),
+      queue_(queue),
+      hidden_(backend, backend::Space::kDevice),
+      sums_(backend, backend::Space::kDevice) {}
 
-    hidden_.reserve(static_cast<std::size_t>(terms.size()) * hidden.row_bytes());
-    kernels_.gated_gelu(x, terms.size(), gate, up, hidden.num_leaves, hidden_.data());
-    if (!complete) {
-      kernels_.gemm(hidden_.data(), terms.size(), down, reinterpret_cast<float*>(output), width);
-      continue;
-    }
-    sums_.reserve(static_cast<std::size_t>(terms.size() * width) * sizeof(float));
-    kernels_.gemm(hidden_.data(), terms.size(), down, sums_.as<float>(), width);
-    kernels_.to_activation(sums_.as<float>(), terms.size() * width, output);
-  }
+void Experts::run(const ExpertWeights& weights, const ExpertBatch& batch) {
+  if (batch.num_terms() == 0) return;
+  const backend::Kernels& k = backend_.kernels();
+  const std::int64_t num_terms = batch.num_terms(), width = grid_.config().emb_size;
+  const std::int64_t num_leaves = weights.down.front().shape.num_leaves;
+  const GemmInput hidden{backend_.numerics(), weights.gate.front().shape.num_columns, num_leaves};
+  const backend::Groups groups{queue_.argument(std::span(batch.psum_slot_rows)), num_terms};
+
+  hidden_.reserve(static_cast<std::size_t>(num_terms) * hidden.row_bytes());
+  k.grouped_gated_gelu(queue_, batch.rows.data(), groups, weights.gate, weights.up, num_leaves, hidden_.data());
+  if (grid_.layout().etp > 1)
+    return k.grouped_gemm(queue_, hidden_.data(), groups, weights.down, batch.outputs.as<float>());
+  sums_.reserve(static_cast<std::size_t>(num_terms * width) * sizeof(float));
+  k.grouped_gemm(queue_, hidden_.data(), groups, weights.down, sums_.as<float>());
+  k.to_activation(queue_, sums_.as<float>(), width, num_terms, width, batch.outputs);
 }
 
 }  // namespace moesaic::moe

@@ -2,32 +2,33 @@
 
 #include <vector>
 
+#include "backend/backend.hpp"
 #include "moe/expert_batch.hpp"
-#include "ops/kernels.hpp"
 #include "plan/grid.hpp"
 
 namespace moesaic::moe {
 
-/// One expert's weights on one rank: its slice of the ffn axis.
+/// The weights of the experts that a rank holds in a layer, one a slot: its slice of their ffn axis.
 struct ExpertWeights {
-  ops::PackedMatrix gate;  ///< (D, slice), xAI's linear
-  ops::PackedMatrix up;    ///< (D, slice), linear_v
-  ops::PackedMatrix down;  ///< (leaves of the slice, D), linear_1
+  std::vector<backend::Matrix> gate;  ///< (D, slice), xAI's linear
+  std::vector<backend::Matrix> up;    ///< (D, slice), linear_v
+  std::vector<backend::Matrix> down;  ///< (leaves of the slice, D), linear_1
 };
 
 /// Runs a rank's experts on their rows: outputs = down(gelu(rows . gate) * (rows . up)).
 class Experts {
  public:
-  Experts(const plan::Grid& grid, const ops::Kernels& kernels) : grid_(grid), kernels_(kernels) {}
+  Experts(const plan::Grid& grid, backend::Backend& backend, backend::Queue& queue);
 
-  /// weights: of the experts that the rank holds in this layer, one a slot. Writes batch.outputs.
-  void run(std::span<const ExpertWeights> weights, ExpertBatch& batch);
+  /// Writes batch.outputs. The weights outlive the queue's kernels.
+  void run(const ExpertWeights& weights, const ExpertBatch& batch);
 
  private:
   const plan::Grid& grid_;
-  const ops::Kernels& kernels_;
-  AlignedBuffer hidden_;  // Input (rows of an expert, slice)
-  AlignedBuffer sums_;    // fp32 (rows of an expert, D)
+  backend::Backend& backend_;
+  backend::Queue& queue_;
+  backend::Buffer hidden_;  // Input (terms, slice)
+  backend::Buffer sums_;    // fp32 (terms, D)
 };
 
 }  // namespace moesaic::moe

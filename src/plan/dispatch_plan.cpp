@@ -46,7 +46,12 @@ std::size_t RowMessage::size_bytes(std::int64_t num_rows) const {
 }
 
 DispatchSetting::DispatchSetting(const Grid& of, Domains with, const PieceSizes& sizes)
-    : grid(of), domains(std::move(with)), trees(subset_trees(grid, domains)), pieces(sizes) {}
+    : grid(of), domains(std::move(with)), trees(subset_trees(grid, domains)), pieces(sizes) {
+  for (std::int32_t num_fragments = 0; const SubsetTree& tree : trees) {
+    psum_fragments.push_back(num_fragments);
+    num_fragments += static_cast<std::int32_t>(tree.fragments.size());
+  }
+}
 
 void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const std::int32_t> slots, OwnerPlan& plan) {
   const int num_domains = setting.domains.size(), own = setting.domains.domain(me);
@@ -65,12 +70,14 @@ void plan_owner(const DispatchSetting& setting, StageRank me, std::span<const st
   plan.stream_bytes.assign(static_cast<std::size_t>(num_domains), 0);
   plan.pieces.clear();
   plan.first_piece.clear();
+  plan.subsets.clear();
   for_each_choice(setting, slots, [&](std::int32_t, std::size_t, std::int32_t slot) {
     plan.first_piece.push_back(static_cast<std::int32_t>(plan.pieces.size()));
+    plan.subsets.push_back(setting.subset_of(slot));
     const SubsetTree& tree = setting.tree_of(slot);
     for (const Fragment& fragment : tree.fragments) {
       std::size_t& end = plan.stream_bytes[static_cast<std::size_t>(fragment.domain)];
-      plan.pieces.push_back({fragment.domain, end});
+      plan.pieces.push_back({static_cast<std::int64_t>(end), fragment.domain});
       end += setting.pieces.of(tree);
     }
   });
@@ -115,9 +122,11 @@ std::size_t plan_pieces(const DispatchSetting& setting, int domain, const RowBlo
   jobs.clear();
   for_each_choice(setting, block.slots, [&](std::int32_t row, std::size_t a, std::int32_t slot) {
     const SubsetTree& tree = setting.tree_of(slot);
+    std::int32_t number = setting.psum_fragments[static_cast<std::size_t>(setting.subset_of(slot))];
     for (const Fragment& fragment : tree.fragments) {
+      const std::int32_t of_fragment = number++;
       if (fragment.domain != domain) continue;
-      jobs.push_back({end, places[static_cast<std::size_t>(row) * active + a], &fragment, tree.complete()});
+      jobs.push_back({static_cast<std::int64_t>(end), places[static_cast<std::size_t>(row) * active + a], of_fragment});
       end += setting.pieces.of(tree);
     }
   });

@@ -8,6 +8,7 @@
 
 #include "plan/domains.hpp"
 #include "plan/row_map.hpp"
+#include "plan/row_moves.hpp"
 
 /// Where each row goes in one MoE layer, and what comes back: pure arithmetic, seen from one rank. A row's experts are
 /// given by the slots (plan/placement.hpp) that its owner has chosen for them.
@@ -53,9 +54,8 @@ struct PieceSizes {
 struct DispatchSetting {
   DispatchSetting(const Grid& grid, Domains domains, const PieceSizes& pieces);
 
-  const SubsetTree& tree_of(std::int32_t slot) const {
-    return trees[static_cast<std::size_t>(grid.placement().subset_of_slot(slot))];
-  }
+  int subset_of(std::int32_t slot) const { return grid.placement().subset_of_slot(slot); }
+  const SubsetTree& tree_of(std::int32_t slot) const { return trees[static_cast<std::size_t>(subset_of(slot))]; }
   /// Slots of a rank.
   Range slots(StageRank rank) const { return grid.placement().slots(grid.subset(rank)); }
   std::int64_t active() const { return grid.config().num_selected_experts; }
@@ -64,7 +64,8 @@ struct DispatchSetting {
 
   const Grid& grid;
   Domains domains;
-  std::vector<SubsetTree> trees;  ///< by subset
+  std::vector<SubsetTree> trees;             ///< by subset
+  std::vector<std::int32_t> psum_fragments;  ///< fragments of the subsets before; by subset
   PieceSizes pieces;
 };
 
@@ -73,13 +74,9 @@ struct OwnerPlan {
   std::vector<std::int32_t> send_rows;       ///< own rows by domain, ascending; its own domain is left out
   std::vector<std::int32_t> psum_send_rows;  ///< domains + 1
   std::vector<std::size_t> stream_bytes;     ///< by domain: all pieces that it completes of own rows, its own too
-
-  struct Piece {
-    std::int32_t domain;
-    std::size_t offset;  ///< bytes in the domain's stream
-  };
-  std::vector<Piece> pieces;              ///< of (own row, its a-th expert in ascending order, fragment)
-  std::vector<std::int32_t> first_piece;  ///< (own rows * A + 1)
+  std::vector<PieceSource> pieces;           ///< of (own row, its a-th expert in ascending order, fragment)
+  std::vector<std::int32_t> first_piece;     ///< (own rows * A + 1)
+  std::vector<std::int32_t> subsets;         ///< (own rows, A): whose tree joins the pieces
 
   std::span<const std::int32_t> rows_for(int domain) const {
     const auto d = static_cast<std::size_t>(domain);
@@ -99,25 +96,14 @@ struct RowBlock {
 
 /// The rows that a rank's experts work on, out of blocks that its domain has; all members derive the places of all.
 struct BatchPlan {
-  struct Source {
-    std::int32_t block, row;
-  };
   std::vector<std::int32_t> psum_slot_rows;  ///< of own slots, their number + 1
-  std::vector<Source> sources;               ///< of each term of the own batch, slot after slot
+  std::vector<RowSource> sources;            ///< of each term of the own batch, slot after slot
   std::vector<std::int32_t> places;  ///< (rows of all blocks, A): the term in the batch of the expert's holders; -1
                                      ///< when none of them is in this domain
   std::vector<std::int32_t> next;    ///< by slot; only used while the plan is made
 };
 
 void plan_batch(const DispatchSetting& setting, StageRank me, std::span<const RowBlock> blocks, BatchPlan& plan);
-
-/// A piece that a domain completes.
-struct PieceJob {
-  std::size_t offset = 0;  ///< bytes in the block's stream
-  std::int32_t place = 0;  ///< in the batches of the fragment's holders
-  const Fragment* fragment = nullptr;
-  bool complete = false;  ///< an expert's whole output
-};
 
 /// The pieces of a block in the order in which they go back. places: of this block's rows. Returns the stream's bytes.
 std::size_t plan_pieces(const DispatchSetting& setting, int domain, const RowBlock& block,

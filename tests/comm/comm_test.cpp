@@ -7,6 +7,7 @@
 #include <memory>
 #include <thread>
 
+#include "backend/backend.hpp"
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
 #include "comm/mailbox.hpp"
@@ -15,6 +16,12 @@
 
 namespace moesaic::comm {
 namespace {
+
+template <class T>
+backend::Slice slice_of(T* host) {
+  auto* const bytes = reinterpret_cast<std::byte*>(host);
+  return {backend::Bytes(bytes), bytes};
+}
 
 TEST(Agree, EveryRankThrowsTheLowestRanksError) {
   const auto world = Communicator::world();
@@ -71,8 +78,8 @@ TEST(Mailbox, MessagesMayLieFarApart) {
         mapped.emplace_back(data, unmap);
       }
       std::fill_n(data, kSize, byte(world.rank(), peer));
-      mailbox->expect(peer, received.data() + kSize * static_cast<std::size_t>(peer), kSize);
-      mailbox->send(peer, data, kSize);
+      mailbox->expect(peer, slice_of(received.data() + kSize * static_cast<std::size_t>(peer)), kSize);
+      mailbox->send(peer, slice_of(data), kSize);
     }
     int num_arrived = 0;
     while (const auto arrival = mailbox->next()) {
@@ -104,7 +111,9 @@ TEST(WaitMatrix, NamesWhoIsWaitedFor) {
 
 TEST(RowExchange, RaggedRowsArriveInOrder) {
   const auto world = Communicator::world();
-  RowExchange exchange(world);
+  const auto backend = backend::open({}, Numerics::kF32);
+  const auto queue = backend->make_queue();
+  RowExchange exchange(world, *backend, *queue);
   const int ranks = world.size(), me = world.rank();
   const auto count = [&](int from, int to) { return (from + 2 * to) % 3; };  // some are zero
   for (const std::size_t words : {1u, 3u, 1000u}) {
@@ -118,14 +127,16 @@ TEST(RowExchange, RaggedRowsArriveInOrder) {
         expected.push_back(peer * 1000000 + me * 10000 + static_cast<int>(i));
     }
     std::vector<std::int32_t> recv(expected.size());
-    exchange.all_to_all(send.data(), num_send, recv.data(), num_recv, words * sizeof(std::int32_t));
+    exchange.all_to_all(slice_of(send.data()), num_send, slice_of(recv.data()), num_recv, words * sizeof(std::int32_t));
     EXPECT_EQ(recv, expected);
   }
 }
 
 TEST(RowExchange, GathersUnequalParts) {
   const auto world = Communicator::world();
-  RowExchange exchange(world);
+  const auto backend = backend::open({}, Numerics::kF32);
+  const auto queue = backend->make_queue();
+  RowExchange exchange(world, *backend, *queue);
   std::vector<std::int32_t> num_rows, expected;
   for (int rank = 0; rank < world.size(); ++rank) {
     num_rows.push_back(rank % 2 == 0 ? rank : 0);
@@ -134,7 +145,7 @@ TEST(RowExchange, GathersUnequalParts) {
   std::vector<std::int32_t> own;
   for (int i = 0; i < num_rows[static_cast<std::size_t>(world.rank())]; ++i) own.push_back(world.rank() * 10 + i);
   std::vector<std::int32_t> all(expected.size());
-  exchange.all_gather(own.data(), all.data(), num_rows, sizeof(std::int32_t));
+  exchange.all_gather(slice_of(own.data()), slice_of(all.data()), num_rows, sizeof(std::int32_t));
   EXPECT_EQ(all, expected);
 }
 
@@ -143,7 +154,11 @@ TEST(Outbox, MessagesArriveInOrderAndMayBeEmpty) {
   const int next = (world.rank() + 1) % world.size(), previous = (world.rank() + world.size() - 1) % world.size();
   Outbox outbox(world);
   constexpr std::size_t kSizes[] = {5, 0, 3000000};
-  for (std::size_t size : kSizes) outbox.post(std::vector<std::byte>(size, std::byte(world.rank())), next, 9);
+  for (std::size_t size : kSizes) {
+    backend::Buffer bytes(backend::host_memory(), backend::Space::kHost, size);
+    std::fill_n(bytes.host(), size, std::byte(world.rank()));
+    outbox.post(std::move(bytes), size, next, 9);
+  }
   for (std::size_t size : kSizes) {
     std::vector<std::byte> bytes(size);
     receive(world, bytes, previous, 9);

@@ -141,7 +141,7 @@ TEST(Sampler, PenaltiesAreRoundedOneAfterTheOther) {
 
 TEST(Sampler, TopPStopsWhereTheSumIsExactlyReached) {
   const std::vector<float> logits = {0, 1.4f, 1.5f};
-  const float w0 = ops::exp_f32(0 - 1.5f), w1 = ops::exp_f32(1.4f - 1.5f), total = (w0 + w1) + ops::exp_f32(0);
+  const float w0 = math::exp_f32(0 - 1.5f), w1 = math::exp_f32(1.4f - 1.5f), total = (w0 + w1) + math::exp_f32(0);
   const float cumulative = w0 / total + w1 / total;
   SamplingOptions options;
   options.temperature = 1;

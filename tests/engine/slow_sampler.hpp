@@ -5,8 +5,8 @@
 #include <set>
 #include <vector>
 
+#include "base/math.hpp"
 #include "engine/sampler.hpp"
-#include "ops/math.hpp"
 
 /// The definition of sampling in docs/numerics.md, step by step: the sequential twin of engine/sampler.cpp.
 namespace moesaic::slow {
@@ -47,7 +47,7 @@ inline void keep_top_k(std::vector<Candidate>& candidates, std::int32_t k) {
 inline std::vector<float> weights_of(const std::vector<Candidate>& candidates) {
   const float largest = std::max_element(candidates.begin(), candidates.end(), ascending_logit)->logit;
   std::vector<float> weights;
-  for (const Candidate& c : candidates) weights.push_back(ops::exp_f32(c.logit - largest));
+  for (const Candidate& c : candidates) weights.push_back(math::exp_f32(c.logit - largest));
   return weights;
 }
 
@@ -70,7 +70,7 @@ inline void keep_top_p(std::vector<Candidate>& candidates, float p) {
 inline void keep_min_p(std::vector<Candidate>& candidates, float min_p) {
   if (min_p <= 0) return;
   const float largest = std::max_element(candidates.begin(), candidates.end(), ascending_logit)->logit;
-  std::erase_if(candidates, [&](const Candidate& c) { return ops::exp_f32(c.logit - largest) < min_p; });
+  std::erase_if(candidates, [&](const Candidate& c) { return math::exp_f32(c.logit - largest) < min_p; });
 }
 
 inline std::int32_t draw(std::vector<Candidate>& candidates, float u) {

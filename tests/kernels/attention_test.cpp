@@ -2,8 +2,11 @@
 
 #include "definition.hpp"
 
-namespace moesaic::ops::test {
+namespace moesaic::cpu::test {
 namespace {
+
+using backend::AttentionShape;
+using backend::RowContext;
 
 /// Sequences of random q, k and v, with pages that first hold stale numbers.
 struct Case {
@@ -13,7 +16,7 @@ struct Case {
   std::vector<float> k, v;  ///< (row, kv heads, K); a sequence's rows follow the one's before
   Activations q;            ///< (row, q heads, K)
   std::vector<std::vector<std::byte>> memory;
-  std::vector<std::vector<std::byte*>> blocks;  ///< of each sequence
+  std::vector<backend::Bytes> blocks;  ///< of one sequence after the other
   std::vector<RowContext> rows;
   static constexpr std::int64_t kPageOffset = 128;
 
@@ -41,17 +44,16 @@ class AttentionTest : public KernelTest {
     for (std::int64_t i = 0; i < num_rows * c.k_stride(); ++i) c.k.push_back(3.0f * normal()), c.v.push_back(normal());
     const std::size_t block_bytes = Case::kPageOffset + static_cast<std::size_t>(kv_heads) * shape.page.page_bytes();
     for (const std::int64_t length : lengths) {
-      std::vector<std::byte*>& blocks = c.blocks.emplace_back();
+      const auto first_block = static_cast<std::int32_t>(c.blocks.size());
       for (std::int64_t b = 0; b < (length + 63) / 64; ++b) {
         c.memory.emplace_back(block_bytes + 64);
-        std::byte* at = c.memory.back().data();
-        blocks.push_back(at + (64 - reinterpret_cast<std::uintptr_t>(at) % 64) % 64);
-        fill_stale(blocks.back(), block_bytes);
+        std::byte* memory = c.memory.back().data();
+        memory += (64 - reinterpret_cast<std::uintptr_t>(memory) % 64) % 64;
+        c.blocks.emplace_back(memory);
+        fill_stale(memory, block_bytes);
       }
+      for (std::int32_t position = 0; position < length; ++position) c.rows.push_back({position, first_block});
     }
-    for (std::size_t s = 0; s < lengths.size(); ++s)
-      for (std::int32_t position = 0; position < lengths[s]; ++position)
-        c.rows.push_back({c.blocks[s].data(), position});
     return c;
   }
 
@@ -66,12 +68,15 @@ class AttentionTest : public KernelTest {
   }
 
   void write(const Case& c, std::int64_t first, std::int64_t count) {
-    GetParam().kernels().write_kv(c.k.data() + first * c.k_stride(), c.v.data() + first * c.k_stride(), c.k_stride(),
-                                  count, c.shape, c.rows.data() + first, Case::kPageOffset);
+    GetParam().kernels().write_kv(queue(), at(c.k.data() + first * c.k_stride()), at(c.v.data() + first * c.k_stride()),
+                                  c.k_stride(), c.shape, pages(c, first, count), Case::kPageOffset);
   }
   void attend(const Case& c, std::int64_t first, std::int64_t count, Inputs& out) {
-    GetParam().kernels().attention(c.q.at(first * c.q_stride()), c.q_stride(), count, c.shape, c.rows.data() + first,
-                                   Case::kPageOffset, c.form().num_leaves, out.row(first));
+    GetParam().kernels().attention(queue(), at(c.q.at(first * c.q_stride())), c.shape, pages(c, first, count),
+                                   Case::kPageOffset, c.form().num_leaves, at(out.row(first)));
+  }
+  static backend::PageTable pages(const Case& c, std::int64_t first, std::int64_t count) {
+    return {at(c.rows.data() + first), at(c.blocks.data()), count};
   }
 
   Inputs expected(const Case& c) {
@@ -182,4 +187,4 @@ TEST_P(AttentionTest, RowsOfOneSequenceInAnyOrder) {
 INSTANTIATE_TEST_SUITE_P(Paths, AttentionTest, testing::ValuesIn(modes()), mode_name);
 
 }  // namespace
-}  // namespace moesaic::ops::test
+}  // namespace moesaic::cpu::test

@@ -10,20 +10,38 @@
 #include <string>
 #include <vector>
 
+#include "base/denormals.hpp"
+#include "base/math.hpp"
 #include "base/parallel.hpp"
-#include "ops/kernels.hpp"
-#include "ops/math.hpp"
+#include "cpu/cpu_backend.hpp"
 
 /// docs/numerics.md as scalar code, written from that page and not from the kernels; and what the tests
 /// share.
-namespace moesaic::ops::test {
+namespace moesaic::cpu::test {
+
+using namespace math;
+
+/// An address as kernels of the CPU backend take it.
+template <class T>
+backend::Ptr<T> at(T* host) {
+  return backend::Ptr<T>(host);
+}
+inline backend::Bytes at(void* host) { return backend::Bytes(static_cast<std::byte*>(host)); }
+inline backend::ConstBytes at(const void* host) { return backend::ConstBytes(static_cast<const std::byte*>(host)); }
+
+/// Where the tests' kernels are launched.
+inline backend::Queue& queue() {
+  static const auto backend = open_cpu(Isa::kPortable, Numerics::kF32);
+  static const auto queue = backend->make_queue();
+  return *queue;
+}
 
 /// A path in a numeric mode, and matrices that it is tested with.
 struct Mode {
   Isa isa;
   Numerics numerics;
   DType weights = DType::kInt8;
-  const Kernels& kernels() const { return ops::kernels(isa, numerics); }
+  const backend::Kernels& kernels() const { return open_cpu(isa, numerics)->kernels(); }
   bool f32() const { return numerics == Numerics::kF32; }
 };
 
@@ -197,4 +215,4 @@ inline std::uint32_t bits(float x) { return std::bit_cast<std::uint32_t>(x); }
 /// A value that no result has, to see whether it was overwritten.
 inline constexpr float kGuard = -12345.0f;
 
-}  // namespace moesaic::ops::test
+}  // namespace moesaic::cpu::test

@@ -1,9 +1,17 @@
 #include <algorithm>
+#include <array>
 
 #include "definition.hpp"
 
-namespace moesaic::ops::test {
+namespace moesaic::cpu::test {
 namespace {
+
+using backend::MatrixShape;
+
+backend::Packer& packer() {
+  static const auto backend = open_cpu(Isa::kPortable, Numerics::kF32);
+  return backend->packer();
+}
 
 /// A matrix as plain numbers and packed.
 struct Matrix {
@@ -19,11 +27,10 @@ struct Matrix {
   float scale(std::int64_t leaf, std::int64_t group, std::int64_t c) const {
     return scales[static_cast<std::size_t>((leaf * groups() + group) * shape.num_columns + c)];
   }
-  PackedMatrix packed() const {
-    const auto at = reinterpret_cast<std::uintptr_t>(memory.data());
-    return {shape, memory.data() + (64 - at % 64) % 64};
+  backend::Matrix packed() const {
+    const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
+    return {shape, backend::Bytes(const_cast<std::byte*>(memory.data()) + (64 - address % 64) % 64)};
   }
-  std::byte* data() { return const_cast<std::byte*>(packed().data); }
 };
 
 /// A weight that the type can hold; its ends and zeros come often.
@@ -40,7 +47,7 @@ float random_weight(std::mt19937& random, DType type) {
 std::vector<std::byte> stored(const Matrix& m, std::int64_t leaf) {
   const auto columns = static_cast<std::size_t>(m.shape.num_columns);
   const bool in_pairs = m.shape.type == DType::kInt4x2;
-  const auto rows = static_cast<std::size_t>(in_pairs ? m.shape.pairs_per_leaf() : m.shape.leaf_size);
+  const auto rows = static_cast<std::size_t>(in_pairs ? (m.shape.leaf_size + 1) / 2 : m.shape.leaf_size);
   const std::size_t elem_bytes = size_bytes(m.shape.type);
   std::vector<std::byte> bytes(rows * columns * elem_bytes);
   for (std::int64_t i = 0; i < m.shape.leaf_size; ++i)
@@ -67,24 +74,25 @@ void fill_scales(std::mt19937& random, Matrix& m) {
       halves.push_back(to_bf16(m.scales.back()));
     }
     if (m.shape.type == DType::kInt4x2)
-      pack_scales(m.shape, {leaf, 0, m.groups(), 0, m.shape.num_columns},
-                  reinterpret_cast<const std::byte*>(halves.data()), m.data());
+      packer().pack_scales(m.packed(), {leaf, 0, m.groups(), 0, m.shape.num_columns},
+                           reinterpret_cast<const std::byte*>(halves.data()));
     else
-      std::copy(m.scales.end() - m.shape.num_columns, m.scales.end(), const_cast<float*>(m.packed().scales(leaf)));
+      packer().set_scales(m.packed(), leaf, 0, std::span(m.scales).last(static_cast<std::size_t>(m.shape.num_columns)));
   }
 }
 
 Matrix random_matrix(std::mt19937& random, const MatrixShape& shape) {
-  Matrix m{.shape = shape, .weights = {}, .scales = {}, .memory = std::vector<std::byte>(shape.total_bytes() + 64)};
+  Matrix m{
+      .shape = shape, .weights = {}, .scales = {}, .memory = std::vector<std::byte>(packer().size_bytes(shape) + 64)};
   const bool has_lowest = random() % 2 == 0;  // which paths multiply in a way of its own
   for (std::int64_t i = 0; i < shape.num_leaves * shape.leaf_size * shape.num_columns; ++i) {
     const float weight = random_weight(random, shape.type);
     m.weights.push_back(weight == -128 && !has_lowest ? -127 : weight);
   }
-  begin_packing(shape, m.data());
-  clear_padding(shape, m.data());
+  packer().begin(m.packed());
+  packer().clear_padding(m.packed());
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
-    pack(shape, {leaf, 0, shape.leaf_size, 0, shape.num_columns}, stored(m, leaf).data(), m.data());
+    packer().pack(m.packed(), {leaf, 0, shape.leaf_size, 0, shape.num_columns}, stored(m, leaf).data());
   if (shape.has_scales() || shape.type == DType::kInt4x2) fill_scales(random, m);
   return m;
 }
@@ -144,7 +152,7 @@ class GemmTest : public KernelTest {
     const std::int64_t y_stride = shape.num_columns + 5;
     const Inputs x = random_rows(rows, shape);
     std::vector<float> y(static_cast<std::size_t>(rows * y_stride + 1), kGuard);
-    GetParam().kernels().gemm(x.data(), rows, m.packed(), y.data(), y_stride);
+    GetParam().kernels().gemm(queue(), at(x.data()), rows, m.packed(), at(y.data()), y_stride);
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t c = 0; c < y_stride; ++c) {
         const float expected = c < shape.num_columns ? product(x, row, m, c) : kGuard;
@@ -195,9 +203,9 @@ TEST_P(GemmTest, ARowIsTheSameInAnyCompany) {
   const std::int64_t rows = 50;
   const Inputs x = random_rows(rows, shape);
   std::vector<float> all(static_cast<std::size_t>(rows * shape.num_columns)), some(all.size());
-  GetParam().kernels().gemm(x.data(), rows, m.packed(), all.data(), shape.num_columns);
+  GetParam().kernels().gemm(queue(), at(x.data()), rows, m.packed(), at(all.data()), shape.num_columns);
   for (std::int64_t first = 0, count = 1; first < rows; first += count, count = std::min(count + 1, rows - first))
-    GetParam().kernels().gemm(x.row(first), count, m.packed(), some.data() + first * shape.num_columns,
+    GetParam().kernels().gemm(queue(), at(x.row(first)), count, m.packed(), at(some.data() + first * shape.num_columns),
                               shape.num_columns);
   EXPECT_EQ(std::memcmp(all.data(), some.data(), all.size() * sizeof(float)), 0);
 }
@@ -209,13 +217,13 @@ TEST_P(GemmTest, ExtremesOfQuantisedRows) {
   Matrix m = random_matrix(random, shape);
   const std::vector<std::byte> lowest(static_cast<std::size_t>(shape.leaf_size * shape.num_columns), std::byte{0x80});
   std::fill(m.weights.begin(), m.weights.end(), -128.0f);
-  pack(shape, {0, 0, shape.leaf_size, 0, shape.num_columns}, lowest.data(), const_cast<std::byte*>(m.packed().data));
+  packer().pack(m.packed(), {0, 0, shape.leaf_size, 0, shape.num_columns}, lowest.data());
   for (const std::int64_t rows : {1, 13}) {
     Inputs x({Numerics::kW8A8, shape.leaf_size, 1}, rows);
     for (std::int64_t row = 0; row < rows; ++row)
       x.set(row, std::vector<float>(static_cast<std::size_t>(shape.leaf_size), row % 2 == 0 ? 1.0f : -1.0f));
     std::vector<float> y(static_cast<std::size_t>(rows * 2));
-    GetParam().kernels().gemm(x.data(), rows, m.packed(), y.data(), 2);
+    GetParam().kernels().gemm(queue(), at(x.data()), rows, m.packed(), at(y.data()), 2);
     for (std::int64_t i = 0; i < rows * 2; ++i)
       EXPECT_EQ(bits(y[static_cast<std::size_t>(i)]), bits(product(x, i / 2, m, i % 2)));
   }
@@ -229,7 +237,7 @@ TEST_P(GemmTest, SubnormalsAreZeros) {
   const std::uint16_t subnormal = 0x0001;  // as bf16; as float 0x0001 in the lower half of a pair is subnormal too
   std::memcpy(x.data(), &subnormal, sizeof(subnormal));
   float y[3];
-  GetParam().kernels().gemm(x.data(), 1, m.packed(), y, 3);
+  GetParam().kernels().gemm(queue(), at(std::as_const(x).data()), 1, m.packed(), at(y), 3);
   for (const float value : y) EXPECT_EQ(value, 0.0f);
 }
 
@@ -246,7 +254,9 @@ TEST_P(GemmTest, GatedGelu) {
       Inputs h(form, rows + 1), expected = h;  // the last row guards
       std::memset(h.row(rows), 0x5a, form.row_bytes());
       std::memset(expected.row(rows), 0x5a, form.row_bytes());
-      GetParam().kernels().gated_gelu(x.data(), rows, gate.packed(), up.packed(), leaves, h.data());
+      const std::int32_t psum_rows[] = {0, static_cast<std::int32_t>(rows)};
+      GetParam().kernels().grouped_gated_gelu(queue(), at(x.data()), {at(psum_rows), rows}, std::array{gate.packed()},
+                                              std::array{up.packed()}, leaves, at(h.data()));
       for (std::int64_t row = 0; row < rows; ++row) {
         std::vector<float> values;
         for (std::int64_t c = 0; c < columns; ++c) {
@@ -261,7 +271,25 @@ TEST_P(GemmTest, GatedGelu) {
     }
 }
 
+/// Each group's rows meet their own matrix; groups may be empty.
+TEST_P(GemmTest, Groups) {
+  const MatrixShape shape{GetParam().weights, 2, 40, 33};
+  std::vector<Matrix> matrices;
+  std::vector<backend::Matrix> packed;
+  for (int i = 0; i < 4; ++i) matrices.push_back(random_matrix(random, shape));
+  for (const Matrix& m : matrices) packed.push_back(m.packed());
+  const std::int32_t psum_rows[] = {0, 0, 7, 8, 30};
+  const Inputs x = random_rows(30, shape);
+  std::vector<float> y(30 * 33 + 1, kGuard);
+  GetParam().kernels().grouped_gemm(queue(), at(x.data()), {at(psum_rows), 30}, packed, at(y.data()));
+  for (std::size_t g = 0; g < matrices.size(); ++g)
+    for (std::int64_t row = psum_rows[g]; row < psum_rows[g + 1]; ++row)
+      for (std::int64_t c = 0; c < 33; ++c)
+        ASSERT_EQ(bits(y[static_cast<std::size_t>(row * 33 + c)]), bits(product(x, row, matrices[g], c)));
+  EXPECT_EQ(y.back(), kGuard);
+}
+
 INSTANTIATE_TEST_SUITE_P(Paths, GemmTest, testing::ValuesIn(matrix_modes()), mode_name);
 
 }  // namespace
-}  // namespace moesaic::ops::test
+}  // namespace moesaic::cpu::test

@@ -5,7 +5,7 @@
 #include "base/error.hpp"
 #include "definition.hpp"
 
-namespace moesaic::ops::test {
+namespace moesaic::cpu::test {
 namespace {
 
 TEST(IsaOption, AutoIsSupported) {
@@ -29,8 +29,8 @@ TEST(IsaOption, UnsupportedPathsAreRefused) {
   for (const Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
     if (supported(isa)) continue;
     EXPECT_THROW(isa_from_option(std::string(name(isa))), Error);
-    EXPECT_THROW(kernels(isa, Numerics::kW8A16), Error);
-    EXPECT_THROW(kernels(isa, Numerics::kW8A8), Error);
+    EXPECT_THROW(open_cpu(isa, Numerics::kW8A16), Error);
+    EXPECT_THROW(open_cpu(isa, Numerics::kW8A8), Error);
   }
 }
 
@@ -52,4 +52,4 @@ TEST(FlushDenormals, HoldsInAllThreads) {
 }
 
 }  // namespace
-}  // namespace moesaic::ops::test
+}  // namespace moesaic::cpu::test

@@ -1,6 +1,6 @@
 #include "definition.hpp"
 
-namespace moesaic::ops::test {
+namespace moesaic::cpu::test {
 namespace {
 
 /// |y - exact| in units of the last place of exact.
@@ -95,4 +95,4 @@ TEST(Math, ExactFunctionsAreRoundedOnce) {
 TEST(Math, KnownBits) { EXPECT_EQ(bits(exp_f32(1.0f)), 0x402df854u); }
 
 }  // namespace
-}  // namespace moesaic::ops::test
+}  // namespace moesaic::cpu::test

@@ -3,14 +3,15 @@
 #include <thread>
 
 #include "base/error.hpp"
+#include "cpu/pack.hpp"
 #include "definition.hpp"
 
-namespace moesaic::ops::test {
+namespace moesaic::cpu::test {
 namespace {
 
 /// Every element at its place, zeroes around them, and nothing behind.
 template <class T, class Expected>
-void expect_packed(const MatrixShape& shape, const std::vector<std::byte>& data, Expected expected) {
+void expect_packed(const PanelLayout& shape, const std::vector<std::byte>& data, Expected expected) {
   std::vector<T> packed(static_cast<std::size_t>(shape.num_panels() * shape.panel_elems()));
   std::memcpy(packed.data(), data.data(), shape.panels_bytes());
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
@@ -28,13 +29,13 @@ void expect_packed(const MatrixShape& shape, const std::vector<std::byte>& data,
 template <class T>
 void check(DType type, std::int64_t leaves, std::int64_t leaf_size, std::int64_t columns) {
   static_assert(std::is_integral_v<T> || std::is_same_v<T, float>);
-  const MatrixShape shape{type, leaves, leaf_size, columns};
+  const PanelLayout shape({type, leaves, leaf_size, columns});
   std::mt19937 random(7);
   std::vector<T> source(static_cast<std::size_t>(leaves * leaf_size * columns));
   std::iota(source.begin(), source.end(), T{1});
   std::vector<std::byte> data(shape.panels_bytes() + 16, std::byte{0x55});
 
-  std::vector<PackBlock> blocks;
+  std::vector<backend::PackBlock> blocks;
   for (std::int64_t leaf = 0; leaf < leaves; ++leaf)
     for (std::int64_t input = 0, inputs = 0; input < leaf_size; input += inputs) {
       inputs = std::min<std::int64_t>(leaf_size - input, 2 * (1 + static_cast<std::int64_t>(random() % 5)));
@@ -83,7 +84,7 @@ float any_float(std::mt19937& random) {
 /// Packs the rows of a table, 64 at a time in any order; compares bits.
 template <class Bits, class Round>
 void check_rows(DType type, std::int64_t width, std::int64_t num_rows, Round round) {
-  const MatrixShape shape{type, 1, width, num_rows};
+  const PanelLayout shape({type, 1, width, num_rows});
   std::mt19937 random(11);
   std::vector<float> table(static_cast<std::size_t>(width * num_rows));
   std::generate(table.begin(), table.end(), [&] { return any_float(random); });
@@ -114,7 +115,7 @@ TEST(Pack, EveryElementAtItsPlace) {
 TEST(Pack, SignAndMagnitude) {
   for (const std::int64_t columns : {1, 32, 70})
     for (const bool with_lowest : {false, true}) {
-      const MatrixShape shape{DType::kSignMagnitude8, 1, 8, columns};
+      const PanelLayout shape({DType::kSignMagnitude8, 1, 8, columns});
       std::vector<std::byte> memory(shape.total_bytes() + 64, std::byte{0x55});
       std::byte* data = memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
       std::vector<std::int8_t> source(static_cast<std::size_t>(8 * columns));
@@ -123,7 +124,7 @@ TEST(Pack, SignAndMagnitude) {
       begin_packing(shape, data);
       clear_padding(shape, data);
       pack(shape, {0, 0, 8, 0, columns}, reinterpret_cast<const std::byte*>(source.data()), data);
-      EXPECT_EQ((PackedMatrix{shape, data}.has_lowest()), with_lowest);
+      EXPECT_EQ(PackedMatrix({shape, backend::Bytes(data)}).has_lowest(), with_lowest);
       for (std::int64_t input = 0; input < 8; ++input)
         for (std::int64_t c = 0; c < shape.padded_columns(); ++c) {
           const int weight = c < columns ? source[static_cast<std::size_t>(input * columns + c)] : 0;
@@ -137,7 +138,7 @@ TEST(Pack, SignAndMagnitude) {
 TEST(Pack, Int4) {
   for (const std::int64_t leaf_size : {1, 2, 7, 64, 130})
     for (const std::int64_t columns : {1, 20, 32, 70, 130}) {
-      const MatrixShape shape{DType::kInt4x2, 2, leaf_size, columns};
+      const PanelLayout shape({DType::kInt4x2, 2, leaf_size, columns});
       std::mt19937 random(7);
       std::vector<std::byte> data(shape.panels_bytes() + 16, std::byte{0x55});
       const std::int64_t pairs = shape.pairs_per_leaf(), groups = int4_groups(leaf_size);
@@ -186,18 +187,18 @@ TEST(Pack, Int4) {
         for (std::int64_t c = 0; c < shape.padded_columns(); ++c) {
           const std::int64_t panel = c / kPanelColumns, at = c % kPanelColumns;
           for (std::int64_t i = 0; i < 2 * pairs; ++i) {
-            const std::int64_t pair = i / 2 % MatrixShape::kInt4GroupPairs;
-            const std::size_t line = shape.offset_bytes(panel, leaf, i / 2) + MatrixShape::kInt4Scales_bytes +
-                                     static_cast<std::size_t>(pair) * MatrixShape::kInt4Line_bytes;
+            const std::int64_t pair = i / 2 % PanelLayout::kInt4GroupPairs;
+            const std::size_t line = shape.offset_bytes(panel, leaf, i / 2) + PanelLayout::kInt4Scales_bytes +
+                                     static_cast<std::size_t>(pair) * PanelLayout::kInt4Line_bytes;
             const auto byte =
-                static_cast<int>(data[line + static_cast<std::size_t>(MatrixShape::int4_byte(at, i % 2))]);
-            ASSERT_EQ(byte >> (4 * MatrixShape::int4_half(at)) & 15, c < columns ? weight(leaf, i, c) : 0)
+                static_cast<int>(data[line + static_cast<std::size_t>(PanelLayout::int4_byte(at, i % 2))]);
+            ASSERT_EQ(byte >> (4 * PanelLayout::int4_half(at)) & 15, c < columns ? weight(leaf, i, c) : 0)
                 << "leaf " << leaf << " input " << i << " column " << c << " of " << columns;
           }
           for (std::int64_t group = 0; group < groups; ++group) {
             std::uint16_t found = 0;
             std::memcpy(&found,
-                        data.data() + shape.offset_bytes(panel, leaf, group * MatrixShape::kInt4GroupPairs) + 2 * at,
+                        data.data() + shape.offset_bytes(panel, leaf, group * PanelLayout::kInt4GroupPairs) + 2 * at,
                         sizeof(found));
             ASSERT_EQ(found, c < columns ? scale(leaf, group, c) : 0) << "group " << group << " column " << c;
           }
@@ -218,17 +219,17 @@ TEST(Pack, RowsOfATableBecomeColumns) {
 TEST(Pack, RefusesRowsInsideAPanel) {
   std::byte bytes[8192] = {};
   const float rows[64] = {};
-  EXPECT_THROW(pack_rows({DType::kBf16, 1, 1, 64}, 16, 32, rows, bytes), std::logic_error);
-  EXPECT_THROW(pack_rows({DType::kBf16, 1, 1, 64}, 32, 64, rows, bytes), std::logic_error);
-  EXPECT_THROW(pack_rows({DType::kInt8, 1, 1, 64}, 0, 32, rows, bytes), std::logic_error);
+  EXPECT_THROW(pack_rows(PanelLayout({DType::kBf16, 1, 1, 64}), 16, 32, rows, bytes), std::logic_error);
+  EXPECT_THROW(pack_rows(PanelLayout({DType::kBf16, 1, 1, 64}), 32, 64, rows, bytes), std::logic_error);
+  EXPECT_THROW(pack_rows(PanelLayout({DType::kInt8, 1, 1, 64}), 0, 32, rows, bytes), std::logic_error);
 }
 
 TEST(Pack, RefusesBlocksOutsideTheMatrix) {
   std::byte bytes[4096] = {};
-  EXPECT_THROW(pack({DType::kInt8, 1, 4, 8}, {0, 1, 2, 0, 8}, bytes, bytes), std::logic_error);
-  EXPECT_THROW(pack({DType::kInt8, 1, 4, 8}, {0, 2, 4, 0, 8}, bytes, bytes), std::logic_error);
-  EXPECT_THROW(pack({DType::kInt8, 1, 4, 8}, {0, 0, 4, 4, 8}, bytes, bytes), std::logic_error);
+  EXPECT_THROW(pack(PanelLayout({DType::kInt8, 1, 4, 8}), {0, 1, 2, 0, 8}, bytes, bytes), std::logic_error);
+  EXPECT_THROW(pack(PanelLayout({DType::kInt8, 1, 4, 8}), {0, 2, 4, 0, 8}, bytes, bytes), std::logic_error);
+  EXPECT_THROW(pack(PanelLayout({DType::kInt8, 1, 4, 8}), {0, 0, 4, 4, 8}, bytes, bytes), std::logic_error);
 }
 
 }  // namespace
-}  // namespace moesaic::ops::test
+}  // namespace moesaic::cpu::test

@@ -89,7 +89,7 @@ class Goldens : public testing::TestWithParam<std::string> {
     };
     const auto layouts = plan::all_layouts(config, world.size());
     const bool root = world.rank() == 0;
-    RunSetting setting{layouts.back(), numeric.numerics, ops::isa_from_option("auto"), 0, 1};
+    RunSetting setting{layouts.back(), numeric.numerics, cpu::isa_from_option("auto"), 0, 1};
     setting.dispatch.payload = numeric.payload;
     run_golden(world, golden, setting, golden.sequences, root ? LogitsRun::TakeRow(take_row) : LogitsRun::TakeRow(),
                root ? sink : CaptureSink());
@@ -202,7 +202,7 @@ TEST_P(Goldens, LayerHashesAreTheCommittedOnes) {
     const std::string file = fmt::format("{}.{}.txt", GetParam(), name(numerics));
     RunSetting setting{plan::all_layouts(golden->index.config(), world.size())[0],
                        numerics,
-                       ops::isa_from_option("auto"),
+                       cpu::isa_from_option("auto"),
                        7,
                        1,
                        testing::TempDir() + file};

@@ -35,10 +35,10 @@ std::vector<plan::Layout> layouts(const ModelConfig& config, int ranks, std::siz
   return some;
 }
 
-std::vector<ops::Isa> paths() {
-  std::vector<ops::Isa> supported;
-  for (const ops::Isa isa : ops::kAllIsas)
-    if (ops::supported(isa)) supported.push_back(isa);
+std::vector<cpu::Isa> paths() {
+  std::vector<cpu::Isa> supported;
+  for (const cpu::Isa isa : cpu::kAllIsas)
+    if (cpu::supported(isa)) supported.push_back(isa);
   return supported;
 }
 
@@ -121,7 +121,7 @@ TEST_P(Layouts, AnInt8PayloadHasOneHash) {
   if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
   const auto world = comm::Communicator::world();
   if ((world.size() != 2 && world.size() != 4) || golden_name != "tiny") GTEST_SKIP() << "covered by other runs";
-  RunSetting setting{plan::Layout{}, numerics, ops::Isa::kPortable};
+  RunSetting setting{plan::Layout{}, numerics, cpu::Isa::kPortable};
   setting.dispatch.payload = DispatchPayload::kInt8;
   const std::string expected = run_golden(comm::Communicator::self(), *golden, setting, golden->sequences);
   EXPECT_EQ(expected == committed_hash(golden_name, numerics), numerics == Numerics::kW8A8);
@@ -160,6 +160,26 @@ TEST_P(Layouts, CopiesOfExpertsChangeNothing) {
   }
 }
 
+/// Kernels that run as late as they may: the host waits for all that it reads, sends and writes over.
+TEST_P(Layouts, TheDeferredBackendGivesTheCommittedHash) {
+  const auto& [golden_name, numerics] = GetParam();
+  const auto golden = open_golden(golden_name, numerics);
+  if (!golden) GTEST_SKIP() << "the golden " << golden_name << " is in ../shared, which is not there";
+  const auto world = comm::Communicator::world();
+  if (world.size() > 8 && golden_name != "tiny") GTEST_SKIP() << "covered by tiny";
+  const std::string expected = committed_hash(golden_name, numerics);
+  std::size_t turn = 0;
+  for (const plan::Layout& layout : layouts(golden->index.config(), world.size(), golden_name == "tiny" ? 6 : 2)) {
+    RunSetting setting{layout, numerics, paths().back(), kChunks[turn % 2 * 3]};
+    setting.backend = "deferred";
+    if (turn % 6 < 5) setting.dispatch.algorithm = plan::kAllDispatchAlgorithms[turn % 6];
+    setting.dispatch.node_ranks = static_cast<int>(turn % 3);
+    setting.overlap_rows = turn % 2 == 0 ? 0 : 2;
+    ++turn;
+    EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
+  }
+}
+
 TEST_P(Layouts, ChunksThreadsAndPathsChangeNothing) {
   const auto& [golden_name, numerics] = GetParam();
   const auto golden = open_golden(golden_name, numerics);
@@ -170,7 +190,7 @@ TEST_P(Layouts, ChunksThreadsAndPathsChangeNothing) {
   const std::string expected = committed_hash(golden_name, numerics);
   const plan::Layout layout = layouts(golden->index.config(), world.size(), 1)[0];
   std::size_t turn = 0;
-  for (const ops::Isa isa : paths())
+  for (const cpu::Isa isa : paths())
     for (const int num_threads : {1, 2, 3})
       for (const std::int64_t chunk : kChunks) {
         const bool long_run = chunk == 1 && golden_name != "tiny";

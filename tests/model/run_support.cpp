@@ -21,8 +21,8 @@ std::optional<Golden> open_golden(const std::string& name, WeightFormat format) 
 }
 
 std::string RunSetting::text() const {
-  return fmt::format("{} {} {} chunk {} threads {} dispatch {} node-ranks {} overlap {} copies {}", layout.text(),
-                     NumericSetting{numerics, dispatch.payload}.text(), name(isa), prefill_chunk, num_threads,
+  return fmt::format("{} {} {} {} chunk {} threads {} dispatch {} node-ranks {} overlap {} copies {}", layout.text(),
+                     backend, NumericSetting{numerics, dispatch.payload}.text(), name(isa), prefill_chunk, num_threads,
                      dispatch.algorithm ? plan::name(*dispatch.algorithm) : "auto", dispatch.node_ranks, overlap_rows,
                      placement ? placement->num_copies() : 0);
 }
@@ -31,12 +31,12 @@ std::string run_golden(const comm::Communicator& world, const Golden& golden, co
                        const std::vector<std::vector<std::int32_t>>& sequences, LogitsRun::TakeRow take_row,
                        CaptureSink capture_sink) {
   set_threads(world.split_node(), setting.num_threads);
-  const ops::Kernels& kernels = ops::kernels(setting.isa, setting.numerics);
+  const auto backend = backend::open({setting.backend, std::string(name(setting.isa))}, setting.numerics);
   const io::StoreReader reader(golden.store, golden.index, io::Verify::kFull);
   const ModelConfig& config = golden.index.config();
   const plan::Grid grid =
       setting.placement ? plan::Grid(config, setting.layout, *setting.placement) : plan::Grid(config, setting.layout);
-  Stage stage(world, grid, kernels, load_weights(reader, grid, plan::WorldRank{world.rank()}, setting.numerics),
+  Stage stage(world, grid, backend, load_weights(reader, grid, plan::WorldRank{world.rank()}, *backend),
               setting.dispatch);
   // Sinks are rank 0's, but capturing is everybody's: an int tells whether it was asked for.
   const bool captures = world.max(capture_sink.hidden ? 1 : 0) > 0;

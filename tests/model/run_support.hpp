@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "comm/mpi.hpp"
+#include "cpu/isa.hpp"
 #include "engine/capture.hpp"
 #include "engine/logits_run.hpp"
 #include "engine/model_loader.hpp"
@@ -27,13 +28,14 @@ std::optional<Golden> open_golden(const std::string& name, Numerics numerics);
 struct RunSetting {
   plan::Layout layout;
   Numerics numerics = Numerics::kW8A16;
-  ops::Isa isa = ops::Isa::kPortable;
+  cpu::Isa isa = cpu::Isa::kPortable;
   std::int64_t prefill_chunk = 0;
   int num_threads = 1;
   std::string layer_hash_file = {};  ///< written when not empty
   plan::DispatchRequest dispatch = {};
   std::int64_t overlap_rows = 0;
   std::optional<plan::Placement> placement = {};  ///< nothing: without copies
+  std::string backend = "cpu";
   std::string text() const;
 };
 

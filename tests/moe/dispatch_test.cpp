@@ -16,8 +16,10 @@
 #include <optional>
 #include <random>
 
+#include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
 #include "comm/mailbox.hpp"
+#include "cpu/isa.hpp"
 #include "measure/stand_in_experts.hpp"
 #include "plan/dispatch_traffic.hpp"
 #include "plan/planner.hpp"
@@ -45,7 +47,7 @@ struct Case {
   std::vector<int> node_of;
   Numerics numerics = Numerics::kF32;
   DispatchPayload payload = DispatchPayload::kAct;
-  ops::Isa isa = ops::Isa::kPortable;
+  cpu::Isa isa = cpu::Isa::kPortable;
   int num_threads = 1;
   std::optional<plan::Placement> placement;  // of the layers, each with other copies
 
@@ -70,8 +72,8 @@ struct Case {
                                            : static_cast<int>(random() % static_cast<unsigned>(nodes)));
     numerics = any_of(random, std::array{Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8});
     payload = any_of(random, kAllDispatchPayloads);
-    isa = any_of(random, ops::kAllIsas);
-    if (!ops::supported(isa)) isa = ops::Isa::kPortable;
+    isa = any_of(random, cpu::kAllIsas);
+    if (!cpu::supported(isa)) isa = cpu::Isa::kPortable;
     if (ranks <= 4) num_threads = 1 + static_cast<int>(random() % 3);
     if (random() % 2 == 0) return;
     config.num_layers = kLayers;
@@ -85,7 +87,7 @@ struct Case {
     for (const int node : node_of) nodes += fmt::format(" {}", node);
     return fmt::format("{}, D={} E={} A={}, {} copies, {}, {}, nodes{}", layout.text(), config.emb_size,
                        config.num_experts, config.num_selected_experts, placement ? placement->num_copies() : 0,
-                       NumericSetting{numerics, payload}.text(), ops::name(isa), nodes);
+                       NumericSetting{numerics, payload}.text(), cpu::name(isa), nodes);
   }
 };
 
@@ -94,7 +96,7 @@ struct Layer {
   std::int64_t number;
   plan::RowMap rows;
   AlignedBuffer n;                        // Input (own rows, D)
-  Routing routing;                        // of own rows
+  HostRouting routing;                    // of own rows
   std::vector<std::int32_t> all_experts;  // of all rows, ascending
 
   Layer(const plan::SyntheticLoad& load, std::int64_t step, std::int64_t rows_a_rank, const plan::Grid& grid,
@@ -128,13 +130,16 @@ class Job {
   Job(const Case& setting, const comm::Communicator& world)
       : world_(world),
         grid_(setting.grid()),
-        kernels_(ops::kernels(setting.isa, setting.numerics)),
+        compute_(measure::Compute::cpu(std::string(cpu::name(setting.isa)), setting.numerics)),
         payload_(setting.payload),
         me_{world.rank()},
         node_of_(setting.node_of),
-        experts_(grid_, kernels_, payload_) {
+        experts_(grid_, compute_, payload_),
+        routing_(*compute_.backend),
+        batch_(*compute_.backend) {
     for (const DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms)
-      dispatchers_.push_back(make_dispatcher(algorithm, grid_, node_of_, world, kernels_, payload_));
+      dispatchers_.push_back(
+          make_dispatcher(algorithm, grid_, node_of_, world, *compute_.backend, *compute_.queue, payload_));
   }
 
   void layer(DispatchAlgorithm algorithm, const plan::SyntheticLoad& load, std::int64_t step,
@@ -154,12 +159,13 @@ class Job {
   std::vector<float> forward(DispatchAlgorithm algorithm, const Layer& layer) {
     std::vector<float> m(static_cast<std::size_t>(layer.rows.rows(me_).size()) * width(), NAN);
     Dispatcher& dispatcher = *dispatchers_[static_cast<std::size_t>(algorithm)];
-    dispatcher.start_dispatch(layer.n.data(), layer.rows, layer.routing, layer.number);
+    routing_.assign(layer.routing);
+    dispatcher.start_dispatch(measure::at(layer.n.data()), layer.rows, routing_, layer.number);
     while (dispatcher.next_batch(batch_)) {
       experts_.run(me_, layer.number, batch_);
       dispatcher.start_combine();
     }
-    dispatcher.finish_combine(m.data());
+    dispatcher.finish_combine(measure::at(m.data()));
     return m;
   }
 
@@ -184,9 +190,11 @@ class Job {
   void expect_traffic(DispatchAlgorithm algorithm, const Layer& layer, const comm::Traffic& before) {
     const auto domains =
         algorithm == DispatchAlgorithm::kHier ? plan::Domains(node_of_) : plan::Domains::alone(world_.size());
-    const plan::DispatchSetting setting(grid_, domains, piece_sizes(grid_, kernels_));
+    const plan::DispatchSetting setting(grid_, domains, piece_sizes(grid_, compute_.numerics()));
     const plan::DispatchTraffic expected = dispatch_traffic(
-        setting, algorithm, layer.rows, row_message(grid_, kernels_, payload_),
+        setting, algorithm, layer.rows,
+        {NumericSetting{compute_.numerics(), payload_}.expert_row(grid_.config().emb_size).row_bytes(),
+         grid_.config().num_selected_experts},
         plan::slots_of_rows(grid_, plan::Domains(node_of_), layer.rows, layer.number, layer.all_experts));
     const auto grown = [](const auto& now, const auto& then, int peer) {
       const auto i = static_cast<std::size_t>(peer);
@@ -205,12 +213,13 @@ class Job {
 
   const comm::Communicator& world_;
   const plan::Grid grid_;
-  const ops::Kernels& kernels_;
+  const measure::Compute compute_;
   const DispatchPayload payload_;
   const plan::StageRank me_;
   const std::vector<int> node_of_;
   const StandInExperts experts_;
   std::vector<std::unique_ptr<Dispatcher>> dispatchers_;
+  Routing routing_;
   ExpertBatch batch_;
 };
 

@@ -12,6 +12,7 @@
 #include "models.hpp"
 #include "plan/planner.hpp"
 #include "plan/slot_choice.hpp"
+#include "plan/tree_table.hpp"
 #include "support/random_placement.hpp"
 
 namespace moesaic::plan {
@@ -104,6 +105,7 @@ class Play {
         }
     }
     std::vector<PieceJob> jobs;
+    const TreeTable trees = fragment_trees(setting_);
     std::size_t first_place = 0;
     for (const RowBlock& block : blocks) {
       const std::size_t bytes =
@@ -112,8 +114,11 @@ class Play {
       EXPECT_EQ(bytes,
                 owners_[static_cast<std::size_t>(index(block.owner))].stream_bytes[static_cast<std::size_t>(domain)]);
       for (const PieceJob& job : jobs) {
-        Sum& sum = streams_[{index(block.owner), domain}][job.offset];
-        for (const StageRank holder : job.fragment->holders) {
+        Sum& sum = streams_[{index(block.owner), domain}][job.offset_bytes];
+        const TreeTable::Tree& tree = trees.trees[static_cast<std::size_t>(job.tree)];
+        for (std::int32_t part = 0; part < tree.num_parts; ++part) {
+          const std::int32_t place = trees.parts[static_cast<std::size_t>(tree.first_part + part)];
+          const StageRank holder = setting_.domains.members(domain)[static_cast<std::size_t>(place)];
           ASSERT_LT(static_cast<std::size_t>(job.place), outputs[holder].size());
           EXPECT_TRUE(computed_.insert(outputs[holder][static_cast<std::size_t>(job.place)]).second) << "used twice";
           sum.insert(outputs[holder][static_cast<std::size_t>(job.place)]);
@@ -137,7 +142,7 @@ class Play {
           Sum expected;
           for (const StageRank holder : fragment.holders) expected.insert({row, expert, setting_.grid.slice(holder)});
           EXPECT_EQ(piece->domain, fragment.domain);
-          const Sum found = streams_[{index(owner), piece->domain}][piece->offset];
+          const Sum found = streams_[{index(owner), piece->domain}][piece->offset_bytes];
           EXPECT_EQ(found, expected);
           ++piece;
         }

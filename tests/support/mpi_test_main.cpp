@@ -2,8 +2,8 @@
 
 #include <cstdio>
 
+#include "base/denormals.hpp"
 #include "comm/session.hpp"
-#include "ops/kernels.hpp"
 
 namespace {
 
@@ -19,7 +19,7 @@ class FailuresOnly : public testing::EmptyTestEventListener {
 }  // namespace
 
 int main(int argc, char** argv) {
-  moesaic::ops::flush_denormals();
+  moesaic::flush_denormals();
   const moesaic::comm::Session session(argc, argv);
   testing::InitGoogleTest(&argc, argv);
   const auto world = moesaic::comm::Communicator::world();

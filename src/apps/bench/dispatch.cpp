@@ -105,7 +105,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   comm::on_root(world, [&] { open_results({command.replay, command.placement.file}); });
   if (std::ranges::find(algorithms, plan::DispatchAlgorithm::kHier) != algorithms.end())
     comm::require_shared_memory(world);
-  const ops::Kernels& kernels = ops::kernels(ops::isa_from_option(command.isa), *numerics);
+  const Compute compute = Compute::cpu(command.isa, *numerics);
   const Progress progress = progress_from(command.progress);
   require_threads_of(progress);
   const NumericSetting numeric{*numerics, command.payload};
@@ -122,7 +122,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   const int num_threads = threads_per_rank(node, command.num_threads);
   log_warnings(world, set_threads(node, num_threads).warnings);
 
-  Table table(command.format, this_testbed(world, kernels.isa),
+  Table table(command.format, this_testbed(world, compute.backend->name()),
               dispatch_columns(command.sum_orders, command.gemm, numeric.rounds_expert_rows()));
   bool right = true;
   for (const DispatchPreset& preset : presets) {
@@ -137,19 +137,19 @@ int run_dispatch(const std::vector<std::string>& arguments) {
     plan::DispatchRequest request;
     request.node_ranks = command.node_ranks;
     request.payload = command.payload;
-    const plan::DispatchPolicy policy(grid, request, moe::nodes_of(world), kernels.numerics, num_threads);
+    const plan::DispatchPolicy policy(grid, request, moe::nodes_of(world), compute.numerics(), num_threads);
     std::optional<GemmLayer> gemm;
-    if (command.gemm) gemm.emplace(world, grid, kernels);
+    if (command.gemm) gemm.emplace(world, grid, compute);
     const auto run = [&](std::string_view load, std::int64_t rows_a_rank, const RoutingSource& source,
                          std::int64_t num_steps) {
       spdlog::info("{}, {}, {} rows a rank", preset.name, load, rows_a_rank);
-      DispatchJob job(world, grid, kernels, policy.nodes(), source, num_steps,
+      DispatchJob job(world, grid, compute, policy.nodes(), source, num_steps,
                       {command.payload, progress, gemm ? &*gemm : nullptr});
       const Record facts = {{"preset", preset.name},
                             {"load", load},
                             {"rows_a_rank", rows_a_rank},
                             {"num_rows", static_cast<double>(job.num_rows()) / static_cast<double>(num_steps)},
-                            {"row_bytes", moe::row_message(grid, kernels, command.payload).row_bytes},
+                            {"row_bytes", job.row_message().row_bytes},
                             {"layout", grid.layout().text()},
                             {"replicas", grid.placement().num_copies()},
                             {"numerics", numeric.text()},

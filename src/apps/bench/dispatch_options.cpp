@@ -63,7 +63,7 @@ po::options_description dispatch_bench_options(DispatchCommand& command) {
        "different steps of the load that are taken in turn; 0: 4, with --replay all")
       ("replay", po::value(&command.replay), "the routing of this file (--trace-routing) in place of a load")
       ("numerics", po::value(&command.numerics)->default_value("w8a16"), "numeric mode, which decides what travels")
-      ("isa", po::value(&command.isa)->default_value("auto"), ops::kIsaOptions)
+      ("isa", po::value(&command.isa)->default_value("auto"), backend::kIsaOptions)
       ("threads", ranged(&command.num_threads, "threads", 0, 4096)->default_value(0), "threads of each rank; 0: as generate")
       ("node-ranks", ranged(&command.node_ranks, "node-ranks", 0, 1 << 20)->default_value(0),
        "ranks that count as a node, in rank order; 0: those that share memory");

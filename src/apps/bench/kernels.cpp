@@ -28,7 +28,7 @@ struct KernelLimits {
   }
 };
 
-KernelLimits measure_limits(const comm::Communicator& self, const ops::PeakLoops& loops,
+KernelLimits measure_limits(const comm::Communicator& self, const cpu::PeakLoops& loops,
                             const std::vector<KernelCase>& cases, std::int64_t memory_bytes, int num_threads) {
   KernelLimits limits;
   for (const KernelCase& test : cases)
@@ -55,12 +55,12 @@ Statistics time_calls(const KernelCase& test, double seconds) {
   return statistics(std::move(times_us));
 }
 
-Record record_of(const KernelCase& test, const ops::Kernels& kernels, int num_threads, const KernelLimits& limits,
+Record record_of(const KernelCase& test, const Compute& compute, int num_threads, const KernelLimits& limits,
                  const Statistics& times_us, const std::optional<std::string>& wrong) {
   const double gmacs = test.multiply_adds / times_us.median / 1e3, gbps = test.read_bytes / times_us.median / 1e3;
   const double peak_gmacs = limits.peaks.at(test.factors).rate.median;
   return {{"op", test.op},
-          {"numerics", name(kernels.numerics)},
+          {"numerics", name(compute.numerics())},
           {"n_rows", test.num_rows},
           {"shape", fmt::format("{} -> {}", test.num_inputs, test.num_columns)},
           {"n_threads", num_threads},
@@ -104,7 +104,7 @@ po::options_description kernel_options(KernelOptions& bench) {
   add("rows", po::value(&bench.rows)->default_value("1,2,4,8,12,48,192"), "rows a call, a list");
   add("threads", po::value(&bench.threads), "threads, a list; default: as many as generate would use");
   add("numerics", po::value(&bench.numerics)->default_value("w8a16"), "numeric mode");
-  add("isa", po::value(&bench.isa)->default_value("auto"), ops::kIsaOptions);
+  add("isa", po::value(&bench.isa)->default_value("auto"), backend::kIsaOptions);
   add("context",
       ranged(&bench.context, "context", std::int64_t{1}, std::int64_t{1} << 20)->default_value(bench.context),
       "keys that attention's last row sees");
@@ -127,7 +127,7 @@ int run_kernels(const std::vector<std::string>& arguments) {
   const comm::Communicator world = comm::Communicator::world();
   if (world.size() > 1) fail("{} ranks, expected 1: the kernels know no ranks; give --threads", world.size());
   open_results({});
-  const ops::Kernels& kernels = ops::kernels(ops::isa_from_option(bench.isa), *numerics);
+  const Compute compute = Compute::cpu(bench.isa, *numerics);
   const KernelWorkload workload = workload_of(bench);
   for (const std::int64_t num_rows : workload.row_counts)
     if (num_rows > workload.context) fail("--rows {}: more than --context {}", num_rows, workload.context);
@@ -138,23 +138,23 @@ int run_kernels(const std::vector<std::string>& arguments) {
   log_warnings(world, set_threads(world, most_threads).warnings);
   const MemoryPurpose purpose("matrices, their results and memory to read; a smaller --memory takes less");
   spdlog::info("making weights and reference results");
-  std::vector<KernelCase> cases = matrix_cases(kernels, workload);
-  for (KernelCase& test : attention_cases(kernels, workload)) cases.push_back(std::move(test));
+  std::vector<KernelCase> cases = matrix_cases(compute, workload);
+  for (KernelCase& test : attention_cases(compute, workload)) cases.push_back(std::move(test));
 
-  Table table(bench.format, this_testbed(world, kernels.isa), {std::begin(kColumns), std::end(kColumns)});
+  Table table(bench.format, this_testbed(world, compute.backend->name()), {std::begin(kColumns), std::end(kColumns)});
   bool right = true;
   for (const std::int64_t count : thread_counts) {
     const int num_threads = static_cast<int>(count);
     set_threads(world, num_threads);
-    const KernelLimits limits =
-        measure_limits(world, ops::peak_loops(kernels.isa), cases, workload.memory_bytes, num_threads);
+    const KernelLimits limits = measure_limits(world, cpu::peak_loops(cpu::isa_from_option(bench.isa)), cases,
+                                               workload.memory_bytes, num_threads);
     right &= limits.right();
     for (const KernelCase& test : cases) {
       const auto wrong = test.check();
       if (wrong)
         spdlog::error("{} {} rows {} -> {}: {}", test.op, test.num_rows, test.num_inputs, test.num_columns, *wrong);
       right &= !wrong;
-      table.add(record_of(test, kernels, num_threads, limits, time_calls(test, bench.seconds), wrong));
+      table.add(record_of(test, compute, num_threads, limits, time_calls(test, bench.seconds), wrong));
     }
   }
   print(table);

@@ -21,7 +21,7 @@ struct LoadBytes {
 };
 
 /// int8 matrices may have one group of scales for all leaves.
-double needed_bytes(const ops::PackedMatrix& w, WeightFormat format, std::int64_t scale_groups) {
+double needed_bytes(const backend::Matrix& w, WeightFormat format, std::int64_t scale_groups) {
   const auto& [type, leaves, leaf_size, columns] = w.shape;
   const std::int64_t bytes = plan::matrix_bytes(format, leaves, leaf_size, columns);
   if (format != WeightFormat::kInt8 || scale_groups > 1) return static_cast<double>(bytes);
@@ -32,7 +32,7 @@ double needed_bytes(const ops::PackedMatrix& w, WeightFormat format, std::int64_
 double needed_bytes(const ModelWeights& weights, const io::StoreIndex& index) {
   constexpr auto kFloat = static_cast<double>(sizeof(float));
   const double width = static_cast<double>(index.config().emb_size);
-  const auto matrix = [&](const ops::PackedMatrix& w, std::int64_t scale_groups) {
+  const auto matrix = [&](const backend::Matrix& w, std::int64_t scale_groups) {
     return needed_bytes(w, index.format(), scale_groups);
   };
   double bytes = static_cast<double>(weights.embedding.shape.num_columns) * width * kFloat;
@@ -40,8 +40,9 @@ double needed_bytes(const ModelWeights& weights, const io::StoreIndex& index) {
   for (const LayerWeights& w : weights.layers) {
     bytes += matrix(w.qkv, 1) + matrix(w.attn_out, index.groups().attn_out);
     bytes += width * kFloat * static_cast<double>(4 + index.config().num_experts);  // norms, router
-    for (const moe::ExpertWeights& expert : w.experts)
-      bytes += matrix(expert.gate, 1) + matrix(expert.up, 1) + matrix(expert.down, index.groups().moe_down);
+    for (const auto* matrices : {&w.experts.gate, &w.experts.up})
+      for (const backend::Matrix& m : *matrices) bytes += matrix(m, 1);
+    for (const backend::Matrix& m : w.experts.down) bytes += matrix(m, index.groups().moe_down);
   }
   return bytes;
 }
@@ -52,11 +53,11 @@ LoadBytes load(const comm::Communicator& world, const ModelOptions& options) {
   check_memory(world, opened, {.num_sequences = 1, .context = 1, .batch_rows = 1});
   ModelWeights weights;
   comm::together(world, [&] {
-    weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
+    weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, *opened.backend);
   });
   const LoadBytes bytes{static_cast<double>(opened.reader->bytes_read()), needed_bytes(weights, opened.reader->index()),
                         static_cast<double>(weights.memory.size_bytes())};
-  const Stage stage(world, opened.grid, opened.kernels, std::move(weights));
+  const Stage stage(world, opened.grid, opened.backend, std::move(weights));
   return bytes;
 }
 
@@ -160,12 +161,12 @@ int run_load(const std::vector<std::string>& arguments) {
   model.layout.ranks = world.size();
   std::string layout;
   int num_threads = 0;
-  ops::Isa isa{};
+  std::string isa;
   {
     const OpenedModel opened = open_model(world, model);
     layout = opened.choice.layout.text();
     num_threads = opened.num_threads;
-    isa = opened.kernels.isa;
+    isa = opened.backend->name();
   }
   const LoadBytes own = load(world, model);
   const double peak_over_owned = world.max(static_cast<double>(device::peak_memory_bytes()) / own.owned);

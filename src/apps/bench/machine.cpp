@@ -21,7 +21,7 @@ Record record_of(const std::string& test, int num_threads, const Limit& limit, c
 }
 
 /// All ranks at the same time.
-void measure_node(const comm::Communicator& world, const MachineOptions& options, const ops::PeakLoops& loops,
+void measure_node(const comm::Communicator& world, const MachineOptions& options, const cpu::PeakLoops& loops,
                   int num_threads, std::vector<Record>& records) {
   {
     const ReadMemory memory(options.memory_mib << 20, num_threads);
@@ -42,7 +42,7 @@ int run_machine(const std::vector<std::string>& arguments) {
   po::options_description options("machine");
   auto add = options.add_options();
   add("threads", po::value(&machine.threads), "threads of each rank, a list; default: 1 to all that the rank may have");
-  add("isa", po::value(&machine.isa)->default_value("auto"), ops::kIsaOptions);
+  add("isa", po::value(&machine.isa)->default_value("auto"), backend::kIsaOptions);
   add("memory",
       ranged(&machine.memory_mib, "memory", std::int64_t{1}, std::int64_t{1} << 20)->default_value(machine.memory_mib),
       "MiB that each rank reads; far more than the caches hold");
@@ -51,7 +51,7 @@ int run_machine(const std::vector<std::string>& arguments) {
 
   const comm::Communicator world = comm::Communicator::world();
   comm::on_root(world, [] { open_results({}); });
-  const ops::Isa isa = ops::isa_from_option(machine.isa);
+  const cpu::Isa isa = cpu::isa_from_option(machine.isa);
   std::vector<std::int64_t> thread_counts;
   if (!machine.threads.empty()) {
     thread_counts = parse_list(machine.threads, "threads", 1, 4096);
@@ -64,7 +64,7 @@ int run_machine(const std::vector<std::string>& arguments) {
   require_memory(world, {machine.memory_mib << 20, "--memory: what each rank reads", "give a smaller --memory"});
   std::vector<Record> records;
   for (const std::int64_t num_threads : thread_counts)
-    measure_node(world, machine, ops::peak_loops(isa), static_cast<int>(num_threads), records);
+    measure_node(world, machine, cpu::peak_loops(isa), static_cast<int>(num_threads), records);
   if (world.size() > 1)
     for (const int peer_kib : {16, 64, 256, 1024, 4096, 16384}) {
       const Limit limit = alltoallv_bandwidth(world, peer_kib << 10);
@@ -72,7 +72,7 @@ int run_machine(const std::vector<std::string>& arguments) {
       records.back()["peer_bytes"] = peer_kib << 10;
     }
 
-  Table table(machine.format, this_testbed(world, isa),
+  Table table(machine.format, this_testbed(world, std::string(name(isa))),
               {{"test", "test"},
                {"n_threads", "threads a rank"},
                {"rate", "median", 1},

@@ -118,10 +118,10 @@ int run_model(const std::vector<std::string>& arguments) {
   if (!command.trace_file.empty()) command.bench.trace = &trace;
   ModelWeights weights;
   comm::together(world, [&] {
-    weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, opened.kernels.numerics);
+    weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, *opened.backend);
   });
 
-  Table table(command.format, this_testbed(world, opened.kernels.isa), {std::begin(kColumns), std::end(kColumns)});
+  Table table(command.format, this_testbed(world, opened.backend->name()), {std::begin(kColumns), std::end(kColumns)});
   bool right = true;
   for (const std::int64_t num_threads : thread_counts) {
     set_threads(world.split_node(), static_cast<int>(num_threads), command.bench.model.bind);

@@ -30,7 +30,7 @@ Repetition pass(const comm::Communicator& world, Stage& stage, const ModelTest& 
 
 /// The same weights by reference: a stage of another instruction path costs no second copy.
 ModelWeights shared_with(const ModelWeights& weights) {
-  return {weights.layers, weights.embedding, weights.final_norm, AlignedBuffer()};
+  return {weights.layers, weights.embedding, weights.final_norm, {}};
 }
 
 std::string now() {
@@ -51,15 +51,15 @@ ModelBench::ModelBench(const comm::Communicator& world, const ModelBenchOptions&
       opened_(opened),
       weights_(weights),
       num_threads_(num_threads),
-      stage_(world, opened.grid, opened.kernels, shared_with(weights_), opened.dispatch),
-      loops_(ops::peak_loops(opened.kernels.isa)) {
+      stage_(world, opened.grid, opened.backend, shared_with(weights_), opened.dispatch),
+      loops_(cpu::peak_loops(cpu::isa_from_option(opened.backend->name()))) {
   const double least_owned = world_.min(static_cast<double>(weights_.memory.size_bytes()));
   if (least_owned * world_.size() < static_cast<double>(kReadMemory_bytes))
     memory_.emplace(options_.memory_mib << 20, num_threads_);
 }
 
 bool ModelBench::as_portable() {
-  if (opened_.kernels.isa == ops::Isa::kPortable) return true;
+  if (opened_.backend->name() == "portable") return true;
   constexpr double kMultiplyAdds = 20e9;  // seconds of the portable path
   constexpr std::int64_t kLeastTokens = 3, kMostTokens = 40, kGenerated = 2;
   const ModelConfig& c = opened_.grid.config();
@@ -67,7 +67,7 @@ bool ModelBench::as_portable() {
   const auto affordable = static_cast<std::int64_t>(std::min(kMultiplyAdds / a_token, 1e6));
   const ModelTest test{1, std::min(std::clamp(affordable, kLeastTokens, kMostTokens), c.sequence_len - kGenerated),
                        kGenerated};
-  Stage portable(world_, opened_.grid, ops::kernels(ops::Isa::kPortable, opened_.kernels.numerics),
+  Stage portable(world_, opened_.grid, backend::open({"cpu", "portable"}, opened_.backend->numerics()),
                  shared_with(weights_), opened_.dispatch);
   const std::string expected = pass(world_, portable, test, options_.scheduler).hash;
   const std::string found = pass(world_, stage_, test, options_.scheduler).hash;
@@ -76,14 +76,14 @@ bool ModelBench::as_portable() {
 }
 
 void ModelBench::measure_peak() {
-  const Limit peak = multiply_add_peak(world_, loops_, factors_of(opened_.kernels.numerics), num_threads_);
+  const Limit peak = multiply_add_peak(world_, loops_, factors_of(opened_.backend->numerics()), num_threads_);
   limits_right_ &= peak.right;
   peak_gmacs_ = std::max(peak_gmacs_, peak.rate.median);
 }
 
 /// Of the memory that the weights lie in.
 double ModelBench::read_gbps() {
-  const std::span<const std::byte> own(weights_.memory.data(), weights_.memory.size_bytes());
+  const std::span<const std::byte> own(weights_.memory.host(), weights_.memory.size_bytes());
   const Limit read = memory_
                          ? read_bandwidth(world_, loops_, memory_->bytes(), num_threads_, memory_->sum(), kReadRounds)
                          : read_bandwidth(world_, loops_, own, num_threads_, std::nullopt, kReadRounds);
@@ -93,7 +93,7 @@ double ModelBench::read_gbps() {
 
 void ModelBench::measure(const ModelTest& test) {
   Result result{test, {}, {}, {}, {}, true};
-  WorkCounter counter(opened_.grid, plan::WorldRank{world_.rank()});
+  WorkCounter counter(opened_.grid, plan::WorldRank{world_.rank()}, opened_.backend->packer());
   Probes probes;
   probes.add(&counter);
   if (options_.trace) probes.add(options_.trace);

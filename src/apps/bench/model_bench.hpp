@@ -61,7 +61,7 @@ class ModelBench {
   const ModelWeights& weights_;
   int num_threads_;
   Stage stage_;
-  const ops::PeakLoops& loops_;
+  const cpu::PeakLoops& loops_;
   std::optional<ReadMemory> memory_;  // to be read in place of weights that fit into caches
   double peak_gmacs_ = 0;
   bool limits_right_ = true;

@@ -12,8 +12,6 @@ double layer_multiply_adds(const ModelConfig& c) {
   return static_cast<double>(attention + c.num_selected_experts * 3 * c.emb_size * c.ffn_size);
 }
 
-double bytes_of(const ops::PackedMatrix& w) { return static_cast<double>(w.shape.total_bytes()); }
-
 }  // namespace
 
 double ModelWork::total_multiply_adds() const {
@@ -49,6 +47,7 @@ double WorkCounter::weight_bytes(const ModelWeights& weights, const Batch& batch
   const std::int64_t first_layer = grid_.layers(stage).begin;
   const plan::Placement& placement = grid_.placement();
   const int subset = grid_.subset(grid_.in_stage(rank_));
+  const auto bytes_of = [&](const backend::Matrix& w) { return static_cast<double>(packer_.size_bytes(w.shape)); };
   double bytes = 0;
   for (std::size_t l = 0; l < weights.layers.size(); ++l) {
     const LayerWeights& w = weights.layers[l];
@@ -60,7 +59,7 @@ double WorkCounter::weight_bytes(const ModelWeights& weights, const Batch& batch
       const bool first =
           placement.slots_of(layer, held[e])[0] == placement.slots(subset).begin + static_cast<std::int64_t>(e);
       if (first && chosen[layer * c.num_experts + held[e]])
-        bytes += bytes_of(w.experts[e].gate) + bytes_of(w.experts[e].up) + bytes_of(w.experts[e].down);
+        bytes += bytes_of(w.experts.gate[e]) + bytes_of(w.experts.up[e]) + bytes_of(w.experts.down[e]);
     }
   }
   if (stage == grid_.num_stages() - 1 && batch.num_logit_rows > 0) bytes += bytes_of(weights.embedding);

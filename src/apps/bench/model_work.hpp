@@ -25,7 +25,8 @@ struct ModelWork {
 /// Counts from the routing, as the forward pass shows it.
 class WorkCounter final : public Probe {
  public:
-  WorkCounter(const plan::Grid& grid, plan::WorldRank rank) : grid_(grid), rank_(rank) {}
+  WorkCounter(const plan::Grid& grid, plan::WorldRank rank, const backend::Packer& packer)
+      : grid_(grid), rank_(rank), packer_(packer) {}
 
   void see(ProbePoint, const TokenBatch&, Range, std::span<const float>) override {}
   void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
@@ -43,6 +44,7 @@ class WorkCounter final : public Probe {
 
   plan::Grid grid_;
   plan::WorldRank rank_;
+  const backend::Packer& packer_;
   std::vector<Batch> batches_;
   std::map<const TokenBatch*, std::size_t> under_way_;  // number of a batch; several may be in the same layer
   std::vector<std::uint8_t> chosen_;                    // (batches, L, E), own rows' choices in own layers

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/build.hpp"
+#include "backend/backend.hpp"
 #include "base/json_text.hpp"
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
@@ -17,7 +18,6 @@
 #include "device/control_groups.hpp"
 #include "device/machine.hpp"
 #include "engine/threads.hpp"
-#include "ops/kernels.hpp"
 
 namespace moesaic::apps::doctor {
 
@@ -83,7 +83,7 @@ RankFacts own_facts(const comm::Communicator& node, int num_threads, const TeamR
   facts.thread_warnings = team.warnings;
   facts.placement = team.placement;
   facts.cpu = device::cpu_name();
-  facts.isa = name(ops::kernels(ops::isa_from_option("auto"), Numerics::kF32).isa);
+  facts.isa = backend::open({}, Numerics::kF32)->name();
   facts.build = build();
   char library[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;

@@ -76,10 +76,7 @@ std::vector<Round> all_rounds(const std::vector<int>& nodes) {
 double now_s() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 void send_value(const comm::Communicator& world, double value, int to, int tag) {
-  comm::Outbox outbox(world);
-  std::vector<std::byte> bytes(sizeof value);
-  std::memcpy(bytes.data(), &value, sizeof value);
-  outbox.post(std::move(bytes), to, tag);
+  comm::send(world, std::as_bytes(std::span(&value, 1)), to, tag);
 }
 
 double receive_value(const comm::Communicator& world, int from, int tag) {

@@ -3,15 +3,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/dtypes.hpp"
-#include "config/weight_format.hpp"
+#include "backend/matrix.hpp"
 
-namespace moesaic::ops {
+namespace moesaic::cpu {
 
 inline constexpr std::int64_t kPanelColumns = 32;
 
-/// Shape of a weight matrix W (num_leaves * leaf_size inputs, num_columns outputs) and the one definition of how it
-/// lies in memory, for all kernels:
+/// The one definition of how a weight matrix lies in memory, for all CPU kernels:
 ///
 ///   panel p (32 columns) -> leaf l -> pair of inputs j -> 64 elements (a cache line of int8)
 ///
@@ -24,11 +22,8 @@ inline constexpr std::int64_t kPanelColumns = 32;
 /// 15, four columns a shift by 4 bits, even inputs in the lower 16 bits; the others hold columns 16 to 31. Columns
 /// beyond the matrix and their scales are zero; the partner of an odd last input comes with it from the store, where it
 /// is zero. A leaf's last group may have fewer pairs; what then fills up a leaf to 64 bytes is never written.
-struct MatrixShape {
-  DType type = DType::kInt8;
-  std::int64_t num_leaves = 1;   ///< 1, 2, 4 or 8: a complete subtree of the leaf tree
-  std::int64_t leaf_size = 0;    ///< inputs a leaf
-  std::int64_t num_columns = 0;  ///< outputs
+struct PanelLayout : backend::MatrixShape {
+  constexpr explicit PanelLayout(const backend::MatrixShape& shape) : backend::MatrixShape(shape) {}
 
   constexpr std::int64_t num_panels() const { return (num_columns + kPanelColumns - 1) / kPanelColumns; }
   constexpr std::int64_t padded_columns() const { return num_panels() * kPanelColumns; }
@@ -52,8 +47,7 @@ struct MatrixShape {
     if (type != DType::kInt4x2) return begin + static_cast<std::size_t>(pair) * 2 * kPanelColumns * size_bytes(type);
     return begin + static_cast<std::size_t>(pair / kInt4GroupPairs) * kInt4Group_bytes;
   }
-  /// One fp32 scale per leaf and (padded) column; only int8 weights have them there.
-  constexpr bool has_scales() const { return type == DType::kInt8 || type == DType::kSignMagnitude8; }
+  /// One fp32 scale per leaf and (padded) column.
   constexpr std::size_t scales_bytes() const {
     return has_scales() ? static_cast<std::size_t>(num_leaves * padded_columns()) * sizeof(float) : 0;
   }
@@ -82,14 +76,13 @@ struct MatrixShape {
 
 /// A packed matrix in somebody else's memory: panels first, then the scales (leaf, padded column), then has_lowest().
 struct PackedMatrix {
-  MatrixShape shape;
-  const std::byte* data = nullptr;
+  explicit PackedMatrix(const backend::Matrix& w) : shape(w.shape), data(w.data.address()) {}
 
-  const std::int8_t* int8_panels() const { return reinterpret_cast<const std::int8_t*>(data); }
-  const Bf16* bf16_panels() const { return reinterpret_cast<const Bf16*>(data); }
-  const float* f32_panels() const { return reinterpret_cast<const float*>(data); }
-  const float* scales(std::int64_t leaf) const {
-    return reinterpret_cast<const float*>(data + shape.panels_bytes()) + leaf * shape.padded_columns();
+  PanelLayout shape;
+  std::byte* data;
+
+  float* scales(std::int64_t leaf) const {
+    return reinterpret_cast<float*>(data + shape.panels_bytes()) + leaf * shape.padded_columns();
   }
   /// Whether a weight is -128, whose magnitude no 7 bits hold.
   bool has_lowest() const {
@@ -97,33 +90,4 @@ struct PackedMatrix {
   }
 };
 
-/// A block of W: the inputs of `leaf` from `first_input` (even) and the columns from `first_column`.
-struct PackBlock {
-  std::int64_t leaf = 0, first_input = 0, num_inputs = 0, first_column = 0, num_columns = 0;
-};
-/// Writes a block of W into its panels; begin_packing() comes first. `source` is row-major (num_inputs, num_columns) of
-/// shape.type (int8 for sign and magnitude), `data` is aligned to 16 bytes. May run in several threads on disjoint
-/// blocks.
-void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data);
-
-/// Before the first pack(): no weight is -128 so far.
-void begin_packing(const MatrixShape& shape, std::byte* data);
-
-/// int4: the bf16 scales of some groups and columns; `source` (num_groups, num_columns). pack() takes the weights as
-/// stores keep them, (pairs of inputs, num_columns).
-struct PackScales {
-  std::int64_t leaf = 0, first_group = 0, num_groups = 0, first_column = 0, num_columns = 0;
-};
-void pack_scales(const MatrixShape& shape, const PackScales& block, const std::byte* source, std::byte* data);
-
-/// Writes rows of an fp32 table as columns of a matrix of one leaf: `rows` is row-major (num_rows, leaf_size), row 0
-/// goes to `first_column`, the first one of a panel; rounded to shape.type, bf16 or f32. Threads and alignment as for
-/// pack().
-void pack_rows(const MatrixShape& shape, std::int64_t first_column, std::int64_t num_rows, const float* rows,
-               std::byte* data);
-
-/// Zeroes what the functions above never write, and no byte else: padding columns and the missing partner of an odd
-/// last input.
-void clear_padding(const MatrixShape& shape, std::byte* data);
-
-}  // namespace moesaic::ops
+}  // namespace moesaic::cpu

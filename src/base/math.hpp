@@ -6,7 +6,7 @@
 /// divisions and square roots only, each rounded by itself (never an fma), in the order written here and in
 /// docs/numerics.md. Always inlined, because the kernels' instruction paths compile them with flags of their
 /// own.
-namespace moesaic::ops {
+namespace moesaic::math {
 
 #define MOESAIC_INLINE [[gnu::always_inline]] inline
 
@@ -154,4 +154,4 @@ MOESAIC_INLINE float rope_inverse_frequency(double base, std::int64_t j, std::in
   return static_cast<float>(1.0 / exp_f64(static_cast<double>(2 * j) / static_cast<double>(key_size) * log_f64(base)));
 }
 
-}  // namespace moesaic::ops
+}  // namespace moesaic::math

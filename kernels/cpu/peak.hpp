@@ -5,9 +5,7 @@
 
 /// Loops that come as near as code can to what a processor gives: the limits that benchmarks compare with.
 /// One table an instruction path (kernels/cpu/peak_*.cpp). No inline code here: see kernels/cpu/path.hpp.
-namespace moesaic::ops {
-
-enum class Isa : std::uint8_t;
+namespace moesaic::cpu {
 
 /// Multiplies ones from registers and adds the products up in independent accumulators.
 struct MultiplyAddLoop {
@@ -32,7 +30,4 @@ struct PeakLoops {
   ReadLoop read[3];      ///< by kReadStreams
 };
 
-/// The loops of a path; throws Error when the processor does not support it.
-const PeakLoops& peak_loops(Isa isa);
-
-}  // namespace moesaic::ops
+}  // namespace moesaic::cpu

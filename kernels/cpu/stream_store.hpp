@@ -6,7 +6,7 @@
 
 /// Stores that pass the caches by: of what a loader writes, nothing is read again soon, and a line that is written
 /// whole need not be fetched first.
-namespace moesaic::ops {
+namespace moesaic::cpu {
 
 /// `count` vectors of 16 bytes to `to`, which is aligned to 16 bytes. Together they should be whole cache lines.
 template <class Vector>
@@ -22,4 +22,4 @@ inline void stream_store(const Vector* from, int count, void* to) {
 /// To be called once after a thread's last stream_store: another thread that learns of them sees them.
 inline void finish_stream_stores() { _mm_sfence(); }
 
-}  // namespace moesaic::ops
+}  // namespace moesaic::cpu

@@ -1,18 +1,16 @@
-#include <xmmintrin.h>
+#include "isa.hpp"
 
 #include <array>
 #include <bit>
 #include <cmath>
 #include <random>
 
+#include "base/dtypes.hpp"
 #include "base/error.hpp"
-#include "cpu/tables.hpp"
-#include "ops/kernels.hpp"
+#include "path.hpp"
 
-namespace moesaic::ops {
+namespace moesaic::cpu {
 namespace {
-
-constexpr std::array kIsas{Isa::kPortable, Isa::kAvx2, Isa::kAvx512};
 
 float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
 
@@ -52,7 +50,7 @@ bool vdpbf16ps_is_as_defined() {
       }
       expected[i] = sum;
     }
-    cpu::vdpbf16ps(a.data(), b.data(), acc.data());
+    vdpbf16ps(a.data(), b.data(), acc.data());
     for (std::size_t i = 0; i < 16; ++i)
       if (std::bit_cast<std::uint32_t>(acc[i]) != std::bit_cast<std::uint32_t>(expected[i])) return false;
   }
@@ -75,18 +73,13 @@ bool supported(Isa isa) {
   return isa == Isa::kPortable || (isa == Isa::kAvx2 && avx2) || (isa == Isa::kAvx512 && avx512);
 }
 
-const Kernels& kernels(Isa isa, Numerics numerics) {
-  if (!supported(isa)) fail("instruction path {} does not run on this processor", name(isa));
-  return cpu::table(isa, numerics);
-}
-
 Isa isa_from_option(const std::string& option) {
   std::string choices = "auto";
   Isa best = Isa::kPortable;
-  for (const Isa isa : kIsas)
+  for (const Isa isa : kAllIsas)
     if (supported(isa)) choices.append(", ").append(name(best = isa));
   if (option == "auto") return best;
-  for (const Isa isa : kIsas) {
+  for (const Isa isa : kAllIsas) {
     if (option != name(isa)) continue;
     if (supported(isa)) return isa;
     if (isa == Isa::kAvx512 && has_avx512())
@@ -99,6 +92,4 @@ Isa isa_from_option(const std::string& option) {
   fail("--isa {}: unknown instruction path; this processor supports {}", option, choices);
 }
 
-void flush_denormals() { _mm_setcsr(_mm_getcsr() | 0x8040u); }  // bit 15 flush-to-zero, bit 6 denormals-are-zero
-
-}  // namespace moesaic::ops
+}  // namespace moesaic::cpu

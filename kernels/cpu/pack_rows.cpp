@@ -1,10 +1,10 @@
 #include <cstring>
 
 #include "base/error.hpp"
-#include "ops/packed_matrix.hpp"
-#include "ops/stream_store.hpp"
+#include "pack.hpp"
+#include "stream_store.hpp"
 
-namespace moesaic::ops {
+namespace moesaic::cpu {
 namespace {
 
 constexpr std::int64_t kBlockInputs = 16;  ///< a cache line of each row, read only once
@@ -46,21 +46,21 @@ void pack_block(const float* rows, std::int64_t width, std::byte* lines) {
       Words m[4];  // (row, pair), then (pair, row)
       for (int row = 0; row < 4; ++row) m[row] = rounded_pairs(rows + (4 * quad + row) * width + 8 * half);
       transpose(m);
-      for (int pair = 0; pair < 4; ++pair) block[4 * half + pair][MatrixShape::line_offset(4 * quad, 0) / 8] = m[pair];
+      for (int pair = 0; pair < 4; ++pair) block[4 * half + pair][PanelLayout::line_offset(4 * quad, 0) / 8] = m[pair];
     }
   stream_store(&block[0][0], sizeof block / sizeof(Words), lines);
 }
 
 /// Rows [first_row, end_row), inputs from first_input on.
 template <class T, class Round>
-void pack_elements(const MatrixShape& shape, std::int64_t first_column, std::int64_t first_row, std::int64_t end_row,
+void pack_elements(const PanelLayout& shape, std::int64_t first_column, std::int64_t first_row, std::int64_t end_row,
                    std::int64_t first_input, const float* rows, T* data, Round round) {
   for (std::int64_t row = first_row; row < end_row; ++row)
     for (std::int64_t input = first_input; input < shape.leaf_size; ++input)
       data[shape.element(0, input, first_column + row)] = round(rows[row * shape.leaf_size + input]);
 }
 
-void pack_bf16(const MatrixShape& shape, std::int64_t first_column, std::int64_t num_rows, const float* rows,
+void pack_bf16(const PanelLayout& shape, std::int64_t first_column, std::int64_t num_rows, const float* rows,
                std::byte* data) {
   const std::int64_t width = shape.leaf_size, whole_rows = num_rows / kPanelColumns * kPanelColumns,
                      whole_inputs = width / kBlockInputs * kBlockInputs;
@@ -76,7 +76,7 @@ void pack_bf16(const MatrixShape& shape, std::int64_t first_column, std::int64_t
 
 }  // namespace
 
-void pack_rows(const MatrixShape& shape, std::int64_t first_column, std::int64_t num_rows, const float* rows,
+void pack_rows(const PanelLayout& shape, std::int64_t first_column, std::int64_t num_rows, const float* rows,
                std::byte* data) {
   MOESAIC_CHECK(!shape.has_scales() && shape.num_leaves == 1 && first_column % kPanelColumns == 0 &&
                     first_column + num_rows <= shape.num_columns,
@@ -86,4 +86,4 @@ void pack_rows(const MatrixShape& shape, std::int64_t first_column, std::int64_t
   pack_elements(shape, first_column, 0, num_rows, 0, rows, reinterpret_cast<float*>(data), [](float x) { return x; });
 }
 
-}  // namespace moesaic::ops
+}  // namespace moesaic::cpu

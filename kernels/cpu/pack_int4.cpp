@@ -1,13 +1,15 @@
-#include "ops/pack_int4.hpp"
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 
 #include "base/error.hpp"
+#include "pack.hpp"
 
-namespace moesaic::ops {
+namespace moesaic::cpu {
 namespace {
+
+using backend::PackBlock;
+using backend::PackScales;
 
 /// Half a line from the bytes of 16 columns. Vectors in the compiler's own notation.
 void interleave(const std::byte* columns, std::byte* line) {
@@ -33,15 +35,15 @@ void store_half(std::byte* at, std::int64_t half, unsigned value) {
   }
 }
 
-std::byte* line_at(const MatrixShape& shape, std::int64_t leaf, std::int64_t pair, std::int64_t panel,
+std::byte* line_at(const PanelLayout& shape, std::int64_t leaf, std::int64_t pair, std::int64_t panel,
                    std::byte* data) {
-  return data + shape.offset_bytes(panel, leaf, pair) + MatrixShape::kInt4Scales_bytes +
-         static_cast<std::size_t>(pair % MatrixShape::kInt4GroupPairs) * MatrixShape::kInt4Line_bytes;
+  return data + shape.offset_bytes(panel, leaf, pair) + PanelLayout::kInt4Scales_bytes +
+         static_cast<std::size_t>(pair % PanelLayout::kInt4GroupPairs) * PanelLayout::kInt4Line_bytes;
 }
 
 }  // namespace
 
-void pack_int4(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
+void pack_int4(const PanelLayout& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
   const std::int64_t pairs = (block.num_inputs + 1) / 2, end = block.first_column + block.num_columns;
   for (std::int64_t panel = block.first_column / kPanelColumns; panel * kPanelColumns < end; ++panel) {
     const std::int64_t first = std::max(panel * kPanelColumns, block.first_column),
@@ -56,14 +58,14 @@ void pack_int4(const MatrixShape& shape, const PackBlock& block, const std::byte
       }
       for (std::int64_t column = first; column < last; ++column, ++columns)
         for (std::int64_t input = 0; input < 2; ++input)
-          store_half(line + MatrixShape::int4_byte(column % kPanelColumns, input),
-                     MatrixShape::int4_half(column % kPanelColumns),
+          store_half(line + PanelLayout::int4_byte(column % kPanelColumns, input),
+                     PanelLayout::int4_half(column % kPanelColumns),
                      static_cast<unsigned>(*columns) >> (4 * input) & 15u);
     }
   }
 }
 
-void pack_scales(const MatrixShape& shape, const PackScales& block, const std::byte* source, std::byte* data) {
+void pack_scales(const PanelLayout& shape, const PackScales& block, const std::byte* source, std::byte* data) {
   MOESAIC_CHECK(shape.type == DType::kInt4x2 && block.leaf < shape.num_leaves &&
                     block.first_group + block.num_groups <= int4_groups(shape.leaf_size) &&
                     block.first_column + block.num_columns <= shape.num_columns,
@@ -75,7 +77,7 @@ void pack_scales(const MatrixShape& shape, const PackScales& block, const std::b
       count = std::min(kPanelColumns - in_panel, block.num_columns - c);
       std::memcpy(data +
                       shape.offset_bytes(column / kPanelColumns, block.leaf,
-                                         (block.first_group + group) * MatrixShape::kInt4GroupPairs) +
+                                         (block.first_group + group) * PanelLayout::kInt4GroupPairs) +
                       static_cast<std::size_t>(in_panel) * sizeof(Bf16),
                   source + static_cast<std::size_t>(group * block.num_columns + c) * sizeof(Bf16),
                   static_cast<std::size_t>(count) * sizeof(Bf16));
@@ -83,18 +85,18 @@ void pack_scales(const MatrixShape& shape, const PackScales& block, const std::b
 }
 
 /// An odd last input has its partner in the store, as zeros; so only columns are padded.
-void clear_int4(const MatrixShape& shape, std::byte* data) {
+void clear_int4(const PanelLayout& shape, std::byte* data) {
   const std::int64_t panel = shape.num_panels() - 1, first = shape.num_columns - panel * kPanelColumns;
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
     for (std::int64_t pair = 0; pair < shape.pairs_per_leaf(); ++pair) {
-      if (pair % MatrixShape::kInt4GroupPairs == 0)
+      if (pair % PanelLayout::kInt4GroupPairs == 0)
         std::memset(data + shape.offset_bytes(panel, leaf, pair) + static_cast<std::size_t>(first) * sizeof(Bf16), 0,
                     static_cast<std::size_t>(kPanelColumns - first) * sizeof(Bf16));
       for (std::int64_t column = first; column < kPanelColumns; ++column)
         for (std::int64_t input = 0; input < 2; ++input)
-          store_half(line_at(shape, leaf, pair, panel, data) + MatrixShape::int4_byte(column, input),
-                     MatrixShape::int4_half(column), 0);
+          store_half(line_at(shape, leaf, pair, panel, data) + PanelLayout::int4_byte(column, input),
+                     PanelLayout::int4_half(column), 0);
     }
 }
 
-}  // namespace moesaic::ops
+}  // namespace moesaic::cpu

@@ -1,13 +1,16 @@
+#include "pack.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 
 #include "base/error.hpp"
-#include "ops/pack_int4.hpp"
-#include "ops/stream_store.hpp"
+#include "stream_store.hpp"
 
-namespace moesaic::ops {
+namespace moesaic::cpu {
 namespace {
+
+using backend::PackBlock;
 
 /// Panels written side by side, so that whole cache lines of a source row are read.
 constexpr std::int64_t kRunPanels = 2;
@@ -76,7 +79,7 @@ void interleave(const std::uint16_t* even, const std::uint16_t* odd, std::uint16
   V groups[8];  // four columns each
   for (int i = 0; i < 4; ++i) {
     const V e = load<V>(even + 8 * i), o = load<V>(odd + 8 * i);
-    V* at = groups + MatrixShape::line_offset(8 * i, 0) / 8;
+    V* at = groups + PanelLayout::line_offset(8 * i, 0) / 8;
     at[0] = __builtin_shufflevector(e, o, 0, 8, 1, 9, 2, 10, 3, 11);
     at[2] = __builtin_shufflevector(e, o, 4, 12, 5, 13, 6, 14, 7, 15);
   }
@@ -88,7 +91,7 @@ void interleave(const float* even, const float* odd, float* line, AsIs&) {
   V columns[16];  // two each
   for (int i = 0; i < 8; ++i) {
     const V e = load<V>(even + 4 * i), o = load<V>(odd + 4 * i);
-    V* at = columns + MatrixShape::line_offset(4 * i, 0) / 4;
+    V* at = columns + PanelLayout::line_offset(4 * i, 0) / 4;
     at[0] = __builtin_shufflevector(e, o, 0, 4, 1, 5);
     at[1] = __builtin_shufflevector(e, o, 2, 6, 3, 7);
   }
@@ -97,7 +100,7 @@ void interleave(const float* even, const float* odd, float* line, AsIs&) {
 
 /// Whole panels and whole pairs of inputs: columns [first, first + 32 * num_panels) of the source.
 template <class T, class Encode>
-void pack_panels(const MatrixShape& shape, const PackBlock& block, std::int64_t first, std::int64_t num_panels,
+void pack_panels(const PanelLayout& shape, const PackBlock& block, std::int64_t first, std::int64_t num_panels,
                  const T* source, T* data, Encode& encode) {
   // Read once: to the compiler the stores below might change shape and block.
   const std::int64_t pairs = block.num_inputs / 2, width = block.num_columns, panel_elems = shape.panel_elems();
@@ -113,7 +116,7 @@ void pack_panels(const MatrixShape& shape, const PackBlock& block, std::int64_t 
 }
 
 template <class T, class Encode>
-void pack_elements(const MatrixShape& shape, const PackBlock& block, std::int64_t first_input,
+void pack_elements(const PanelLayout& shape, const PackBlock& block, std::int64_t first_input,
                    std::int64_t first_column, std::int64_t end_column, const T* source, T* data, Encode& encode) {
   for (std::int64_t i = first_input; i < block.num_inputs; ++i)
     for (std::int64_t c = first_column; c < end_column; ++c)
@@ -122,7 +125,7 @@ void pack_elements(const MatrixShape& shape, const PackBlock& block, std::int64_
 }
 
 template <class T, class Encode>
-void pack_block(const MatrixShape& shape, const PackBlock& block, const std::byte* source_bytes, std::byte* data_bytes,
+void pack_block(const PanelLayout& shape, const PackBlock& block, const std::byte* source_bytes, std::byte* data_bytes,
                 Encode&& encode) {
   const auto* source = reinterpret_cast<const T*>(source_bytes);
   auto* data = reinterpret_cast<T*>(data_bytes);
@@ -135,9 +138,11 @@ void pack_block(const MatrixShape& shape, const PackBlock& block, const std::byt
   pack_elements(shape, block, 0, after, block.num_columns, source, data, encode);
 }
 
-std::byte& lowest(const MatrixShape& shape, std::byte* data) { return data[shape.panels_bytes() + shape.scales_bytes()]; }
+std::byte& lowest(const PanelLayout& shape, std::byte* data) {
+  return data[shape.panels_bytes() + shape.scales_bytes()];
+}
 
-void pack_sign_magnitude(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
+void pack_sign_magnitude(const PanelLayout& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
   SignMagnitude encode;
   pack_block<std::int8_t>(shape, block, source, data, encode);
   // By several threads at once, but all write the same.
@@ -145,7 +150,7 @@ void pack_sign_magnitude(const MatrixShape& shape, const PackBlock& block, const
 }
 
 template <class T>
-void clear(const MatrixShape& shape, std::byte* data_bytes) {
+void clear(const PanelLayout& shape, std::byte* data_bytes) {
   auto* data = reinterpret_cast<T*>(data_bytes);
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf) {
     for (std::int64_t input = 0; input < 2 * shape.pairs_per_leaf(); ++input)
@@ -158,7 +163,7 @@ void clear(const MatrixShape& shape, std::byte* data_bytes) {
 
 }  // namespace
 
-void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
+void pack(const PanelLayout& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
   MOESAIC_CHECK(block.first_input % 2 == 0 && block.first_input + block.num_inputs <= shape.leaf_size &&
                     block.first_column + block.num_columns <= shape.num_columns && block.leaf < shape.num_leaves,
                 "leaf {} inputs {}+{} columns {}+{} of ({} x {}, {})", block.leaf, block.first_input, block.num_inputs,
@@ -177,11 +182,11 @@ void pack(const MatrixShape& shape, const PackBlock& block, const std::byte* sou
   }
 }
 
-void begin_packing(const MatrixShape& shape, std::byte* data) {
+void begin_packing(const PanelLayout& shape, std::byte* data) {
   if (shape.lowest_bytes() > 0) lowest(shape, data) = std::byte{0};
 }
 
-void clear_padding(const MatrixShape& shape, std::byte* data) {
+void clear_padding(const PanelLayout& shape, std::byte* data) {
   switch (shape.type) {
     case DType::kInt8:
     case DType::kSignMagnitude8:
@@ -195,4 +200,4 @@ void clear_padding(const MatrixShape& shape, std::byte* data) {
   }
 }
 
-}  // namespace moesaic::ops
+}  // namespace moesaic::cpu

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "backend/backend.hpp"
+#include "comm/mpi.hpp"
+#include "plan/dispatch_plan.hpp"
+
+namespace moesaic::moe {
+
+/// What the parts of a dispatcher share; lives as long as it.
+struct DispatchContext {
+  const plan::DispatchAlgorithm algorithm;
+  const plan::DispatchSetting setting;
+  const comm::Communicator& stage;
+  const plan::StageRank me;
+  backend::Backend& backend;
+  backend::Queue& queue;
+  const DispatchPayload payload;
+
+  int domain() const { return setting.domains.domain(me); }
+  const std::vector<plan::StageRank>& members() const { return setting.domains.members(domain()); }
+  std::size_t own_place() const { return static_cast<std::size_t>(setting.domains.place(me)); }
+  std::int64_t width() const { return setting.grid.config().emb_size; }
+  NumericSetting numeric() const { return {backend.numerics(), payload}; }
+  plan::RowMessage message() const { return {numeric().expert_row(width()).row_bytes(), setting.active()}; }
+  bool rows_travel() const { return algorithm != plan::DispatchAlgorithm::kDense; }
+  /// Whether the ranks of a node see each other's rows and outputs.
+  bool shares_memory() const { return algorithm == plan::DispatchAlgorithm::kHier; }
+};
+
+}  // namespace moesaic::moe
