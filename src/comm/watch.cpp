@@ -17,8 +17,8 @@
 #include "comm/mpi_settings.hpp"
 #include "comm/report.hpp"
 #include "comm/report_exchange.hpp"
-#include "comm/wait_timeouts.hpp"
 #include "comm/transport.hpp"
+#include "comm/wait_timeouts.hpp"
 
 namespace moesaic::comm {
 namespace {

@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/parallel.hpp"
+#include "comm/share.hpp"
 #include "device/binding.hpp"
 #include "device/control_groups.hpp"
 #include "device/machine.hpp"
@@ -17,19 +18,6 @@
 
 namespace moesaic {
 namespace {
-
-/// What every rank of the node says of itself, on each of them.
-std::vector<device::NodeRank> exchange(const comm::Communicator& node, const device::NodeRank& own) {
-  static_assert(std::is_trivially_copyable_v<device::NodeRank>);
-  std::vector<std::byte> all;
-  for (const auto& bytes : node.gather(std::as_bytes(std::span(&own, 1)), 0))
-    all.insert(all.end(), bytes.begin(), bytes.end());
-  node.broadcast(all, 0);
-  std::vector<device::NodeRank> ranks(static_cast<std::size_t>(node.size()));
-  MOESAIC_CHECK(all.size() == ranks.size() * sizeof own, "{} bytes of {} ranks", all.size(), ranks.size());
-  std::memcpy(ranks.data(), all.data(), all.size());
-  return ranks;
-}
 
 /// A team whose threads have all begun.
 void make_bound_team(int num_threads, bool spin) {
@@ -66,14 +54,14 @@ std::vector<std::string> warnings_for(std::span<const device::NodeRank> ranks, s
 }  // namespace
 
 int threads_per_rank(const comm::Communicator& node, int asked) {
-  const auto ranks = exchange(node, {device::initial_mask(), 1, device::ControlGroups().cpu_quota()});
+  const auto ranks = comm::exchange_values(node, device::NodeRank{device::initial_mask(), 1, device::ControlGroups().cpu_quota()});
   const auto me = static_cast<std::size_t>(node.rank());
   return device::threads_per_rank(asked, device::num_with_mask(ranks, me), device::quota_share(ranks, me));
 }
 
 TeamReport set_threads(const comm::Communicator& node, int num_threads, device::Bind bind) {
   const device::CpuQuota quota = device::ControlGroups().cpu_quota();
-  const auto ranks = exchange(node, {device::initial_mask(), num_threads, quota});
+  const auto ranks = comm::exchange_values(node, device::NodeRank{device::initial_mask(), num_threads, quota});
   std::vector<device::Placement> placements;
   for (std::size_t rank = 0; rank < ranks.size(); ++rank)
     placements.push_back(device::place(device::processors(), ranks, rank, bind));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json_text.hpp"
+#include "comm/share.hpp"
 #include "device/machine.hpp"
 
 namespace moesaic::measure {
@@ -37,11 +38,8 @@ std::string quoted(const std::string& text) {
 }  // namespace
 
 Testbed this_testbed(const comm::Communicator& world, ops::Isa isa) {
-  const std::string host = device::host_name();
-  const auto all = world.gather(std::as_bytes(std::span(host)), 0);
   std::string hosts, last;
-  for (const auto& bytes : all) {
-    const std::string name(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  for (const std::string& name : comm::gather_texts(world, device::host_name())) {
     if (name != last) hosts += (hosts.empty() ? "" : " ") + name;
     last = name;
   }

@@ -11,6 +11,7 @@
 #include "base/json_text.hpp"
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
+#include "comm/share.hpp"
 #include "comm/single_copy.hpp"
 #include "comm/transport.hpp"
 #include "device/binding.hpp"
@@ -112,9 +113,7 @@ std::vector<RankFacts> gather_facts(const comm::Communicator& world, const comm:
   std::string own;
   comm::together(world, [&] { own = json_text(nlohmann::json(own_facts(node, num_threads, team, reads_neighbour))); });
   std::vector<RankFacts> all;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(own)), 0))
-    all.push_back(
-        parse_json(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), "the facts of a rank"));
+  for (const std::string& text : comm::gather_texts(world, own)) all.push_back(parse_json(text, "the facts of a rank"));
   return all;
 }
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "comm/share.hpp"
 #include "comm/watch.hpp"
 #include "device/placement.hpp"
 
@@ -75,10 +76,8 @@ Findings judge_settings(const std::vector<Setting>& settings, const std::vector<
 }
 
 Findings check_settings(const comm::Communicator& world, const std::vector<Setting>& settings) {
-  const std::string own = own_values(settings);
   std::vector<Found> found;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(own)), 0))
-    found.push_back(values_in({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  for (const std::string& values : comm::gather_texts(world, own_values(settings))) found.push_back(values_in(values));
   return world.rank() == 0 ? judge_settings(settings, found, comm::hosts()) : Findings();
 }
 
