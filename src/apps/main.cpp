@@ -22,7 +22,7 @@
 #include "comm/mpi_settings.hpp"
 #include "comm/session.hpp"
 #include "comm/wait_matrix.hpp"
-#include "device/machine.hpp"
+#include "host/node.hpp"
 #include "io/hdf5.hpp"
 #include "ops/kernels.hpp"
 
@@ -128,7 +128,7 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
     require_room_for_mpi();
   } catch (const Error& error) {
     if (comm::is_first_of_node())
-      std::fprintf(stderr, "moesaic %s: error: on %s: %s\n", command.name, device::host_name().c_str(), error.what());
+      std::fprintf(stderr, "moesaic %s: error: on %s: %s\n", command.name, host::host_name().c_str(), error.what());
     return kRefused;
   }
   io::prepare_hdf5();

@@ -130,8 +130,8 @@ po::options_description model_options(ModelOptions& options, std::string* thread
         "threads of each rank; 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK or the rank's share of the node");
   // clang-format off
   description.add_options()
-      ("bind", choice("bind", device::kBindOptions, "auto", [&](const std::string& word) {
-         const auto bind = device::bind_from(word);
+      ("bind", choice("bind", host::kBindOptions, "auto", [&](const std::string& word) {
+         const auto bind = host::bind_from(word);
          if (bind) options.bind = *bind;
          return bind.has_value();
        }), "each thread to a core: auto (inside an affinity mask; else when the ranks fill the node), none or cores (always)");

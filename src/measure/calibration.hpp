@@ -15,7 +15,7 @@ struct CalibrationOptions {
   ops::Isa isa = ops::Isa::kPortable;
   std::vector<std::int64_t> thread_counts;
   std::vector<Numerics> numerics;  ///< whose kernels are measured; the others follow from the limits
-  device::Bind bind = device::Bind::kAuto;
+  host::Bind bind = host::Bind::kAuto;
   bool short_run = false;  ///< for tests: a few calls on little memory
 };
 

@@ -4,7 +4,8 @@
 
 #include "base/json_text.hpp"
 #include "comm/share.hpp"
-#include "device/machine.hpp"
+#include "host/node.hpp"
+#include "host/thread_count.hpp"
 
 namespace moesaic::measure {
 namespace {
@@ -39,11 +40,11 @@ std::string quoted(const std::string& text) {
 
 Testbed this_testbed(const comm::Communicator& world, ops::Isa isa) {
   std::string hosts, last;
-  for (const std::string& name : comm::gather_texts(world, device::host_name())) {
+  for (const std::string& name : comm::gather_texts(world, host::host_name())) {
     if (name != last) hosts += (hosts.empty() ? "" : " ") + name;
     last = name;
   }
-  return {device::cpu_name(), hosts, device::allowed_processors(), world.size(), isa};
+  return {host::cpu_name(), hosts, host::allowed_processors(), world.size(), isa};
 }
 
 void Table::add(Record record) {

@@ -7,8 +7,8 @@
 
 #include "base/error.hpp"
 #include "base/parallel.hpp"
-#include "device/binding.hpp"
-#include "io/progress.hpp"
+#include "host/binding.hpp"
+#include "host/progress.hpp"
 
 namespace moesaic {
 namespace {
@@ -45,7 +45,7 @@ class Loader {
       plan_model(weights);
       needed_bytes_ = offset_;
     }
-    io::Progress progress("loading", planned_bytes_, kProgressInterval);
+    host::Progress progress("loading", planned_bytes_, kProgressInterval);
     run(touching(weights.memory));
     run(beginnings_);
     run(tasks_, [&] { progress.report(store_.bytes_read()); });
@@ -60,7 +60,7 @@ class Loader {
   /// suffices.
   static AlignedBuffer memory_of(std::size_t size_bytes) {
     AlignedBuffer memory(size_bytes);
-    if (size_bytes >= kHugePage_bytes) device::spread_over_domains({memory.data(), size_bytes});
+    if (size_bytes >= kHugePage_bytes) host::spread_over_domains({memory.data(), size_bytes});
     return memory;
   }
 

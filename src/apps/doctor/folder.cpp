@@ -17,7 +17,7 @@
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "comm/share.hpp"
-#include "device/machine.hpp"
+#include "host/node.hpp"
 #include "io/file.hpp"
 #include "io/temporary_file.hpp"
 #include "measure/statistics.hpp"
@@ -115,7 +115,7 @@ void read_file(const std::string& path, const std::vector<std::byte>& expected, 
 
 FolderFacts look_at(const std::string& folder) {
   FolderFacts facts;
-  facts.host = device::host_name();
+  facts.host = host::host_name();
   struct statfs system {};
   if (::statfs(folder.c_str(), &system) != 0)
     facts.error = std::strerror(errno);

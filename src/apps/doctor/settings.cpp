@@ -9,7 +9,7 @@
 #include "base/error.hpp"
 #include "comm/share.hpp"
 #include "comm/watch.hpp"
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
 namespace moesaic::apps::doctor {
 namespace {
@@ -62,7 +62,7 @@ Findings judge_settings(const std::vector<Setting>& settings, const std::vector<
       findings.push_back({value ? Status::kWarning : Status::kFailed, "settings",
                           fmt::format("{} is '{}' in the job's script, but {} on rank{} {} ({})", settings[i].name,
                                       settings[i].value, value ? fmt::format("'{}'", *value) : "not set",
-                                      ranks.size() == 1 ? "" : "s", device::ranges(ranks), joined(names, ", ")),
+                                      ranks.size() == 1 ? "" : "s", host::ranges(ranks), joined(names, ", ")),
                           value ? "something between the script and the ranks changes it (a task prolog, mpirun's "
                                   "options): if that is not meant, set it there"
                                 : "it is lost on the way: srun needs --export=ALL (see MOESAIC_SRUN), mpirun an "
