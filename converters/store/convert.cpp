@@ -8,7 +8,7 @@
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "comm/agree.hpp"
-#include "io/stop_signals.hpp"
+#include "host/stop_signals.hpp"
 #include "io/store_reader.hpp"
 #include "store/quantise.hpp"
 #include "store/write_together.hpp"
@@ -46,14 +46,14 @@ class ShareWriter {
 
   void write(int rank, int num_ranks, const ConversionReport& report) {
     const io::StoreIndex& index = writer_.index();
-    io::Progress progress = report.progress(index.weight_bytes() / num_ranks);
+    host::Progress progress = report.progress(index.weight_bytes() / num_ranks);
     std::int64_t turn = 0;
     for (std::size_t t = 0; t < index.tensors().size(); ++t) {
       const io::TensorSpec& spec = index.tensors()[t].spec;
       if (is_scales_.contains(spec.name)) continue;  // written with their matrices
       for (std::int64_t piece = 0; piece < spec.num_pieces(); ++piece) {
         if (turn++ % num_ranks != rank) continue;
-        io::StopSignals::check();
+        host::StopSignals::check();
         const auto found = scales_of_.find(spec.name);
         if (found == scales_of_.end())
           writer_.write(t, piece, read(reader_.index().tensor(spec.name), piece));
@@ -112,7 +112,7 @@ class ShareWriter {
 
 void convert_store(const ConvertStoreOptions& options, const comm::Communicator& comm) {
   const ConversionReport report(comm.size());
-  const io::StopSignals stop_signals;
+  const host::StopSignals stop_signals;
 
   io::NewStore store;  // rank 0's
   std::string index_text;

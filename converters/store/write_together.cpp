@@ -6,7 +6,7 @@
 
 #include "base/log.hpp"
 #include "comm/agree.hpp"
-#include "io/stop_signals.hpp"
+#include "host/stop_signals.hpp"
 
 namespace moesaic::converters {
 
@@ -36,19 +36,19 @@ io::StoreIndex write_together(const comm::Communicator& comm, const std::string&
       std::memcpy(pieces.data(), bytes.data(), bytes.size());
       draft->record(pieces);
     }
-    io::StopSignals::check();
+    host::StopSignals::check();
     draft->publish();
   });
   return index;
 }
 
-io::Progress ConversionReport::progress(std::int64_t share_bytes) const {
+host::Progress ConversionReport::progress(std::int64_t share_bytes) const {
   return {num_ranks_ == 1 ? "converting" : "converting (rank 0's share)", share_bytes};
 }
 
 void ConversionReport::print(const std::string& out, const io::StoreIndex& index, const std::string& made) const {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  spdlog::info("{}: {} {} in {:.1f} s ({:.2f} GB/s) on {} rank{}", out, io::readable_bytes(index.file_size_bytes), made,
+  spdlog::info("{}: {} {} in {:.1f} s ({:.2f} GB/s) on {} rank{}", out, host::readable_bytes(index.file_size_bytes), made,
                seconds, static_cast<double>(index.weight_bytes()) * 1e-9 / seconds, num_ranks_,
                num_ranks_ == 1 ? "" : "s");
 }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "comm/mpi.hpp"
-#include "io/progress.hpp"
+#include "host/progress.hpp"
 #include "io/store_writer.hpp"
 
 namespace moesaic::converters {
@@ -21,7 +21,7 @@ class ConversionReport {
  public:
   explicit ConversionReport(int num_ranks) : num_ranks_(num_ranks) {}
   /// Of a rank's share.
-  io::Progress progress(std::int64_t share_bytes) const;
+  host::Progress progress(std::int64_t share_bytes) const;
   /// `made`: of or from what, "of int4 weights".
   void print(const std::string& out, const io::StoreIndex& index, const std::string& made) const;
 

@@ -12,8 +12,8 @@
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
-#include "io/progress.hpp"
-#include "io/stop_signals.hpp"
+#include "host/progress.hpp"
+#include "host/stop_signals.hpp"
 #include "io/store_writer.hpp"
 #include "synthetic/random_weights.hpp"
 
@@ -66,7 +66,7 @@ void draw(const ModelConfig& config, const io::TensorSpec& spec, std::uint64_t s
 void write_all(const SynthesizeOptions& options, io::PieceWriter& writer) {
   const io::StoreIndex& index = writer.index();
   const auto items = work_items(index);
-  io::Progress progress("writing", index.weight_bytes());
+  host::Progress progress("writing", index.weight_bytes());
   std::atomic<std::size_t> next{0};
   std::mutex mutex;  // of progress and failure
   std::exception_ptr failure;
@@ -74,7 +74,7 @@ void write_all(const SynthesizeOptions& options, io::PieceWriter& writer) {
     try {
       std::vector<std::byte> buffer;
       for (std::size_t i; (i = next.fetch_add(1)) < items.size();) {
-        io::StopSignals::check();
+        host::StopSignals::check();
         const auto& [tensor_idx, first_piece, num_pieces] = items[i];
         const auto& spec = index.tensors()[tensor_idx].spec;
         const std::int64_t begin = spec.piece_offset_bytes(first_piece);
@@ -122,7 +122,7 @@ std::optional<ModelConfig> preset(std::string_view name) {
 
 void synthesize(const SynthesizeOptions& options) {
   check(options.config, options.name);
-  const io::StopSignals stop_signals;
+  const host::StopSignals stop_signals;
   io::NewStore store{options.config, {}};
   store.provenance = json_text(nlohmann::json{{"source_format", "synthetic"},
                                               {"source", options.name},
@@ -134,7 +134,7 @@ void synthesize(const SynthesizeOptions& options) {
   write_all(options, writer);
   draft.record(writer.finish());
   draft.publish();
-  spdlog::info("{}: {}", options.out, io::readable_bytes(draft.index().file_size_bytes));
+  spdlog::info("{}: {}", options.out, host::readable_bytes(draft.index().file_size_bytes));
 }
 
 }  // namespace moesaic::converters

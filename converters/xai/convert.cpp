@@ -7,9 +7,9 @@
 #include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
+#include "host/stop_signals.hpp"
 #include "io/file.hpp"
 #include "io/mapped_file.hpp"
-#include "io/stop_signals.hpp"
 #include "io/store_writer.hpp"
 #include "io/tokenizer.hpp"
 #include "store/write_together.hpp"
@@ -90,7 +90,7 @@ class Source {
 };
 
 void convert_weight(const XaiParameter& parameter, const Source& source, io::PieceWriter& writer,
-                    io::Progress& progress) {
+                    host::Progress& progress) {
   const auto tensor_idx = writer.index().tensor_idx(parameter.weight);
   const auto& spec = writer.index().tensors()[tensor_idx].spec;
   const PickledArray& array = source.tensor().weight;
@@ -98,7 +98,7 @@ void convert_weight(const XaiParameter& parameter, const Source& source, io::Pie
   const auto release = [&](std::span<const std::byte> part) { source.map().release(part); };
   const auto payload = payload_bytes(array, decoded, source.what(), release);
   repack(parameter, spec, array.fortran_order, payload, [&](const Repacked& part) {
-    io::StopSignals::check();
+    host::StopSignals::check();
     if (spec.dtype == DType::kF32) {
       const std::int64_t first_elem =
           spec.piece_offset_bytes(part.first_piece) / static_cast<std::int64_t>(sizeof(float));
@@ -128,7 +128,7 @@ void convert_share(const std::vector<XaiParameter>& mine, const std::string& fol
     total_bytes += index.tensor(parameter.weight).spec.size_bytes();
     if (!parameter.scales.empty()) total_bytes += index.tensor(parameter.scales).spec.size_bytes();
   }
-  io::Progress progress = report.progress(total_bytes);
+  host::Progress progress = report.progress(total_bytes);
   for (const auto& parameter : mine) {
     const Source source(folder, parameter);
     if (!parameter.scales.empty()) convert_scales(parameter, source, writer);
@@ -140,7 +140,7 @@ void convert_share(const std::vector<XaiParameter>& mine, const std::string& fol
 
 void convert_xai(const ConvertOptions& options, const comm::Communicator& comm) {
   const ConversionReport report(comm.size());
-  const io::StopSignals stop_signals;
+  const host::StopSignals stop_signals;
 
   io::NewStore store;  // rank 0's
   std::string text, folder;

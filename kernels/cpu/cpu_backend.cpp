@@ -4,7 +4,7 @@
 
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
-#include "device/binding.hpp"
+#include "host/binding.hpp"
 #include "pack.hpp"
 #include "tables.hpp"
 
@@ -87,7 +87,7 @@ class CpuBackend final : public backend::Backend {
   Buffer allocate_weights(std::size_t size_bytes) override {
     Buffer memory(*this, Space::kHost, size_bytes);
     std::byte* const data = memory.host();
-    if (size_bytes >= kHugePage_bytes) device::spread_over_domains({data, size_bytes});
+    if (size_bytes >= kHugePage_bytes) host::spread_over_domains({data, size_bytes});
     const auto page = static_cast<std::int64_t>(kHugePage_bytes), size = static_cast<std::int64_t>(size_bytes);
     parallel_for((size + page - 1) / page, [&](std::int64_t i) { data[i * page] = std::byte{0}; });
     return memory;

@@ -13,8 +13,8 @@
 #include "batch/journal.hpp"
 #include "comm/agree.hpp"
 #include "engine/stage_table.hpp"
+#include "host/stop_signals.hpp"
 #include "io/mapped_file.hpp"
-#include "io/stop_signals.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -243,7 +243,7 @@ int run_batch(const std::vector<std::string>& arguments) {
   if (!parsed) return kSuccess;
   BatchOptions& options = *parsed;
   const comm::Communicator world = comm::Communicator::world();
-  const io::StopSignals stop_signals;  // from here on they end the run cleanly
+  const host::StopSignals stop_signals;  // from here on they end the run cleanly
   options.model.layout.ranks = world.size();
   const OpenedModel opened = open_model(world, options.model);
   options.scheduler.for_layout(opened.grid.layout());

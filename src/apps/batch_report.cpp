@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "base/trace.hpp"
-#include "device/machine.hpp"
+#include "host/memory.hpp"
+#include "host/node.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -24,7 +25,7 @@ struct Spread {
 
 nlohmann::json num_ranks_by_host(const comm::Communicator& world) {
   nlohmann::json hosts = nlohmann::json::object();
-  const std::string host = device::host_name();
+  const std::string host = host::host_name();
   for (const auto& bytes : world.gather(std::as_bytes(std::span(host)), 0)) {
     nlohmann::json& num_ranks = hosts[std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())];
     num_ranks = num_ranks.is_null() ? 1 : num_ranks.get<int>() + 1;
@@ -38,7 +39,7 @@ nlohmann::json figures_of_ranks(const comm::Communicator& world) {
   const ZoneTimes& times = zone_times();
   std::vector<double> values(times.seconds.begin(), times.seconds.end());
   values.insert(values.end(), times.calls.begin(), times.calls.end());
-  values.push_back(static_cast<double>(device::peak_memory_bytes()));
+  values.push_back(static_cast<double>(host::peak_memory_bytes()));
   const Spread spread(world, values);
   const auto num_ranks = static_cast<double>(world.size());
   nlohmann::json stages = nlohmann::json::object();

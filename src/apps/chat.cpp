@@ -5,7 +5,7 @@
 #include "comm/agree.hpp"
 #include "engine/kv_budget.hpp"
 #include "engine/stage_table.hpp"
-#include "io/stop_signals.hpp"
+#include "host/stop_signals.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -84,7 +84,7 @@ int run_chat(const std::vector<std::string>& arguments) {
                                                      ? "chat template: plain, since Grok-1 is a base model"
                                                      : "chat template: " + chat.chat_template);
   });
-  io::StopSignals stop_signals;  // from here on they stop an answer, or end the session
+  host::StopSignals stop_signals;  // from here on they stop an answer, or end the session
   run(world, *stage, session ? &session->driver() : nullptr);
   stop_signals.ignore();
   const std::string table = stage_table(world);

@@ -10,8 +10,8 @@
 #include "apps/results.hpp"
 #include "base/error.hpp"
 #include "batch/json_line.hpp"
+#include "host/stop_signals.hpp"
 #include "io/file.hpp"
-#include "io/stop_signals.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -217,7 +217,7 @@ void ChatSession::finish(const Continuation& result) {
 
 /// An answer in hand is stopped, or the session ends.
 void ChatSession::stop(int signal) {
-  io::StopSignals::clear();
+  host::StopSignals::clear();
   if (answering_ && signal != SIGTERM) return generation_.cancel(num_answers_ - 1);
   notice("\nstopped by signal {}", signal);
   generation_.end();

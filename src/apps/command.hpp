@@ -1,14 +1,14 @@
 #pragma once
 
 #include <boost/program_options.hpp>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
-namespace moesaic::apps {
+#include "base/exit_codes.hpp"
 
-/// Exit codes of every subcommand. kWorkLeft: stopped cleanly, the same command continues. kAllErrors: all is done, and
-/// every result is an error. slurm/resume.sh makes an 86 of its own from an 85.
-enum ExitCode : int { kSuccess = 0, kFailed = 1, kRefused = 2, kWorkLeft = 85, kAllErrors = 87 };
+namespace moesaic::apps {
 
 /// One subcommand of the binary. `run` gets the arguments after the command's name; it throws Error for what a user can
 /// mend (main prints it once and exits with kRefused).
@@ -18,6 +18,9 @@ struct Command {
   bool uses_mpi;  ///< MPI is initialised before `run`, and rank 0 alone prints errors
   int (*run)(const std::vector<std::string>& arguments);
 };
+
+/// All subcommands, in the order of `moesaic --help`.
+std::span<const Command> commands();
 
 /// Parses options; an unknown or repeated one, a missing or bad value is an Error that names it. With --help prints the
 /// description and returns a map with "help" alone. Else logs build and options of a command that needs a --model.
@@ -45,5 +48,6 @@ int run_selftest(const std::vector<std::string>& arguments);
 int run_doctor(const std::vector<std::string>& arguments);
 int run_calibrate(const std::vector<std::string>& arguments);
 int run_bench(const std::vector<std::string>& arguments);
+int run_help(const std::vector<std::string>& arguments);
 
 }  // namespace moesaic::apps

@@ -4,8 +4,8 @@
 #include "apps/results.hpp"
 #include "base/error.hpp"
 #include "base/json_text.hpp"
-#include "device/machine.hpp"
-#include "io/progress.hpp"
+#include "host/progress.hpp"
+#include "host/thread_count.hpp"
 #include "io/store_header.hpp"
 #include "io/store_reader.hpp"
 
@@ -62,7 +62,7 @@ std::string describe_format(const io::StoreIndex& index) {
 void print_summary(const std::string& path, const io::StoreIndex& index) {
   const ModelConfig& c = index.config();
   print("{}: Moesaic store, version {}, {}\n", path, io::store_version(index.format()),
-        io::readable_bytes(index.file_size_bytes));
+        host::readable_bytes(index.file_size_bytes));
   print("  model       {} layers, width {}, {} query / {} key-value heads of {}, {} experts of width {}, top {}\n",
         c.num_layers, c.emb_size, c.num_q_heads, c.num_kv_heads, c.key_size, c.num_experts, c.ffn_size,
         c.num_selected_experts);
@@ -73,11 +73,11 @@ void print_summary(const std::string& path, const io::StoreIndex& index) {
         c.rope_base);
   std::int64_t num_pieces = 0;
   for (const auto& tensor : index.tensors()) num_pieces += tensor.spec.num_pieces();
-  print("  weights     {} in {} tensors, {} pieces; {}\n", io::readable_bytes(index.weight_bytes()),
+  print("  weights     {} in {} tensors, {} pieces; {}\n", host::readable_bytes(index.weight_bytes()),
         index.tensors().size(), num_pieces, describe_format(index));
   if (index.tokenizer)
     print("  tokenizer   SentencePiece, {} pieces, {}\n", index.tokenizer->num_pieces,
-          io::readable_bytes(index.tokenizer->extent.size_bytes));
+          host::readable_bytes(index.tokenizer->extent.size_bytes));
   else
     print("  tokenizer   none\n");
   const json provenance = parse_json(index.provenance(), path);
@@ -98,8 +98,8 @@ void print_tensors(const io::StoreIndex& index) {
 
 std::vector<std::string> verify(const std::string& path, const io::StoreIndex& index) {
   const io::StoreReader reader(path, index, io::Verify::kFull);
-  io::Progress progress("verifying", index.weight_bytes());
-  const int num_threads = device::threads_alone();
+  host::Progress progress("verifying", index.weight_bytes());
+  const int num_threads = host::threads_alone();
   return reader.verify_all(num_threads, [&](std::int64_t done, std::int64_t) { progress.report(done); });
 }
 

@@ -1,7 +1,6 @@
 #include <fcntl.h>
 
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +11,8 @@
 #include "apps/build.hpp"
 #include "apps/command.hpp"
 #include "apps/command_line.hpp"
+#include "apps/help.hpp"
+#include "apps/options.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/results.hpp"
 #include "base/denormals.hpp"
@@ -22,39 +23,14 @@
 #include "comm/mpi_settings.hpp"
 #include "comm/session.hpp"
 #include "comm/wait_matrix.hpp"
-#include "comm/wait_timeouts.hpp"
-#include "device/machine.hpp"
+#include "host/node.hpp"
 #include "io/hdf5.hpp"
 
 namespace moesaic::apps {
 namespace {
 
-constexpr Command kCommands[] = {
-    {"convert", "an xAI checkpoint into a store (also under mpirun)", true, run_convert},
-    {"inspect", "what a store holds; checks it", false, run_inspect},
-    {"synth", "a synthetic store of a reference geometry", false, run_synth},
-    {"plan", "who would own what on how many ranks", false, run_plan},
-    {"generate", "text from prompts (under mpirun)", true, run_generate},
-    {"chat", "a conversation; answers are printed as they are drawn (under mpirun)", true, run_chat},
-    {"batch", "results for a file of requests; continues where it was stopped (under mpirun)", true, run_batch},
-    {"score", "how probable token lists are (under mpirun)", true, run_score},
-    {"merge", "joins the results of a batch's shards", false, run_merge},
-    {"logits", "the logits of token lists, to an HDF5 file (under mpirun)", true, run_logits},
-    {"diff", "the first layer and operation where two runs differ", false, run_diff},
-    {"selftest", "checks this machine and this MPI job (under mpirun)", true, run_selftest},
-    {"doctor", "the site: ranks, cores, network, memory, files; names what is wrong", true, run_doctor},
-    {"calibrate", "measures this machine for the cost model, to a file (under mpirun)", true, run_calibrate},
-    {"bench", "measures machine, kernels, a model or its loading (under mpirun)", true, run_bench},
-};
-
-std::string usage() {
-  std::string text = "usage: moesaic COMMAND [options]; moesaic COMMAND --help explains one\n\n";
-  for (const Command& command : kCommands) text += fmt::format("  {:<10} {}\n", command.name, command.summary);
-  return text;
-}
-
 const Command* find(std::string_view name) {
-  for (const Command& command : kCommands)
+  for (const Command& command : commands())
     if (name == command.name) return &command;
   return nullptr;
 }
@@ -83,23 +59,6 @@ void check_same_start(const comm::Communicator& world, const Command& command,
                       const std::vector<std::string>& arguments) {
   comm::require_same(world, "the build", build());
   comm::require_same(world, "the command line", distinct_command_line(command.name, arguments));
-}
-
-/// --wait-timeout counts before it is parsed: ranks meet in MPI_Init and compare what they were started with.
-void set_early_wait_timeout(const std::vector<std::string>& arguments) {
-  constexpr std::string_view kOption = "--wait-timeout";
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    std::string_view value = arguments[i];
-    if (!value.starts_with(kOption)) continue;
-    value.remove_prefix(kOption.size());
-    if (value.starts_with("="))
-      value.remove_prefix(1);
-    else if (value.empty() && i + 1 < arguments.size())
-      value = arguments[i + 1];
-    int seconds = 0;
-    if (std::from_chars(value.data(), value.data() + value.size(), seconds).ec == std::errc() && seconds > 0)
-      comm::set_wait_timeouts({static_cast<double>(seconds), static_cast<double>(seconds)});
-  }
 }
 
 /// All ranks throw the same Error; one prints it. world: null for a command without MPI.
@@ -169,11 +128,11 @@ int run_under_mpi(const Command& command, const std::vector<std::string>& argume
     require_room_for_mpi();
   } catch (const Error& error) {
     if (comm::is_first_of_node())
-      std::fprintf(stderr, "moesaic %s: error: on %s: %s\n", command.name, device::host_name().c_str(), error.what());
+      std::fprintf(stderr, "moesaic %s: error: on %s: %s\n", command.name, host::host_name().c_str(), error.what());
     return kRefused;
   }
   io::prepare_hdf5();
-  set_early_wait_timeout(arguments);
+  take_wait_timeout(arguments);  // ranks wait for each other already in MPI_Init
   const comm::Session session(argc, argv, {.leave_blocked_calls = true, .end_launcher = true});
   const comm::Communicator world = comm::Communicator::world();
   start_logging(world.rank());

@@ -3,12 +3,8 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <limits>
 
-#include "apps/build.hpp"
-#include "apps/command.hpp"
-#include "apps/command_line.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/utf8.hpp"
@@ -35,23 +31,6 @@ po::typed_value<int>* axis(std::optional<int>& into, const char* option) {
   });
 }
 
-/// Options with a text that is empty: nothing of ours has a use for one (of --prompt and --stop there may be several;
-/// they are judged where they are read).
-void refuse_empty_texts(const po::variables_map& map) {
-  for (const auto& [option, value] : map)
-    if (const auto* text = boost::any_cast<std::string>(&value.value()); text && text->empty())
-      fail("--{} is empty, expected a value", option);
-}
-
-/// The first lines of a run, for commands that cannot do without a model: which program this is, and all its options.
-void log_start(const std::string& command, const std::vector<std::string>& arguments,
-               const po::options_description& options, const po::variables_map& map) {
-  const po::option_description* model = options.find_nothrow("model", false);
-  if (!model || !model->semantic()->is_required()) return;
-  spdlog::info("{}: {}", build(), command_line(command, arguments));
-  spdlog::info("defaults: {}", defaults(options, map));
-}
-
 bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
   namespace fs = std::filesystem;
   std::error_code ignored;
@@ -60,34 +39,6 @@ bool same_file(const std::filesystem::path& a, const std::filesystem::path& b) {
 }
 
 }  // namespace
-
-ExitCode code_of_results(std::int64_t num_requests, std::int64_t num_errors) {
-  if (num_requests == 0 || num_errors < num_requests) return kSuccess;
-  spdlog::warn("every result is an error, so the exit code is {}", static_cast<int>(kAllErrors));
-  return kAllErrors;
-}
-
-po::variables_map parse(const std::string& command, const std::vector<std::string>& arguments,
-                        const po::options_description& options, const po::positional_options_description& positional) {
-  po::options_description all;
-  all.add(options);
-  all.add_options()("help,h", "prints this");
-  po::variables_map map;
-  try {
-    const auto style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
-    po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), map);
-    if (!map.contains("help")) refuse_empty_texts(map), po::notify(map);
-  } catch (const po::validation_error& error) {  // texts are judged by us
-    fail("{}, expected a number in digits; see moesaic {} --help", error.what(), command);
-  } catch (const po::error& error) {
-    fail("{}; see moesaic {} --help", error.what(), command);
-  }
-  if (map.contains("help"))
-    std::cout << "moesaic " << command << "\n" << options;
-  else
-    log_start(command, arguments, options, map);
-  return map;
-}
 
 template <class T>
 po::typed_value<T>* ranged(T* into, const char* option, T low, T high) {
@@ -179,8 +130,8 @@ po::options_description model_options(ModelOptions& options, std::string* thread
         "threads of each rank; 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK or the rank's share of the node");
   // clang-format off
   description.add_options()
-      ("bind", choice("bind", device::kBindOptions, "auto", [&](const std::string& word) {
-         const auto bind = device::bind_from(word);
+      ("bind", choice("bind", host::kBindOptions, "auto", [&](const std::string& word) {
+         const auto bind = host::bind_from(word);
          if (bind) options.bind = *bind;
          return bind.has_value();
        }), "each thread to a core: auto (inside an affinity mask; else when the ranks fill the node), none or cores (always)");
@@ -192,20 +143,37 @@ po::options_description model_options(ModelOptions& options, std::string* thread
   return description;
 }
 
+namespace {
+
+po::typed_value<int>* wait_timeout() {
+  return po::value<int>()->notifier([](int seconds) {
+    require_range("wait-timeout", seconds, 1, 1 << 20);
+    comm::set_wait_timeouts({static_cast<double>(seconds), static_cast<double>(seconds)});
+  });
+}
+
+}  // namespace
+
 po::options_description wait_options(const char* defaults) {
   static std::string help;
   help = fmt::format("seconds that a rank waits for others before the job ends with a report; default: {}", defaults);
   po::options_description options("waiting");
   // clang-format off
   options.add_options()
-      ("wait-timeout", po::value<int>()->notifier([](int seconds) {
-         require_range("wait-timeout", seconds, 1, 1 << 20);
-         comm::set_wait_timeouts({static_cast<double>(seconds), static_cast<double>(seconds)});
-       }), help.c_str())
+      ("wait-timeout", wait_timeout(), help.c_str())
       ("wait-matrix", po::bool_switch()->notifier([](bool wanted) { if (wanted) comm::count_waits(); }),
        "prints at the end how long each rank has waited for which");
   // clang-format on
   return options;
+}
+
+void take_wait_timeout(const std::vector<std::string>& arguments) try {
+  po::options_description options;
+  options.add_options()("wait-timeout", wait_timeout());
+  po::variables_map map;
+  po::store(po::command_line_parser(arguments).options(options).style(kOptionStyle).allow_unregistered().run(), map);
+  po::notify(map);
+} catch (const std::exception&) {  // parse() will name what is wrong, once the ranks have met
 }
 
 po::options_description run_options(std::int64_t& prefill_chunk) {

@@ -15,6 +15,10 @@ namespace moesaic::apps {
 
 namespace po = boost::program_options;
 
+/// How options are spelled: none by its first letters alone.
+inline constexpr int kOptionStyle =
+    po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+
 /// A number option whose value must lie in [low, high]; `text` is its help.
 template <class T>
 po::typed_value<T>* ranged(T* into, const char* option, T low, T high);
@@ -38,6 +42,9 @@ po::options_description model_options(ModelOptions& options, std::string* thread
 /// --wait-timeout, --wait-matrix: they take effect as they are parsed; main prints the matrix. `defaults`: of the
 /// timeout, for the help.
 po::options_description wait_options(const char* defaults = "300 while loading, 60 while running");
+
+/// Applies the --wait-timeout of arguments that have yet to be parsed, if it is right.
+void take_wait_timeout(const std::vector<std::string>& arguments);
 
 /// --prefill-chunk.
 po::options_description run_options(std::int64_t& prefill_chunk);

@@ -21,9 +21,11 @@
 #include "comm/exchange.hpp"
 #include "comm/transport.hpp"
 #include "cpu/isa.hpp"
-#include "device/machine.hpp"
 #include "engine/logits_run.hpp"
 #include "engine/memory_check.hpp"
+#include "host/memory.hpp"
+#include "host/node.hpp"
+#include "host/thread_count.hpp"
 #include "io/file.hpp"
 #include "io/token_file.hpp"
 
@@ -149,19 +151,19 @@ void check_transport(const comm::Communicator& world, SelftestReport& report) {
 
 void check_machine(const comm::Communicator& world, int num_threads, const TeamReport& team, SelftestReport& report) {
   const comm::Communicator node = world.split_node();
-  const int allowed = device::allowed_processors();
+  const int allowed = host::allowed_processors();
   // Ranks that share processors are slow, but as right as others.
   report.check(
       "binding",
-      allowed < num_threads ? std::optional(fmt::format("{}: {}", device::host_name(), team.warnings.at(0)))
+      allowed < num_threads ? std::optional(fmt::format("{}: {}", host::host_name(), team.warnings.at(0)))
                             : std::nullopt,
       fmt::format("{} a rank on {}, {} on {}; {}", counted(num_threads, "thread"), counted(allowed, "processor"),
-                  counted(node.size(), "rank"), device::host_name(), team.placement));
+                  counted(node.size(), "rank"), host::host_name(), team.placement));
   constexpr double kGiB = 1 << 30;
-  const std::int64_t of_node = device::available_memory_bytes(), of_process = process_memory_left_bytes();
+  const std::int64_t of_node = host::available_memory_bytes(), of_process = process_memory_left_bytes();
   const auto available = static_cast<double>(std::min(of_node, of_process));
   const std::string place =
-      device::host_name() + (of_process < of_node ? fmt::format(" by {}", tightest_process_limit()->option) : "");
+      host::host_name() + (of_process < of_node ? fmt::format(" by {}", tightest_process_limit()->option) : "");
   rlimit locked{};
   getrlimit(RLIMIT_MEMLOCK, &locked);
   report.check("memory",

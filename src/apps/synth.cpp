@@ -2,7 +2,7 @@
 #include "apps/options.hpp"
 #include "base/error.hpp"
 #include "base/out_of_memory.hpp"
-#include "device/machine.hpp"
+#include "host/thread_count.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps {
@@ -28,7 +28,7 @@ int run_synth(const std::vector<std::string>& arguments) {
   synth.config = *config;
   if (given.contains("layers")) synth.config.num_layers = num_layers;
   if (synth.num_threads < 0 || synth.num_threads > 4096) fail("--threads is {}, expected 0 to 4096", synth.num_threads);
-  if (synth.num_threads == 0) synth.num_threads = device::threads_alone();
+  if (synth.num_threads == 0) synth.num_threads = host::threads_alone();
   converters::synthesize(synth);
   return kSuccess;
 }

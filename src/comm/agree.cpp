@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "comm/share.hpp"
 #include "comm/watch.hpp"
 
 namespace moesaic::comm {
@@ -40,12 +41,9 @@ void require_same(const Communicator& comm, const std::string& what, const std::
     difference = fmt::format("{} has {}, {} has {}", name_of(comm, comm.rank()), excerpt(own, at), name_of(comm, 0),
                              excerpt(root, at));
   }
-  const auto all = comm.gather(std::as_bytes(std::span(difference)), 0);
   std::string list;
-  for (const auto& bytes : all)
-    if (!bytes.empty())
-      list += fmt::format("{}{}", list.empty() ? "" : "; ",
-                          std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  for (const std::string& text : gather_texts(comm, difference))
+    if (!text.empty()) list += fmt::format("{}{}", list.empty() ? "" : "; ", text);
   agree(comm, list.empty() ? std::nullopt : std::optional(fmt::format("the ranks differ in {}: {}", what, list)));
 }
 

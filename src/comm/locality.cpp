@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 
 #include "comm/agree.hpp"
 #include "comm/report.hpp"
+#include "comm/share.hpp"
 
 namespace moesaic::comm {
 namespace {
@@ -27,14 +27,6 @@ std::string remedy(const std::string& gds) {
         gds);
   return "a setting of PMIx or Open MPI (env | grep -E '^(PMIX|OMPI)_MCA_') may be the cause: unset them; or several "
          "nodes have one name";
-}
-
-std::vector<NodeIdentity> gather_identities(const Communicator& comm) {
-  const NodeIdentity own = own_identity();
-  std::vector<NodeIdentity> all;
-  for (const auto& bytes : comm.gather(std::as_bytes(std::span(&own, 1)), 0))
-    std::memcpy(&all.emplace_back(), bytes.data(), sizeof own);
-  return all;
 }
 
 }  // namespace
@@ -87,12 +79,8 @@ std::string wrong_locality(std::span<const NodeIdentity> ranks, std::span<const 
 void require_locality(const Communicator& world) {
   // Never freed: where MPI is wrong its ranks do not agree on who is in it, and to free it takes all of them.
   static const auto* const node = new Communicator(world.split_node());
-  const std::vector<NodeIdentity> identities = gather_identities(world);
-  std::vector<std::vector<int>> claims;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(node->world_ranks())), 0)) {
-    claims.emplace_back(bytes.size() / sizeof(int));
-    std::memcpy(claims.back().data(), bytes.data(), bytes.size());
-  }
+  const std::vector<NodeIdentity> identities = gather_values(world, own_identity());
+  const std::vector<std::vector<int>> claims = gather_lists(world, node->world_ranks());
   on_root(world, [&] {
     const char* gds = std::getenv("PMIX_MCA_gds");
     const std::string error = wrong_locality(identities, claims, world.world_ranks(), gds ? gds : "");
@@ -101,7 +89,7 @@ void require_locality(const Communicator& world) {
 }
 
 bool shares_memory(const Communicator& node) {
-  const std::vector<NodeIdentity> identities = gather_identities(node);
+  const std::vector<NodeIdentity> identities = gather_values(node, own_identity());
   bool all = true;
   for (const NodeIdentity& rank : identities) all &= node.size() == 1 || rank.shares_memory_with(identities.front());
   return node.min(all) > 0;

@@ -1,5 +1,7 @@
 #include "comm/single_copy.hpp"
 
+#include "comm/share.hpp"
+
 #include <sys/prctl.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -8,7 +10,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 
 namespace moesaic::comm {
 namespace {
@@ -55,13 +56,8 @@ bool reads_neighbour(const Communicator& node) {
     std::uint64_t* address;
   };
   std::uint64_t secret = kSecret;
-  const Place own{::getpid(), &secret};
-  std::vector<std::byte> all;
-  for (const auto& bytes : node.gather(std::as_bytes(std::span(&own, 1)), 0))
-    all.insert(all.end(), bytes.begin(), bytes.end());
-  node.broadcast(all, 0);
-  Place next{};
-  std::memcpy(&next, all.data() + static_cast<std::size_t>((node.rank() + 1) % node.size()) * sizeof next, sizeof next);
+  const auto places = exchange_values(node, Place{::getpid(), &secret});
+  const Place& next = places[static_cast<std::size_t>((node.rank() + 1) % node.size())];
   const bool reads = node.size() == 1 || reads_secret(next.pid, next.address);
   node.barrier();  // the secret lies on the stack of this function
   return reads;

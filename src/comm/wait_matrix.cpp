@@ -1,7 +1,6 @@
 #include "comm/wait_matrix.hpp"
 
-#include <cstring>
-
+#include "comm/share.hpp"
 #include "comm/wait.hpp"
 
 namespace moesaic::comm {
@@ -9,17 +8,15 @@ namespace moesaic::comm {
 std::string wait_matrix(const Communicator& world) {
   const std::vector<double>& own = counted_waits_s();
   if (own.empty()) return "";
-  const auto rows = world.gather(std::as_bytes(std::span(own)), 0);
+  const auto rows = gather_lists(world, own);
   if (world.rank() != 0) return "";
   std::string text = "seconds waited, by the rank that waited\n| rank |", rule = "|---:|";
   for (int rank = 0; rank < world.size(); ++rank) text += fmt::format(" for {} |", rank), rule += "---:|";
   text += " for all | sum |\n" + rule + "---:|---:|\n";
   for (std::size_t rank = 0; rank < rows.size(); ++rank) {
-    std::vector<double> row(own.size());
-    std::memcpy(row.data(), rows[rank].data(), rows[rank].size());
     text += fmt::format("| {} on {} |", rank, hosts()[rank]);
     double sum = 0;
-    for (const double seconds : row) text += fmt::format(" {:.3f} |", seconds), sum += seconds;
+    for (const double seconds : rows[rank]) text += fmt::format(" {:.3f} |", seconds), sum += seconds;
     text += fmt::format(" {:.3f} |\n", sum);
   }
   return text;

@@ -8,7 +8,7 @@
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
 #include "comm/wait.hpp"
-#include "io/stop_signals.hpp"
+#include "host/stop_signals.hpp"
 
 namespace moesaic {
 namespace {
@@ -125,7 +125,7 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
       [&](const TokenBatch& batch, std::span<const std::int32_t> rows, std::span<const RowScore> scores) {
         guarded([&] { driver->take_scores(batch, rows, scores); });
       }};
-  io::StopSignals stop_signals(2);  // SIGUSR1 alone: after SIGTERM the launcher may leave less than a step lasts
+  host::StopSignals stop_signals(2);  // SIGUSR1 alone: after SIGTERM the launcher may leave less than a step lasts
   comm::RunningWaits waits;
   std::optional<comm::PatientWaits> patience;  // while the driver is not ready
   while (true) {
@@ -133,7 +133,7 @@ void run(const comm::Communicator& world, Stage& stage, Driver* driver, StepObse
     Step step;
     bool ready = true;
     guarded([&] {
-      if (const int signal = io::StopSignals::received()) driver->stop(signal);
+      if (const int signal = host::StopSignals::received()) driver->stop(signal);
       ready = driver->ready(beat());
       if (ready) step = driver->next();
     });

@@ -14,7 +14,7 @@ namespace moesaic {
 class Driver {
  public:
   virtual ~Driver() = default;
-  /// A stop signal (io/stop_signals.hpp) has reached rank 0; next() follows. A driver that can end early does.
+  /// A stop signal (host/stop_signals.hpp) has reached rank 0; next() follows. A driver that can end early does.
   virtual void stop(int signal) { fail("stopped by signal {} between two steps", signal); }
   /// Whether next() can be asked. A driver that waits for a user may take `most` to say no, and is asked again; the
   /// other ranks are told meanwhile that it is alive.

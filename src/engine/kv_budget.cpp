@@ -5,9 +5,9 @@
 
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
-#include "device/machine.hpp"
 #include "engine/memory_check.hpp"
 #include "engine/scheduler.hpp"
+#include "host/memory.hpp"
 
 namespace moesaic {
 namespace {
@@ -38,7 +38,7 @@ std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opene
   } else {
     const comm::Communicator node = world.split_node();
     const auto others = static_cast<double>(one.weight_bytes + one.buffer_bytes);
-    const double left = node.min(static_cast<double>(device::available_memory_bytes())) - node.sum(others);
+    const double left = node.min(static_cast<double>(host::available_memory_bytes())) - node.sum(others);
     const double left_to_rank = static_cast<double>(process_memory_left_bytes()) - others;
     const double of_node = left / node.sum(block_bytes), of_rank = left_to_rank / block_bytes;
     blocks = std::floor(kUsedShare * std::min(of_node, of_rank));

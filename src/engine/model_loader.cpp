@@ -12,10 +12,11 @@
 #include "comm/agree.hpp"
 #include "comm/locality.hpp"
 #include "comm/transport.hpp"
-#include "device/binding.hpp"
-#include "device/machine.hpp"
 #include "engine/memory_check.hpp"
 #include "engine/scheduler.hpp"
+#include "host/binding.hpp"
+#include "host/memory.hpp"
+#include "host/node.hpp"
 #include "io/file.hpp"
 #include "io/store_header.hpp"
 
@@ -50,7 +51,7 @@ plan::Choice from_words(const std::string& words) {
 
 void print_header(const comm::Communicator& world, const OpenedModel& opened, const ModelOptions& options,
                   const std::string& placement) {
-  const std::string host = device::host_name();
+  const std::string host = host::host_name();
   const auto hosts = world.gather(std::as_bytes(std::span(host)), 0);
   std::set<std::string> named;  // ranks need not be side by side on their nodes
   std::string list;
@@ -64,7 +65,7 @@ void print_header(const comm::Communicator& world, const OpenedModel& opened, co
                io::name(options.verify));
   spdlog::info("layout: {}: {}", opened.choice.layout.text(), opened.choice.reason);
   spdlog::info("transport: {}", comm::transport());
-  spdlog::info("placement: {}, huge pages: {}", placement, device::huge_pages());
+  spdlog::info("placement: {}, huge pages: {}", placement, host::huge_pages());
 }
 
 }  // namespace
@@ -166,7 +167,7 @@ bool has_shared_memory(const comm::Communicator& world, const OpenedModel& opene
   constexpr std::int64_t kRows = 2;  // own and others', each at most an fp32 row
   const double needed = static_cast<double>(workload.batch_rows * (kRows + terms) * c.emb_size) * sizeof(float);
   const comm::Communicator node = world.split_node();
-  const bool fits = 2 * node.sum(needed) <= node.min(static_cast<double>(device::available_shared_memory_bytes()));
+  const bool fits = 2 * node.sum(needed) <= node.min(static_cast<double>(host::available_shared_memory_bytes()));
   const bool may_map = node.sum(needed) <= static_cast<double>(process_memory_left_bytes());
   return world.min(comm::shares_memory(node) && fits && may_map) > 0;
 }
@@ -185,7 +186,7 @@ std::unique_ptr<Stage> load_model(const comm::Communicator& world, const OpenedM
     });
   });
   std::vector<std::string> warnings;
-  if (device::refused().areas > 0)
+  if (host::refused().areas > 0)
     warnings = {"the system has refused to spread the weights over the NUMA domains of their threads"};
   log_warnings(world, warnings);
   const double bytes = world.sum(static_cast<double>(opened.reader->bytes_read()));

@@ -22,7 +22,7 @@ struct ModelOptions {
   std::optional<Numerics> numerics;  ///< nothing: the default of the store's weights
   backend::BackendOptions backend;
   int num_threads = 0;  ///< 0: chosen
-  device::Bind bind = device::Bind::kAuto;
+  host::Bind bind = host::Bind::kAuto;
   io::Verify verify = io::Verify::kFull;
   plan::DispatchRequest dispatch;
   plan::PlacementRequest placement;

@@ -1,7 +1,7 @@
 #include "engine/stage_table.hpp"
 
 #include "base/trace.hpp"
-#include "device/machine.hpp"
+#include "host/memory.hpp"
 
 namespace moesaic {
 namespace {
@@ -29,7 +29,7 @@ std::string stage_table(const comm::Communicator& world) {
     table +=
         fmt::format("{:<16}{:>12.4f}{:>12.4f}{:>12.4f}{:>8}{:>10.0f}\n", name(zone), least, mean, most, share, calls);
   }
-  const std::int64_t peak_bytes = device::peak_memory_bytes();
+  const std::int64_t peak_bytes = host::peak_memory_bytes();
   const auto peaks = world.gather(std::as_bytes(std::span(&peak_bytes, 1)), 0);
   if (world.rank() != 0) return "";
   table += "peak memory (MiB) by rank:";

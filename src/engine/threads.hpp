@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "comm/mpi.hpp"
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
 namespace moesaic {
 
-/// Threads for this rank: `asked` when positive, else device::threads_per_rank(). Collective over the ranks of a node.
+/// Threads for this rank: `asked` when positive, else host::threads_per_rank(). Collective over the ranks of a node.
 int threads_per_rank(const comm::Communicator& node, int asked);
 
 /// What became of a rank's threads.
@@ -17,10 +17,10 @@ struct TeamReport {
   std::vector<std::string> warnings;  ///< to this rank: too many threads, processors shared, binding refused
 };
 
-/// Makes the team of threads that this rank's kernels use from now on: bound as device::place() says, each flushing
+/// Makes the team of threads that this rank's kernels use from now on: bound as host::place() says, each flushing
 /// denormals, waiting for each other actively when all of them have a processor of their own. Collective over the ranks
 /// of a node. Error: --bind cores without the processors.
-TeamReport set_threads(const comm::Communicator& node, int num_threads, device::Bind bind = device::Bind::kAuto);
+TeamReport set_threads(const comm::Communicator& node, int num_threads, host::Bind bind = host::Bind::kAuto);
 
 /// Collective over the job: rank 0 logs what warnings there are, each once with the ranks that have it.
 void log_warnings(const comm::Communicator& world, const std::vector<std::string>& warnings);

@@ -9,7 +9,7 @@
 #include "base/counted.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
-#include "io/progress.hpp"
+#include "host/progress.hpp"
 
 namespace moesaic::io {
 namespace {
@@ -68,7 +68,7 @@ std::vector<PartialFile> partial_files_of(const std::string& path) {
 
 std::string describe(const PartialFile& file, const std::string& path) {
   const std::string facts =
-      fmt::format("{}: {}, last written {} ago", file.path, readable_bytes(file.size_bytes), age_text(file.age));
+      fmt::format("{}: {}, last written {} ago", file.path, host::readable_bytes(file.size_bytes), age_text(file.age));
   switch (file.lock) {
     case File::Lock::kHeldByAnother:
       return fmt::format("{}: another run is writing {}; the one that ends last leaves its result there", facts, path);
@@ -91,7 +91,7 @@ void report_partial_files(const std::string& path, const std::string& own) {
   if (std::ssize(files) > kMost) {
     std::int64_t size_bytes = 0;
     for (const PartialFile& file : files) size_bytes += file.size_bytes;
-    spdlog::warn("{} such files of {} are there in all, {}", files.size(), path, readable_bytes(size_bytes));
+    spdlog::warn("{} such files of {} are there in all, {}", files.size(), path, host::readable_bytes(size_bytes));
   }
 }
 

@@ -6,8 +6,9 @@
 
 #include "base/log.hpp"
 #include "base/parallel.hpp"
-#include "device/machine.hpp"
 #include "engine/memory_check.hpp"
+#include "host/memory.hpp"
+#include "host/node.hpp"
 #include "measure/kernel_case.hpp"
 #include "measure/link_costs.hpp"
 #include "moe/routing.hpp"
@@ -157,9 +158,9 @@ plan::Machine calibrate(const comm::Communicator& world, const CalibrationOption
   const plan::RankPlacement placement = sites.placement();
   machine.ranks_per_node = placement.ranks_per_node;
   machine.ranks_per_numa = placement.ranks_per_numa;
-  machine.name = device::cpu_name();
+  machine.name = host::cpu_name();
   machine.memory_gb =
-      1e-9 * world.min(std::min(static_cast<double>(device::available_memory_bytes()) / machine.ranks_per_node,
+      1e-9 * world.min(std::min(static_cast<double>(host::available_memory_bytes()) / machine.ranks_per_node,
                                 static_cast<double>(process_memory_left_bytes())));
   machine.source =
       fmt::format("measured by moesaic {}: {} rank{}, {} a node, {} kernels", MOESAIC_VERSION, world.size(),

@@ -14,7 +14,7 @@ struct CalibrationOptions {
   std::string isa = "auto";  ///< as --isa says it
   std::vector<std::int64_t> thread_counts;
   std::vector<Numerics> numerics;  ///< whose kernels are measured; the others follow from the limits
-  device::Bind bind = device::Bind::kAuto;
+  host::Bind bind = host::Bind::kAuto;
   bool short_run = false;  ///< for tests: a few calls on little memory
 };
 

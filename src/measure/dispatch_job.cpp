@@ -8,6 +8,7 @@
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
 #include "comm/mailbox.hpp"
+#include "comm/share.hpp"
 #include "measure/overlap.hpp"
 #include "measure/statistics.hpp"
 #include "plan/slot_choice.hpp"
@@ -150,13 +151,7 @@ void DispatchJob::expect(Step& step, StandIn kind) {
                       std::span(step.routing.ascending_gates).subspan(first, active_), m.data(), kind);
     hashes[static_cast<std::size_t>(i)] = hash_floats(m.data(), width);
   });
-  std::vector<std::byte> all;
-  for (const auto& part : world_.gather(std::as_bytes(std::span(hashes)), 0))
-    all.insert(all.end(), part.begin(), part.end());
-  world_.broadcast(all, 0);
-  auto& expected = step.expected[static_cast<std::size_t>(kind)];
-  expected.resize(all.size() / sizeof(Hash128));
-  if (!all.empty()) std::memcpy(expected.data(), all.data(), all.size());
+  step.expected[static_cast<std::size_t>(kind)] = comm::shared(world_, comm::gather_joined(world_, hashes));
 }
 
 plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const {
@@ -286,7 +281,7 @@ std::int64_t DispatchJob::count_wrong(Step& step, Range rows, std::span<const Ha
 
 /// XXH3-128 over the rows' hashes, ascending rows, step after step. found: of own rows, step after step.
 std::string DispatchJob::hash_of_steps(const std::vector<Hash128>& found) const {
-  const auto all = world_.gather(std::as_bytes(std::span(found)), 0);
+  const auto all = comm::gather_lists(world_, found);
   std::string hash;
   if (world_.rank() == 0) {
     Hasher hasher;
@@ -294,8 +289,8 @@ std::string DispatchJob::hash_of_steps(const std::vector<Hash128>& found) const 
     for (const Step& step : steps_)
       for (std::size_t rank = 0; rank < all.size(); ++rank) {
         const auto rows = static_cast<std::size_t>(step.shared.rows(plan::StageRank{static_cast<int>(rank)}).size());
-        hasher.update(std::span(all[rank]).subspan(done[rank], rows * sizeof(Hash128)));
-        done[rank] += rows * sizeof(Hash128);
+        hasher.update(std::as_bytes(std::span(all[rank]).subspan(done[rank], rows)));
+        done[rank] += rows;
       }
     hash = hasher.digest().hex();
   }
@@ -304,9 +299,7 @@ std::string DispatchJob::hash_of_steps(const std::vector<Hash128>& found) const 
 }
 
 void DispatchJob::gather_counted(const std::vector<std::uint64_t>& own_bytes, DispatchResult& result) const {
-  const auto all = world_.gather(std::as_bytes(std::span(own_bytes)), 0);
-  for (std::size_t rank = 0; rank < all.size(); ++rank)
-    std::memcpy(result.counted.dispatch.bytes.data() + rank * all.size(), all[rank].data(), all[rank].size());
+  std::ranges::copy(comm::gather_joined(world_, own_bytes), result.counted.dispatch.bytes.begin());
   bool right = true;
   for (int peer = 0; peer < world_.size(); ++peer) {
     const std::size_t pair = result.analytic.dispatch.at(me_, plan::StageRank{peer});
@@ -318,9 +311,7 @@ void DispatchJob::gather_counted(const std::vector<std::uint64_t>& own_bytes, Di
 
 PhaseTimes DispatchJob::gather_times(const std::vector<Times>& own) const {
   PhaseTimes times;
-  for (const auto& rank : world_.gather(std::as_bytes(std::span(own)), 0)) {
-    std::vector<Times> list(rank.size() / sizeof(Times));
-    std::memcpy(list.data(), rank.data(), rank.size());
+  for (const auto& list : comm::gather_lists(world_, own)) {
     for (std::size_t phase = 0; phase < kNumPhases; ++phase) {
       auto& into = times.us[phase].emplace_back();
       for (const Times& repetition : list) into.push_back(repetition[phase]);

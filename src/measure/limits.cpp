@@ -9,7 +9,7 @@
 
 #include "base/range.hpp"
 #include "comm/watch.hpp"
-#include "device/binding.hpp"
+#include "host/binding.hpp"
 
 namespace moesaic::measure {
 namespace {
@@ -22,7 +22,7 @@ void in_threads(int num_threads, const Work& work) {
   std::vector<std::jthread> threads;
   for (int thread = 1; thread < num_threads; ++thread)
     threads.emplace_back([&work, thread] {
-      device::bind_thread(thread);  // as the team's; it would inherit the calling thread's processor
+      host::bind_thread(thread);  // as the team's; it would inherit the calling thread's processor
       work(thread);
     });
   work(0);

@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "device/binding.hpp"
+#include "host/binding.hpp"
 #include "measure/limits.hpp"
 
 namespace moesaic::measure {
@@ -168,7 +168,7 @@ RankSites rank_sites(const comm::Communicator& world) {
   const comm::Communicator node = world.split_node();
   const int processor = ::sched_getcpu();
   int own[2] = {node.world_ranks().front(), 0};
-  for (const device::Processor& p : device::processors())
+  for (const host::Processor& p : host::processors())
     if (p.number == processor) own[1] = p.domain;
   std::vector<int> all(2 * static_cast<std::size_t>(world.size()));
   MOESAIC_MPI(MPI_Allgather(own, 2, MPI_INT, all.data(), 2, MPI_INT, world.handle()));

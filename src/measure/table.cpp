@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "base/json_text.hpp"
-#include "device/machine.hpp"
+#include "comm/share.hpp"
+#include "host/node.hpp"
+#include "host/thread_count.hpp"
 
 namespace moesaic::measure {
 namespace {
@@ -37,15 +39,12 @@ std::string quoted(const std::string& text) {
 }  // namespace
 
 Testbed this_testbed(const comm::Communicator& world, const std::string& isa) {
-  const std::string host = device::host_name();
-  const auto all = world.gather(std::as_bytes(std::span(host)), 0);
   std::string hosts, last;
-  for (const auto& bytes : all) {
-    const std::string name(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  for (const std::string& name : comm::gather_texts(world, host::host_name())) {
     if (name != last) hosts += (hosts.empty() ? "" : " ") + name;
     last = name;
   }
-  return {device::cpu_name(), hosts, device::allowed_processors(), world.size(), isa};
+  return {host::cpu_name(), hosts, host::allowed_processors(), world.size(), isa};
 }
 
 void Table::add(Record record) {

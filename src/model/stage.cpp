@@ -1,12 +1,12 @@
 #include "model/stage.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include "base/out_of_memory.hpp"
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
+#include "comm/share.hpp"
 
 namespace moesaic {
 namespace {
@@ -15,13 +15,7 @@ constexpr int kHandOverTag = 3;
 
 /// All stages choose as the first does: whose rows are whose must be the same in all.
 void share_choices(const comm::Communicator& world, plan::DispatchPolicy& policy) {
-  using Choice = plan::DispatchPolicy::Choice;
-  const auto own = std::as_bytes(std::span(policy.choices()));
-  std::vector<std::byte> bytes(own.begin(), own.end());
-  world.broadcast(bytes, 0);
-  std::vector<Choice> choices(bytes.size() / sizeof(Choice));
-  if (!bytes.empty()) std::memcpy(choices.data(), bytes.data(), bytes.size());
-  policy.adopt(std::move(choices));
+  policy.adopt(comm::shared(world, policy.choices()));
 }
 
 StageContext make_context(const comm::Communicator& world, const plan::Grid& grid, backend::Backend& backend,

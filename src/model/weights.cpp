@@ -7,7 +7,7 @@
 #include "base/aligned_buffer.hpp"
 #include "base/error.hpp"
 #include "base/parallel.hpp"
-#include "io/progress.hpp"
+#include "host/progress.hpp"
 
 namespace moesaic {
 namespace {
@@ -47,7 +47,7 @@ class Loader {
       plan_model(weights);
       needed_bytes_ = offset_;
     }
-    io::Progress progress("loading", planned_bytes_, kProgressInterval);
+    host::Progress progress("loading", planned_bytes_, kProgressInterval);
     run(beginnings_);
     run(tasks_, [&] { progress.report(store_.bytes_read()); });
     return weights;

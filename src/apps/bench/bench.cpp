@@ -40,6 +40,12 @@ std::vector<std::string> spelled_out(std::vector<std::string> arguments) {
 
 }  // namespace
 
+std::vector<const char*> bench::names() {
+  std::vector<const char*> names;
+  for (const Benchmark& benchmark : kBenchmarks) names.push_back(benchmark.name);
+  return names;
+}
+
 int run_bench(const std::vector<std::string>& arguments) {
   if (arguments.empty()) fail("no benchmark named; see moesaic bench --help");
   if (arguments[0] == "--help" || arguments[0] == "-h") {

@@ -11,6 +11,9 @@ namespace moesaic::apps::bench {
 
 using namespace measure;  // a benchmark is options and a table around what src/measure does
 
+/// The names of all benchmarks.
+std::vector<const char*> names();
+
 int run_machine(const std::vector<std::string>& arguments);
 int run_kernels(const std::vector<std::string>& arguments);
 int run_model(const std::vector<std::string>& arguments);

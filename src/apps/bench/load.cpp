@@ -6,7 +6,7 @@
 #include "base/log.hpp"
 #include "base/parallel.hpp"
 #include "comm/agree.hpp"
-#include "device/machine.hpp"
+#include "host/memory.hpp"
 #include "io/file.hpp"
 #include "measure/limits.hpp"
 
@@ -169,7 +169,7 @@ int run_load(const std::vector<std::string>& arguments) {
     isa = opened.backend->name();
   }
   const LoadBytes own = load(world, model);
-  const double peak_over_owned = world.max(static_cast<double>(device::peak_memory_bytes()) / own.owned);
+  const double peak_over_owned = world.max(static_cast<double>(host::peak_memory_bytes()) / own.owned);
   const LoadBytes all{world.sum(own.read), world.sum(own.needed), world.sum(own.owned)};
   measure(world, model, own.needed, repetitions, tests);
 

@@ -12,12 +12,14 @@
 #include "base/json_text.hpp"
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
+#include "comm/share.hpp"
 #include "comm/single_copy.hpp"
 #include "comm/transport.hpp"
-#include "device/binding.hpp"
-#include "device/control_groups.hpp"
-#include "device/machine.hpp"
 #include "engine/threads.hpp"
+#include "host/binding.hpp"
+#include "host/control_groups.hpp"
+#include "host/memory.hpp"
+#include "host/node.hpp"
 
 namespace moesaic::apps::doctor {
 
@@ -56,13 +58,13 @@ void ask_limits(RankFacts& facts) {
   if (::sysinfo(&machine) == 0)
     facts.total_memory_bytes =
         static_cast<std::int64_t>(machine.totalram) * static_cast<std::int64_t>(machine.mem_unit);
-  facts.memory_bytes = device::available_memory_bytes();
-  facts.shared_memory_bytes = device::available_shared_memory_bytes();
+  facts.memory_bytes = host::available_memory_bytes();
+  facts.shared_memory_bytes = host::available_shared_memory_bytes();
   facts.lockable_bytes = soft_limit(RLIMIT_MEMLOCK);
   facts.address_space_bytes = soft_limit(RLIMIT_AS);
   facts.open_files = soft_limit(RLIMIT_NOFILE);
   if (const auto limit = tightest_process_limit()) facts.process_memory_bytes = limit->left_bytes();
-  facts.huge_pages = device::huge_pages();
+  facts.huge_pages = host::huge_pages();
 }
 
 bool has_entries(const char* folder) {
@@ -72,17 +74,17 @@ bool has_entries(const char* folder) {
 
 RankFacts own_facts(const comm::Communicator& node, int num_threads, const TeamReport& team, bool reads_neighbour) {
   RankFacts facts;
-  facts.host = device::host_name();
+  facts.host = host::host_name();
   facts.node = node.world_ranks().front();
-  const device::ProcessorSet& mask = device::initial_mask();
+  const host::ProcessorSet& mask = host::initial_mask();
   for (std::size_t i = 0; i < mask.size(); ++i)
     if (mask[i]) facts.processors.push_back(static_cast<int>(i));
-  facts.num_node_processors = static_cast<int>(device::processors().size());
-  facts.cpu_quota = device::ControlGroups().cpu_quota().processors;
+  facts.num_node_processors = static_cast<int>(host::processors().size());
+  facts.cpu_quota = host::ControlGroups().cpu_quota().processors;
   facts.num_threads = num_threads;
   facts.thread_warnings = team.warnings;
   facts.placement = team.placement;
-  facts.cpu = device::cpu_name();
+  facts.cpu = host::cpu_name();
   facts.isa = backend::open({}, Numerics::kF32)->name();
   facts.build = build();
   char library[MPI_MAX_LIBRARY_VERSION_STRING] = {};
@@ -112,9 +114,7 @@ std::vector<RankFacts> gather_facts(const comm::Communicator& world, const comm:
   std::string own;
   comm::together(world, [&] { own = json_text(nlohmann::json(own_facts(node, num_threads, team, reads_neighbour))); });
   std::vector<RankFacts> all;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(own)), 0))
-    all.push_back(
-        parse_json(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), "the facts of a rank"));
+  for (const std::string& text : comm::gather_texts(world, own)) all.push_back(parse_json(text, "the facts of a rank"));
   return all;
 }
 

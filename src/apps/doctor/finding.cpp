@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
 namespace moesaic::apps::doctor {
 
@@ -27,7 +27,7 @@ std::string summary(const Findings& findings) {
 
 std::string said_by(const std::vector<int>& ranks, std::size_t num_ranks, const std::string& text) {
   if (ranks.size() == num_ranks) return text;
-  return fmt::format("rank{} {}: {}", ranks.size() == 1 ? "" : "s", device::ranges(ranks), text);
+  return fmt::format("rank{} {}: {}", ranks.size() == 1 ? "" : "s", host::ranges(ranks), text);
 }
 
 }  // namespace moesaic::apps::doctor

@@ -16,7 +16,8 @@
 #include "apps/doctor/judge.hpp"
 #include "base/error.hpp"
 #include "base/json_text.hpp"
-#include "device/machine.hpp"
+#include "comm/share.hpp"
+#include "host/node.hpp"
 #include "io/file.hpp"
 #include "io/temporary_file.hpp"
 #include "measure/statistics.hpp"
@@ -114,7 +115,7 @@ void read_file(const std::string& path, const std::vector<std::byte>& expected, 
 
 FolderFacts look_at(const std::string& folder) {
   FolderFacts facts;
-  facts.host = device::host_name();
+  facts.host = host::host_name();
   struct statfs system {};
   if (::statfs(folder.c_str(), &system) != 0)
     facts.error = std::strerror(errno);
@@ -131,10 +132,8 @@ std::vector<FolderFacts> gather_of_nodes(const comm::Communicator& world, const 
                                          const FolderFacts& own) {
   const std::string text = node.rank() == 0 ? json_text(nlohmann::json(own)) : "";
   std::vector<FolderFacts> nodes;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(text)), 0))
-    if (!bytes.empty())
-      nodes.push_back(parse_json(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
-                                 "the facts of a node"));
+  for (const std::string& facts : comm::gather_texts(world, text))
+    if (!facts.empty()) nodes.push_back(parse_json(facts, "the facts of a node"));
   return nodes;
 }
 
@@ -160,10 +159,9 @@ Findings check_folder(const comm::Communicator& world, const comm::Communicator&
   }
   world.broadcast(error, 0);
   world.broadcast(path, 0);
-  std::string seed_text = std::to_string(seed);
-  world.broadcast(seed_text, 0);
+  seed = comm::shared(world, seed);
   if (error.empty() && own.error.empty() && node.rank() == 0)
-    read_file(path, content(std::stoull(seed_text)), world.rank() == 0, own);
+    read_file(path, content(seed), world.rank() == 0, own);
   const std::vector<FolderFacts> nodes = gather_of_nodes(world, node, own);
   if (world.rank() != 0) return {};
   return judge_folder(folder, nodes, rates);

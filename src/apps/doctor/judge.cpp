@@ -9,7 +9,7 @@
 #include <set>
 
 #include "comm/single_copy.hpp"
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
 namespace moesaic::apps::doctor {
 namespace {
@@ -111,7 +111,7 @@ void judge_overlaps(const Facts& facts, Findings& findings) {
         if (both.empty() || a == b) continue;
         findings.push_back({Status::kWarning, "binding",
                             fmt::format("ranks {} and {} on {} may both use processors {}", ranks[i], ranks[j],
-                                        of(facts, node).host, device::ranges(both)),
+                                        of(facts, node).host, host::ranges(both)),
                             "masks that overlap in part: srun --cpu-bind=cores with -c, or mpirun --bind-to none"});
         return;  // one pair shows it
       }

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "comm/exchange.hpp"
+#include "comm/share.hpp"
 #include "comm/watch.hpp"
 #include "measure/link_costs.hpp"
 
@@ -118,13 +119,7 @@ std::vector<PeerCost> measure_peers(const comm::Communicator& world, const comm:
                            static_cast<double>(kLong_bytes) / long_us * 1e-3});
       }
   }
-  std::vector<PeerCost> all;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(peers)), 0)) {
-    const std::size_t old = all.size();
-    all.resize(old + bytes.size() / sizeof(PeerCost));
-    if (!bytes.empty()) std::memcpy(all.data() + old, bytes.data(), bytes.size());
-  }
-  return all;
+  return comm::gather_joined(world, peers);
 }
 
 std::string peer_matrix(const std::vector<PeerCost>& peers, const std::vector<std::string>& hosts) {

@@ -7,8 +7,9 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "comm/share.hpp"
 #include "comm/watch.hpp"
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
 namespace moesaic::apps::doctor {
 namespace {
@@ -61,7 +62,7 @@ Findings judge_settings(const std::vector<Setting>& settings, const std::vector<
       findings.push_back({value ? Status::kWarning : Status::kFailed, "settings",
                           fmt::format("{} is '{}' in the job's script, but {} on rank{} {} ({})", settings[i].name,
                                       settings[i].value, value ? fmt::format("'{}'", *value) : "not set",
-                                      ranks.size() == 1 ? "" : "s", device::ranges(ranks), joined(names, ", ")),
+                                      ranks.size() == 1 ? "" : "s", host::ranges(ranks), joined(names, ", ")),
                           value ? "something between the script and the ranks changes it (a task prolog, mpirun's "
                                   "options): if that is not meant, set it there"
                                 : "it is lost on the way: srun needs --export=ALL (see MOESAIC_SRUN), mpirun an "
@@ -75,10 +76,8 @@ Findings judge_settings(const std::vector<Setting>& settings, const std::vector<
 }
 
 Findings check_settings(const comm::Communicator& world, const std::vector<Setting>& settings) {
-  const std::string own = own_values(settings);
   std::vector<Found> found;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(own)), 0))
-    found.push_back(values_in({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  for (const std::string& values : comm::gather_texts(world, own_values(settings))) found.push_back(values_in(values));
   return world.rank() == 0 ? judge_settings(settings, found, comm::hosts()) : Findings();
 }
 

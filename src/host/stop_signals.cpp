@@ -1,10 +1,10 @@
-#include "io/stop_signals.hpp"
+#include "host/stop_signals.hpp"
 
 #include <csignal>
 
 #include "base/error.hpp"
 
-namespace moesaic::io {
+namespace moesaic::host {
 namespace {
 
 constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1};
@@ -28,4 +28,4 @@ void StopSignals::check() {
   if (const int signal = received()) fail("stopped by signal {}; nothing was left under the store's name", signal);
 }
 
-}  // namespace moesaic::io
+}  // namespace moesaic::host

@@ -9,7 +9,7 @@
 #include <vector>
 
 /// Which processor each thread of a rank is bound to. Pure: the machine and the node's ranks are arguments.
-namespace moesaic::device {
+namespace moesaic::host {
 
 /// A hardware thread.
 struct Processor {
@@ -76,4 +76,4 @@ std::string describe(std::span<const Placement> ranks);
 /// "0-3,8" for numbers in any order.
 std::string ranges(std::vector<int> numbers);
 
-}  // namespace moesaic::device
+}  // namespace moesaic::host

@@ -1,4 +1,4 @@
-#include "device/control_groups.hpp"
+#include "host/control_groups.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 
 #include "../io/temporary_folder.hpp"
 
-namespace moesaic::device {
+namespace moesaic::host {
 namespace {
 
 /// A machine's /proc and hierarchies of groups, as files in a folder.
@@ -111,4 +111,4 @@ TEST(ControlGroups, MemoryIsTheLimitLessWhatIsUsedButForCache) {
 }
 
 }  // namespace
-}  // namespace moesaic::device
+}  // namespace moesaic::host

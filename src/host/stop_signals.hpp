@@ -1,6 +1,6 @@
 #pragma once
 
-namespace moesaic::io {
+namespace moesaic::host {
 
 /// While it lives, SIGINT, SIGTERM and SIGUSR1 ask a run to stop where it can, or the writing of a store, so that its
 /// temporary file is removed.
@@ -29,4 +29,4 @@ class StopSignals {
   bool ignores_ = false;
 };
 
-}  // namespace moesaic::io
+}  // namespace moesaic::host

@@ -1,4 +1,4 @@
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -9,7 +9,7 @@
 #include "base/counted.hpp"
 #include "base/error.hpp"
 
-namespace moesaic::device {
+namespace moesaic::host {
 namespace {
 
 /// The ranks that share a mask, seen by one of them.
@@ -295,4 +295,4 @@ std::string describe(std::span<const Placement> ranks) {
                      listed(processors), joined(domains));
 }
 
-}  // namespace moesaic::device
+}  // namespace moesaic::host

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
 /// The processors of this machine, and this process's threads and memory on them; by hwloc.
-namespace moesaic::device {
+namespace moesaic::host {
 
 /// The processors that the control group of this process allows, in the order of the machine.
 const std::vector<Processor>& processors();
@@ -39,4 +39,4 @@ void spread_over_domains(std::span<std::byte> memory);
 /// Whether the system gives out huge pages: always, madvise (which is enough), or never, with what to do.
 std::string huge_pages();
 
-}  // namespace moesaic::device
+}  // namespace moesaic::host

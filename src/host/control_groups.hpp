@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
-namespace moesaic::device {
+namespace moesaic::host {
 
 /// The control groups (cgroup v1 and v2) that this process is in, and what they and the groups above them leave it.
 class ControlGroups {
@@ -27,4 +27,4 @@ class ControlGroups {
   std::string root_;
 };
 
-}  // namespace moesaic::device
+}  // namespace moesaic::host

@@ -1,4 +1,4 @@
-#include "device/binding.hpp"
+#include "host/binding.hpp"
 
 #include <hwloc.h>
 
@@ -11,7 +11,7 @@
 
 #include "base/error.hpp"
 
-namespace moesaic::device {
+namespace moesaic::host {
 namespace {
 
 using Bitmap = std::unique_ptr<hwloc_bitmap_s, decltype(&hwloc_bitmap_free)>;
@@ -116,4 +116,4 @@ std::string huge_pages() {
   return "unknown";
 }
 
-}  // namespace moesaic::device
+}  // namespace moesaic::host

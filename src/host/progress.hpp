@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-namespace moesaic::io {
+namespace moesaic::host {
 
 /// Logs how far a transfer is, its rate and the time left, at most once in an interval, first after one (the log prints
 /// rank 0's lines only).
@@ -27,4 +27,4 @@ class Progress {
 /// "1.23 GB" and the like, powers of ten.
 std::string readable_bytes(std::int64_t bytes);
 
-}  // namespace moesaic::io
+}  // namespace moesaic::host

@@ -1,4 +1,4 @@
-#include "device/control_groups.hpp"
+#include "host/control_groups.hpp"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <sstream>
 #include <utility>
 
-namespace moesaic::device {
+namespace moesaic::host {
 namespace {
 
 std::optional<std::int64_t> number_in(const std::string& file) {
@@ -115,4 +115,4 @@ CpuQuota ControlGroups::cpu_quota() const {
   return tightest;
 }
 
-}  // namespace moesaic::device
+}  // namespace moesaic::host

@@ -1,10 +1,10 @@
-#include "io/progress.hpp"
+#include "host/progress.hpp"
 
 #include <utility>
 
 #include "base/log.hpp"
 
-namespace moesaic::io {
+namespace moesaic::host {
 
 Progress::Progress(std::string what, std::int64_t total_bytes, std::chrono::seconds interval)
     : what_(std::move(what)), total_bytes_(total_bytes), interval_(interval) {}
@@ -29,4 +29,4 @@ std::string readable_bytes(std::int64_t bytes) {
   return fmt::format("{:.2f} GB", value * 1e-9);
 }
 
-}  // namespace moesaic::io
+}  // namespace moesaic::host

@@ -1,10 +1,10 @@
-#include "device/placement.hpp"
+#include "host/placement.hpp"
 
 #include <gmock/gmock.h>
 
 #include "base/error.hpp"
 
-namespace moesaic::device {
+namespace moesaic::host {
 namespace {
 
 using testing::ElementsAre;
@@ -242,4 +242,4 @@ TEST(Placement, OfManyRanksTheFirstAreListed) {
 }
 
 }  // namespace
-}  // namespace moesaic::device
+}  // namespace moesaic::host
