@@ -24,8 +24,8 @@ Attention::Attention(StageContext& context, const RopeTable& rope, KvCache& cach
   shape_.page = {activation_type(context.kernels.numerics), c.key_size};
   shape_.num_kv_heads = context.grid.kv_heads(context.grid.shard(context.me)).size();
   shape_.q_per_kv = c.q_per_kv();
-  shape_.multiplier = c.attn_output_multiplier;
-  shape_.cap = c.attn_logit_cap;
+  shape_.multiplier = c.arch.attn_output_multiplier;
+  shape_.cap = c.arch.attn_logit_cap;
 }
 
 void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const std::byte* n,

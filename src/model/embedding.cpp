@@ -63,7 +63,7 @@ void Embedding::embed(const BatchRows& rows, float* x) {
   exchange_.all_to_all(send_.data(), num_send_, recv_.data(), num_recv_, row_bytes);
   const std::int64_t width = context_.config().emb_size;
   for (std::size_t i = 0; i < arrival_.size(); ++i)
-    context_.kernels.from_activation(recv_.data() + i * row_bytes, width, context_.config().embedding_multiplier,
+    context_.kernels.from_activation(recv_.data() + i * row_bytes, width, context_.config().arch.embedding_multiplier,
                                      x + arrival_[i] * width);
 }
 
@@ -71,7 +71,7 @@ void Embedding::logits(const std::byte* n, std::int64_t num_rows, float* logits)
   const std::int64_t columns = table_.shape.num_columns;
   if (columns == 0) return;
   context_.kernels.gemm(n, num_rows, table_, logits, columns);
-  context_.kernels.scale(context_.config().output_multiplier, num_rows * columns, logits);
+  context_.kernels.scale(context_.config().arch.output_multiplier, num_rows * columns, logits);
 }
 
 }  // namespace moesaic

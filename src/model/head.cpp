@@ -110,7 +110,7 @@ void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wa
   for (std::int64_t i = 0; i < num_own; ++i) {
     const std::int32_t row = own_begin[i];
     float* const n = normed_.as<float>() + i * width;
-    context_.kernels.rms_norm(x + (row - rows.own.begin) * width, final_norm_, 1, width, config.rms_norm_eps, n);
+    context_.kernels.rms_norm(x + (row - rows.own.begin) * width, final_norm_, 1, width, config.arch.rms_norm_eps, n);
     if (context_.probe)
       context_.probe->see({static_cast<std::int32_t>(config.num_layers), Operation::kFinalNorm}, rows.batch,
                           {row, row + 1}, {n, row_floats});

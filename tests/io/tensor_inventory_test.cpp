@@ -9,7 +9,7 @@ namespace moesaic::io {
 namespace {
 
 TEST(TensorInventory, GrokOneHasItsPublishedSize) {
-  const auto tensors = tensor_inventory(ModelConfig{}, {});
+  const auto tensors = tensor_inventory(kGrok1, {});
   EXPECT_EQ(tensors.size(), static_cast<std::size_t>(kModelTensors + 64 * layer_tensors(WeightFormat::kInt8)));
   std::int64_t int8_bytes = 0;
   for (const auto& spec : tensors) int8_bytes += spec.dtype == DType::kInt8 ? spec.size_bytes() : 0;

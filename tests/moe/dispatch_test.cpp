@@ -19,6 +19,7 @@
 #include "apps/bench/stand_in_experts.hpp"
 #include "base/parallel.hpp"
 #include "comm/mailbox.hpp"
+#include "config/grok1.hpp"
 #include "plan/dispatch_traffic.hpp"
 #include "plan/planner.hpp"
 #include "plan/slot_choice.hpp"
@@ -40,7 +41,7 @@ const auto& any_of(std::mt19937& random, const List& list) {
 
 /// What a seed stands for; the same on all ranks.
 struct Case {
-  ModelConfig config;
+  ModelConfig config = kGrok1;
   plan::Layout layout;
   std::vector<int> node_of;
   Numerics numerics = Numerics::kF32;
