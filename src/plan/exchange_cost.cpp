@@ -8,11 +8,11 @@
 namespace moesaic::plan {
 namespace {
 
-constexpr double kNorms = 4, kRoundings = 2, kResiduals = 2;  // of a layer
+constexpr double kRoundings = 2, kResiduals = 2;  ///< passes over the rows of a layer, beside its norms
 
 double ceil_div(double a, double b) { return std::ceil(a / b); }
 
-/// Others of `domain` that share memory with the rank, itself too.
+/// How many ranks of a stage lie on one node with the rank, itself too.
 double members(const RankPlacement& placement, int me, Range stage) {
   const Range node = placement.node_of(me);
   return static_cast<double>(std::min(stage.end, node.end) - std::max(stage.begin, node.begin));
@@ -84,8 +84,11 @@ BatchShape batch_shape(const Layout& layout, std::int64_t rows, std::int64_t seq
 
 double norms_us(const ModelConfig& config, double rows, const ComputeCosts& compute) {
   const double width = static_cast<double>(config.emb_size), experts = static_cast<double>(config.num_experts);
+  const auto norms = static_cast<double>(std::ranges::count_if(kTensorRows, [&](const TensorRow& row) {
+    return row.is_norm() && row.per == PerUnit::kLayer && row.present(config.arch);
+  }));
   return rows * width *
-         (kNorms * compute.norm_ps + (kRoundings + kResiduals) * compute.value_ps + experts * compute.router_ps) * 1e-6;
+         (norms * compute.norm_ps + (kRoundings + kResiduals) * compute.value_ps + experts * compute.router_ps) * 1e-6;
 }
 
 /// One layer, as one rank sees it.
