@@ -1,9 +1,7 @@
 #include "store/convert.hpp"
 
 #include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.hpp"
 #include "base/json_text.hpp"
@@ -33,16 +31,10 @@ io::NewStore describe(const io::StoreReader& reader, WeightFormat format) {
   return store;
 }
 
-/// Writes one rank's pieces: every matrix piece with its scales; other tensors as they are.
+/// Writes one rank's share of the pieces: those of a matrix with their scales, those of other tensors as they are.
 class ShareWriter {
  public:
-  ShareWriter(const io::StoreReader& reader, io::PieceWriter& writer) : reader_(reader), writer_(writer) {
-    for (std::int64_t layer = 0; layer < reader.index().config().num_layers; ++layer)
-      for (const auto& [weights, scales] : io::kMatrices) {
-        scales_of_[io::layer_tensor(layer, weights)] = io::layer_tensor(layer, scales);
-        is_scales_.insert(io::layer_tensor(layer, scales));
-      }
-  }
+  ShareWriter(const io::StoreReader& reader, io::PieceWriter& writer) : reader_(reader), writer_(writer) {}
 
   void write(int rank, int num_ranks, const ConversionReport& report) {
     const io::StoreIndex& index = writer_.index();
@@ -50,15 +42,14 @@ class ShareWriter {
     std::int64_t turn = 0;
     for (std::size_t t = 0; t < index.tensors().size(); ++t) {
       const io::TensorSpec& spec = index.tensors()[t].spec;
-      if (is_scales_.contains(spec.name)) continue;  // written with their matrices
+      if (spec.is_scales) continue;  // written with their matrices
       for (std::int64_t piece = 0; piece < spec.num_pieces(); ++piece) {
         if (turn++ % num_ranks != rank) continue;
         host::StopSignals::check();
-        const auto found = scales_of_.find(spec.name);
-        if (found == scales_of_.end())
-          writer_.write(t, piece, read(reader_.index().tensor(spec.name), piece));
+        if (tensor_row(spec.role).is_matrix())
+          write_matrix(t, piece);
         else
-          write_matrix(t, found->second, piece);
+          writer_.write(t, piece, read(reader_.index().tensor(spec.name), piece));
         progress.report(writer_.bytes_written());
       }
     }
@@ -71,7 +62,7 @@ class ShareWriter {
     return weights_;
   }
 
-  /// Scales of a piece, one a column.
+  /// Reads the int8 scales of a piece of a matrix: one a column.
   std::span<const float> read_scales(const io::TensorSpec& weights, const io::StoredTensor& scales,
                                      std::int64_t piece) {
     const auto [scales_piece, first] = io::int8_scales_at(weights, scales.spec, piece);
@@ -80,10 +71,11 @@ class ShareWriter {
     return std::span(scales_).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(weights.shape.back()));
   }
 
-  void write_matrix(std::size_t tensor_idx, const std::string& scales_name, std::int64_t piece) {
+  void write_matrix(std::size_t tensor_idx, std::int64_t piece) {
     const io::StoreIndex &from = reader_.index(), &to = writer_.index();
     const io::TensorSpec& spec = to.tensors()[tensor_idx].spec;
     const io::StoredTensor& source = from.tensor(spec.name);
+    const std::string scales_name = io::scales_name(spec);
     const auto bytes = read(source, piece);
     const Int8Piece int8{{reinterpret_cast<const std::int8_t*>(bytes.data()), bytes.size()},
                          read_scales(source.spec, from.tensor(scales_name), piece)};
@@ -101,8 +93,6 @@ class ShareWriter {
 
   const io::StoreReader& reader_;
   io::PieceWriter& writer_;
-  std::map<std::string, std::string> scales_of_;
-  std::set<std::string> is_scales_;
   std::vector<std::byte> weights_, converted_;
   std::vector<float> scales_;
   std::vector<Bf16> int4_scales_;

@@ -39,15 +39,14 @@ std::vector<WorkItem> work_items(const io::StoreIndex& index) {
   return items;
 }
 
-/// Inputs of the contraction that a tensor takes part in.
-std::int64_t fan_in(const ModelConfig& c, std::string_view name) {
-  if (name.ends_with(io::kAttnOutScales)) return c.attn_size();
-  if (name.ends_with(io::kMoeDownScales)) return c.ffn_size;
-  return c.emb_size;
+/// Inputs of the contraction that a tensor takes part in; the embedding table does as head.
+std::int64_t fan_in(const ModelConfig& c, const TensorRow& row) {
+  return extent(c, row.cut == Cut::kRows ? row.columns : row.inputs);
 }
 
 void draw(const ModelConfig& config, const io::TensorSpec& spec, std::uint64_t seed, std::int64_t offset_bytes,
           std::span<std::byte> bytes) {
+  const TensorRow& row = tensor_row(spec.role);
   const RandomTensor random(seed, spec.name);
   if (spec.dtype == DType::kInt8) {
     random.fill_int8(offset_bytes, {reinterpret_cast<std::int8_t*>(bytes.data()), bytes.size()});
@@ -55,9 +54,8 @@ void draw(const ModelConfig& config, const io::TensorSpec& spec, std::uint64_t s
   }
   const std::int64_t first = offset_bytes / static_cast<std::int64_t>(sizeof(float));
   const std::span values(reinterpret_cast<float*>(bytes.data()), bytes.size() / sizeof(float));
-  const float deviation = static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in(config, spec.name))));
-  const bool is_norm = spec.name == io::kFinalNorm || spec.name.find("/norm/") != std::string::npos;
-  if (is_norm) return random.fill_normal(first, 1.0f, 0.1f, values);
+  const float deviation = static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in(config, row))));
+  if (row.is_norm()) return random.fill_normal(first, 1.0f, 0.1f, values);
   if (!spec.name.ends_with("_scales")) return random.fill_normal(first, 0.0f, deviation, values);
   const float scale = deviation / static_cast<float>(RandomTensor::kInt8Deviation);
   random.fill_uniform(first, 0.8f * scale, 1.2f * scale, values);
@@ -101,24 +99,6 @@ void write_all(const SynthesizeOptions& options, io::PieceWriter& writer) {
 }
 
 }  // namespace
-
-std::optional<ModelConfig> preset(std::string_view name) {
-  ModelConfig c;
-  if (name == "tiny") {
-    c.vocab_size = 512, c.sequence_len = 128, c.emb_size = 64, c.num_layers = 12, c.num_q_heads = 8, c.num_kv_heads = 8;
-    c.key_size = 16, c.ffn_size = 128;
-  } else if (name == "mini") {
-    c.vocab_size = 32768, c.sequence_len = 16384, c.emb_size = 1536, c.num_layers = 8, c.num_q_heads = 12;
-    c.num_kv_heads = 4, c.key_size = 128, c.ffn_size = 4096;
-  } else if (name == "slice") {
-    c.vocab_size = 32768, c.sequence_len = 16384, c.num_layers = 2;
-  } else {
-    return std::nullopt;
-  }
-  c.embedding_multiplier = static_cast<float>(std::sqrt(static_cast<double>(c.emb_size)));
-  c.attn_output_multiplier = static_cast<float>(1.0 / std::sqrt(static_cast<double>(c.key_size)));
-  return c;
-}
 
 void synthesize(const SynthesizeOptions& options) {
   check(options.config, options.name);

@@ -1,17 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
 
 #include "config/model_config.hpp"
 
 namespace moesaic::converters {
-
-/// The reference workloads of docs/performance: "tiny", "mini" (1.2 GB), "slice" (Grok-1's own dimensions, 2 layers,
-/// about 10 GB); nullopt for another name.
-std::optional<ModelConfig> preset(std::string_view name);
 
 struct SynthesizeOptions {
   ModelConfig config;

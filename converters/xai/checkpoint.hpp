@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "config/model_config.hpp"
+#include "config/grok1.hpp"
 #include "io/tensor_inventory.hpp"
 
 namespace moesaic::converters {
@@ -14,7 +14,7 @@ struct XaiCheckpoint {
   std::string name;         ///< its last path components, for provenance
   std::string config_file;  ///< empty: Grok-1's configuration
   std::optional<std::string> tokenizer_file;
-  ModelConfig config;
+  ModelConfig config = kGrok1;
   io::ScaleGroups groups;
   std::string scales_type;  ///< "bfloat16" or "float32", as the first layer has it
 };

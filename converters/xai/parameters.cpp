@@ -7,46 +7,39 @@
 namespace moesaic::converters {
 namespace {
 
-/// The twelve parameters of a layer, names sorted, as the tree has them.
-void add_layer(std::vector<XaiParameter>& list, const ModelConfig& c, io::ScaleGroups groups, std::int64_t layer) {
-  const std::int64_t D = c.emb_size, HK = c.attn_size(), GK = c.kv_size(), G = c.num_kv_heads, E = c.num_experts,
-                     F = c.ffn_size;
-  const std::string path = fmt::format("transformer/decoder_layer_{}/", layer);
-  const auto store = [&](std::string_view part) { return io::layer_tensor(layer, part); };
+struct NamedRole {
+  const char* path;
+  TensorRole role;
+};
+/// The parameters in the order of the tree, names sorted: those of the model, and those of a layer.
+constexpr NamedRole kOfModel[] = {{"in_out_embed/embeddings", TensorRole::kEmbed},
+                                  {"rms_norm/scale", TensorRole::kFinalNorm}};
+constexpr NamedRole kOfLayer[] = {{"moe/linear/w", TensorRole::kMoeGate},
+                                  {"moe/linear_1/w", TensorRole::kMoeDown},
+                                  {"moe/linear_v/w", TensorRole::kMoeUp},
+                                  {"multi_head_attention/key/w", TensorRole::kKey},
+                                  {"multi_head_attention/linear/w", TensorRole::kAttnOut},
+                                  {"multi_head_attention/query/w", TensorRole::kQuery},
+                                  {"multi_head_attention/value/w", TensorRole::kValue},
+                                  {"rms_norm/scale", TensorRole::kNormAttnIn},
+                                  {"rms_norm_1/scale", TensorRole::kNormAttnOut},
+                                  {"rms_norm_2/scale", TensorRole::kNormMoeIn},
+                                  {"rms_norm_3/scale", TensorRole::kNormMoeOut},
+                                  {"router/w", TensorRole::kRouter}};
 
-  const auto experts = [&](const char* name, std::int64_t rows, std::int64_t cols, std::int64_t column_parts,
-                           std::int64_t num_groups, std::string_view weight, std::string_view scales) {
-    list.push_back({path + name,
-                    "",
-                    {E, rows, cols},
-                    E,
-                    rows,
-                    cols,
-                    column_parts,
-                    {E, num_groups, cols},
-                    store(weight),
-                    store(scales)});
-  };
-  const auto projection = [&](const char* name, std::int64_t rows, std::int64_t cols, std::int64_t column_parts,
-                              std::int64_t num_groups, std::string_view weight, std::string_view scales) {
-    list.push_back(
-        {path + name, "", {rows, cols}, 1, rows, cols, column_parts, {num_groups, cols}, store(weight), store(scales)});
-  };
-  const auto norm = [&](const char* name, std::string_view weight) {
-    list.push_back({path + name, "", {D}, 1, 1, D, 1, {}, store(weight), ""});
-  };
-  experts("moe/linear/w", D, F, kNumLeaves, 1, io::kMoeGate, io::kMoeGateScales);
-  experts("moe/linear_1/w", F, D, 1, groups.moe_down, io::kMoeDown, io::kMoeDownScales);
-  experts("moe/linear_v/w", D, F, kNumLeaves, 1, io::kMoeUp, io::kMoeUpScales);
-  projection("multi_head_attention/key/w", D, GK, G, 1, io::kKey, io::kKeyScales);
-  projection("multi_head_attention/linear/w", HK, D, 1, groups.attn_out, io::kAttnOut, io::kAttnOutScales);
-  projection("multi_head_attention/query/w", D, HK, G, 1, io::kQuery, io::kQueryScales);
-  projection("multi_head_attention/value/w", D, GK, G, 1, io::kValue, io::kValueScales);
-  norm("rms_norm/scale", io::kNormAttnIn);
-  norm("rms_norm_1/scale", io::kNormAttnOut);
-  norm("rms_norm_2/scale", io::kNormMoeIn);
-  norm("rms_norm_3/scale", io::kNormMoeOut);
-  list.push_back({path + "router/w", "", {D, E}, 1, D, E, 1, {}, store(io::kRouter), ""});
+XaiParameter parameter(const ModelConfig& c, io::ScaleGroups groups, const TensorRow& row) {
+  XaiParameter p;
+  p.rows = extent(c, row.inputs), p.cols = extent(c, row.columns);
+  p.shape = {p.rows, p.cols};
+  if (row.is_norm()) p.shape = {p.cols};
+  if (row.is_matrix()) p.scales_shape = {groups.of(row), p.cols};
+  if (row.per == PerUnit::kExpert) {
+    p.matrices = c.num_experts;
+    p.shape.insert(p.shape.begin(), p.matrices);
+    p.scales_shape.insert(p.scales_shape.begin(), p.matrices);
+  }
+  if (row.cut != Cut::kInputLeaves) p.column_parts = num_parts(c, row);
+  return p;
 }
 
 }  // namespace
@@ -59,12 +52,21 @@ std::vector<std::int64_t> string_order(std::int64_t num_layers) {
 }
 
 std::vector<XaiParameter> xai_parameters(const ModelConfig& c, io::ScaleGroups groups) {
-  const std::int64_t V = c.vocab_size, D = c.emb_size;
   std::vector<XaiParameter> list;
-  list.push_back({"language_model/in_out_embed/embeddings", "", {V, D}, 1, V, D, 1, {}, std::string(io::kEmbed), ""});
-  list.push_back({"language_model/rms_norm/scale", "", {D}, 1, 1, D, 1, {}, std::string(io::kFinalNorm), ""});
-  for (const auto layer : string_order(c.num_layers)) add_layer(list, c, groups, layer);
-  for (std::size_t i = 0; i < list.size(); ++i) list[i].file = fmt::format("tensor{:05d}_000", i);
+  const auto add = [&](const std::string& folder, const NamedRole& named, const auto& in_store) {
+    const TensorRow& row = tensor_row(named.role);
+    XaiParameter& p = list.emplace_back(parameter(c, groups, row));
+    p.path = folder + named.path;
+    p.file = fmt::format("tensor{:05d}_000", list.size() - 1);
+    p.weight = in_store(row.name);
+    if (row.is_matrix()) p.scales = in_store(row.scales);
+  };
+  for (const NamedRole& named : kOfModel)
+    add("language_model/", named, [](std::string_view name) { return std::string(name); });
+  for (const auto layer : string_order(c.num_layers))
+    for (const NamedRole& named : kOfLayer)
+      add(fmt::format("transformer/decoder_layer_{}/", layer), named,
+          [&](std::string_view name) { return io::layer_tensor(layer, name); });
   return list;
 }
 

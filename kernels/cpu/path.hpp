@@ -17,7 +17,7 @@
 namespace moesaic::cpu {
 
 inline constexpr int kColumns = 32;  ///< of a panel (kPanelColumns)
-inline constexpr int kKeys = 64;     ///< of an attention block (ops::kBlockKeys)
+inline constexpr int kKeys = 64;     ///< of an attention block (moesaic::kBlockKeys)
 inline constexpr int kMaxTileRows = 12;
 /// A group of inputs of an int4 matrix (MatrixShape): scales, then lines.
 inline constexpr int kInt4GroupSteps = 32;

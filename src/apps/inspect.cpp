@@ -69,8 +69,8 @@ void print_summary(const std::string& path, const io::StoreIndex& index) {
   print("  tokens      vocabulary {}, context {}, begin {}, end {}, padding {}\n", c.vocab_size, c.sequence_len,
         c.bos_token, c.eos_token, c.pad_token);
   print("  constants   embedding x {}, output x {}, attention x {}, cap {}, eps {}, rope base {}\n",
-        c.embedding_multiplier, c.output_multiplier, c.attn_output_multiplier, c.attn_logit_cap, c.rms_norm_eps,
-        c.rope_base);
+        c.arch.embedding_multiplier, c.arch.output_multiplier, c.arch.attn_output_multiplier, c.arch.attn_logit_cap,
+        c.arch.rms_norm_eps, c.arch.rope_base);
   std::int64_t num_pieces = 0;
   for (const auto& tensor : index.tensors()) num_pieces += tensor.spec.num_pieces();
   print("  weights     {} in {} tensors, {} pieces; {}\n", host::readable_bytes(index.weight_bytes()),

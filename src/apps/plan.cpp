@@ -7,7 +7,7 @@
 #include "apps/plan_replicas.hpp"
 #include "apps/results.hpp"
 #include "base/json_text.hpp"
-#include "synthetic/synthesize.hpp"
+#include "config/grok1.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -153,7 +153,7 @@ Job job_of(const std::string& store, const std::string& preset, const std::strin
             {index.format(), numerics_for(index.format(), numerics, "the weights of " + store + " are")},
             {}};
   }
-  const auto config = preset == "grok-1" ? ModelConfig{} : converters::preset(preset);
+  const auto config = preset == "grok-1" ? kGrok1 : moesaic::preset(preset);
   if (!config) fail("--preset is '{}', expected tiny, mini, slice or grok-1", preset);
   std::optional<WeightFormat> format = numerics ? format_of(*numerics) : std::nullopt;
   if (!weights.empty()) {

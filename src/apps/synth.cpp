@@ -2,6 +2,7 @@
 #include "apps/options.hpp"
 #include "base/error.hpp"
 #include "base/out_of_memory.hpp"
+#include "config/grok1.hpp"
 #include "host/thread_count.hpp"
 #include "synthetic/synthesize.hpp"
 
@@ -23,7 +24,7 @@ int run_synth(const std::vector<std::string>& arguments) {
   const auto given = parse("synth", arguments, options);
   if (given.contains("help")) return kSuccess;
   const MemoryPurpose purpose("the pieces in the making; fewer --threads take less");
-  const auto config = converters::preset(synth.name);
+  const auto config = preset(synth.name);
   if (!config) fail("--preset is '{}', expected tiny, mini or slice", synth.name);
   synth.config = *config;
   if (given.contains("layers")) synth.config.num_layers = num_layers;

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
+#include "config/grok1.hpp"
 
 namespace moesaic {
 namespace {
@@ -26,14 +27,14 @@ void read(const json& object, const char* key, T& field, const std::string& sour
   field = found->get<T>();
 }
 
-/// Says which fields have no meaning here, so that nobody believes they had an effect.
+/// Warns of the fields that are read by nobody, so that no user believes they had an effect.
 void warn_of_others(const json& object, std::initializer_list<std::string_view> known, const std::string& source) {
   for (const auto& [key, value] : object.items())
     if (std::find(known.begin(), known.end(), key) == known.end())
       spdlog::warn("warning: {}: '{}' is not a field of the configuration and is ignored", source, key);
 }
 
-/// Every field with the name that the store gives it.
+/// Calls visit(name, field) for the fields that every store has, with the names that it gives them.
 template <class Config, class Visit>
 void for_each_field(Config& c, Visit&& visit) {
   visit("vocab_size", c.vocab_size);
@@ -49,12 +50,12 @@ void for_each_field(Config& c, Visit&& visit) {
   visit("pad_token", c.pad_token);
   visit("bos_token", c.bos_token);
   visit("eos_token", c.eos_token);
-  visit("embedding_multiplier", c.embedding_multiplier);
-  visit("output_multiplier", c.output_multiplier);
-  visit("attn_output_multiplier", c.attn_output_multiplier);
-  visit("attn_logit_cap", c.attn_logit_cap);
-  visit("rms_norm_eps", c.rms_norm_eps);
-  visit("rope_base", c.rope_base);
+  visit("embedding_multiplier", c.arch.embedding_multiplier);
+  visit("output_multiplier", c.arch.output_multiplier);
+  visit("attn_output_multiplier", c.arch.attn_output_multiplier);
+  visit("attn_logit_cap", c.arch.attn_logit_cap);
+  visit("rms_norm_eps", c.arch.rms_norm_eps);
+  visit("rope_base", c.arch.rope_base);
 }
 
 }  // namespace
@@ -100,14 +101,16 @@ void check(const ModelConfig& c, const std::string& source) {
     if (!std::isfinite(value) || (positive && value <= 0))
       fail("{}: {} is {}, expected a {}finite number", source, field, value, positive ? "positive " : "");
   };
-  finite("embedding_multiplier", c.embedding_multiplier, false);
-  finite("output_multiplier", c.output_multiplier, false);
-  finite("attn_output_multiplier", c.attn_output_multiplier, false);
-  finite("attn_logit_cap", c.attn_logit_cap, true);
-  finite("rms_norm_eps", c.rms_norm_eps, true);
-  finite("rope_base", c.rope_base, true);
+  finite("embedding_multiplier", c.arch.embedding_multiplier, false);
+  finite("output_multiplier", c.arch.output_multiplier, false);
+  finite("attn_output_multiplier", c.arch.attn_output_multiplier, false);
+  finite("attn_logit_cap", c.arch.attn_logit_cap, true);
+  finite("rms_norm_eps", c.arch.rms_norm_eps, true);
+  finite("rope_base", c.arch.rope_base, true);
+  if (const std::string missing = unsupported(c.arch); !missing.empty())
+    fail("{}: this version of Moesaic has no operation for {}", source, missing);
   // The maximum of a row's scores is taken to be the cap, so exp(-2 cap) must stay a normal number.
-  if (c.attn_logit_cap > 40) fail("{}: attn_logit_cap is {}, expected at most 40", source, c.attn_logit_cap);
+  if (c.arch.attn_logit_cap > 40) fail("{}: attn_logit_cap is {}, expected at most 40", source, c.arch.attn_logit_cap);
 }
 
 ModelConfig read_xai_config(const std::filesystem::path& file) {
@@ -118,14 +121,14 @@ ModelConfig read_xai_config(const std::filesystem::path& file) {
   const json root = parse_json(std::string(std::istreambuf_iterator<char>(stream), {}), source);
   if (!root.is_object()) fail("{}: its JSON has no object at its top", source);
 
-  ModelConfig c;
+  ModelConfig c = kGrok1;
   read(root, "vocab_size", c.vocab_size, source);
   read(root, "sequence_len", c.sequence_len, source);
   read(root, "pad_token", c.pad_token, source);
   read(root, "bos_token", c.bos_token, source);
   read(root, "eos_token", c.eos_token, source);
-  read(root, "embedding_multiplier_scale", c.embedding_multiplier, source);
-  read(root, "output_multiplier_scale", c.output_multiplier, source);
+  read(root, "embedding_multiplier_scale", c.arch.embedding_multiplier, source);
+  read(root, "output_multiplier_scale", c.arch.output_multiplier, source);
   const auto found = root.find("model");
   if (found == root.end() || !found->is_object()) fail("{}: has no JSON object 'model'", source);
   const json& model = *found;
@@ -136,7 +139,7 @@ ModelConfig read_xai_config(const std::filesystem::path& file) {
   read(model, "key_size", c.key_size, source);
   read(model, "num_experts", c.num_experts, source);
   read(model, "num_selected_experts", c.num_selected_experts, source);
-  read(model, "attn_output_multiplier", c.attn_output_multiplier, source);
+  read(model, "attn_output_multiplier", c.arch.attn_output_multiplier, source);
   double widening_factor = 8;
   read(model, "widening_factor", widening_factor, source);
   if (!(widening_factor > 0 && widening_factor < 4096))
@@ -162,16 +165,19 @@ ModelConfig read_xai_config(const std::filesystem::path& file) {
 json to_json(const ModelConfig& config) {
   json object;
   for_each_field(config, [&](const char* key, const auto& field) { object[key] = field; });
+  if (json architecture = architecture_to_json(config.arch); !architecture.empty())
+    object["architecture"] = std::move(architecture);
   return object;
 }
 
 ModelConfig model_config_from_json(const json& object, const std::string& source) {
   if (!object.is_object()) fail("{}: the configuration is not a JSON object", source);
-  ModelConfig config;
+  ModelConfig config = kGrok1;
   for_each_field(config, [&](const char* key, auto& field) {
     if (!object.contains(key)) fail("{}: the configuration has no '{}'", source, key);
     read(object, key, field, source);
   });
+  if (object.contains("architecture")) read_architecture(object["architecture"], config.arch, source);
   check(config, source);
   return config;
 }

@@ -5,30 +5,26 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "config/arch_spec.hpp"
+
 namespace moesaic {
 
-/// The geometry and constants of a Grok-1-like model (the letters are those of docs/glossary.md). The defaults are
-/// Grok-1's own, from xAI's run.py.
+/// The sizes of a model (the letters are those of docs/glossary.md), its special tokens, and what it computes.
 struct ModelConfig {
-  std::int64_t vocab_size = 131072;       ///< V
-  std::int64_t sequence_len = 8192;       ///< longest context, tokens
-  std::int64_t emb_size = 6144;           ///< D
-  std::int64_t num_layers = 64;           ///< L
-  std::int64_t num_q_heads = 48;          ///< H
-  std::int64_t num_kv_heads = 8;          ///< G
-  std::int64_t key_size = 128;            ///< K
-  std::int64_t ffn_size = 32768;          ///< F
-  std::int64_t num_experts = 8;           ///< E
-  std::int64_t num_selected_experts = 2;  ///< A
+  std::int64_t vocab_size = 0;            ///< V
+  std::int64_t sequence_len = 0;          ///< longest context, tokens
+  std::int64_t emb_size = 0;              ///< D
+  std::int64_t num_layers = 0;            ///< L
+  std::int64_t num_q_heads = 0;           ///< H
+  std::int64_t num_kv_heads = 0;          ///< G
+  std::int64_t key_size = 0;              ///< K
+  std::int64_t ffn_size = 0;              ///< F, width of an expert
+  std::int64_t num_experts = 0;           ///< E
+  std::int64_t num_selected_experts = 0;  ///< A
   std::int32_t pad_token = 0;
-  std::int32_t bos_token = 1;
-  std::int32_t eos_token = 2;
-  float embedding_multiplier = 78.38367176906169f;
-  float output_multiplier = 0.5773502691896257f;
-  float attn_output_multiplier = 0.08838834764831845f;
-  float attn_logit_cap = 30.0f;  ///< score = cap * tanh(score / cap)
-  float rms_norm_eps = 1e-5f;
-  double rope_base = 10000.0;
+  std::int32_t bos_token = 0;
+  std::int32_t eos_token = 0;
+  ArchSpec arch;
 
   std::int64_t q_per_kv() const { return num_q_heads / num_kv_heads; }
   std::int64_t attn_size() const { return num_q_heads * key_size; }  ///< H*K, input axis of the output projection
@@ -49,7 +45,8 @@ void check(const ModelConfig& config, const std::string& source);
 /// Reads xAI's config.json; fields that it does not name keep Grok-1's values.
 ModelConfig read_xai_config(const std::filesystem::path& file);
 
-/// Our own form, as the store keeps it.
+/// A configuration as the store keeps it, and back. It has the entry `architecture` where that is not Grok-1's
+/// (config/arch_spec.hpp).
 nlohmann::json to_json(const ModelConfig& config);
 ModelConfig model_config_from_json(const nlohmann::json& json, const std::string& source);
 

@@ -171,7 +171,7 @@ StoreIndex StoreIndex::from_text(std::string_view index_text, const std::string&
   if (!format) fail("{}: its weights are '{}', expected {}", source, weights, kWeightFormatOptions);
   const json& list = member(root, "tensors", json::value_t::array, source);
   // Before the inventory is made: a configuration of 16 million layers must not cost memory.
-  const std::int64_t expected = kModelTensors + config.num_layers * layer_tensors(*format);
+  const std::int64_t expected = num_tensors(config, *format);
   if (static_cast<std::int64_t>(list.size()) != expected)
     fail("{}: the index lists {} tensors, expected {} for {} layers", source, list.size(), expected, config.num_layers);
 

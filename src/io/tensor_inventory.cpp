@@ -1,6 +1,7 @@
 #include "io/tensor_inventory.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "base/error.hpp"
 
@@ -29,6 +30,64 @@ std::int64_t piece_indices(const TensorSpec& spec) {
 
 void check_groups(const char* what, std::int64_t groups) {
   if (groups != 1 && groups != kNumLeaves) fail("{} has scales of {} input groups, expected 1 or 8", what, groups);
+}
+
+/// The pieces of a large matrix with so many rows each: (parts, rows, columns), for each expert where per says so.
+TensorSpec in_pieces(const ModelConfig& c, const TensorRow& row, DType dtype, std::int64_t piece_rows) {
+  const char* part = row.cut == Cut::kKvHeads ? "kv head" : "eighth";
+  const std::int64_t num = num_parts(c, row), columns = extent(c, row.columns);
+  const std::int64_t piece_columns = row.cut == Cut::kInputLeaves ? columns : columns / num;
+  if (row.per == PerUnit::kExpert)
+    return {"", row.role, false, dtype, {c.num_experts, num, piece_rows, piece_columns}, 2, 1, {"expert", part}};
+  return {"", row.role, false, dtype, {num, piece_rows, piece_columns}, 1, 1, {part}};
+}
+
+TensorSpec weights_of(const ModelConfig& c, const TensorRow& row, WeightFormat format) {
+  const auto [leaves, inputs, columns] = share_of(c, row);
+  if (row.is_matrix())
+    return in_pieces(c, row, matrix_type(format), format == WeightFormat::kInt4 ? (inputs + 1) / 2 : inputs);
+  TensorSpec spec{"", row.role, false, DType::kF32, {inputs, columns}, 0, 1, {}};
+  if (row.is_norm()) spec.shape = {columns};
+  if (row.cut == Cut::kRows) spec.piece_axes = 1, spec.piece_rows = kVocabularyPiece_rows, spec.axis_names = {"row"};
+  return spec;
+}
+
+TensorSpec scales_of(const ModelConfig& c, const TensorRow& row, WeightFormat format, ScaleGroups groups) {
+  const auto [leaves, inputs, columns] = share_of(c, row);
+  TensorSpec spec{"", row.role, true, DType::kF32, {}, 0, 1, {}};
+  if (format == WeightFormat::kInt4) {
+    spec = in_pieces(c, row, DType::kBf16, int4_groups(inputs));
+    spec.is_scales = true;
+    return spec;
+  }
+  if (row.per == PerUnit::kExpert) spec.shape = {c.num_experts}, spec.piece_axes = 1, spec.axis_names = {"expert"};
+  if (row.cut == Cut::kInputLeaves) spec.shape.push_back(groups.of(row));
+  spec.shape.push_back(columns);
+  return spec;
+}
+
+bool has_scales(const TensorRow& row, WeightFormat format) { return row.is_matrix() && format != WeightFormat::kBf16; }
+
+/// Appends the tensors of some rows of the table: the weights of neighbouring matrices, then their scales.
+void add(std::vector<TensorSpec>& tensors, const ModelConfig& config, ScaleGroups groups, WeightFormat format,
+         std::span<const TensorRow> rows, std::int64_t layer) {
+  const auto put = [&](TensorSpec spec, const TensorRow& row, std::string_view name) {
+    spec.name = row.per == PerUnit::kModel ? std::string(name) : layer_tensor(layer, name);
+    check_size(spec);
+    tensors.push_back(std::move(spec));
+  };
+  const auto alike = [](const TensorRow& a, const TensorRow& b) {
+    return a.is_matrix() && b.is_matrix() && a.per == b.per;
+  };
+  for (auto begin = rows.begin(), end = begin; begin != rows.end(); begin = end) {
+    while (end != rows.end() && (end == begin || alike(*begin, *end))) ++end;
+    const std::span run(begin, end);
+    for (const TensorRow& row : run)
+      if (row.present(config.arch)) put(weights_of(config, row, format), row, row.name);
+    for (const TensorRow& row : run)
+      if (row.present(config.arch) && has_scales(row, format))
+        put(scales_of(config, row, format, groups), row, row.scales);
+  }
 }
 
 }  // namespace
@@ -72,73 +131,33 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return text + ")";
 }
 
-std::string layer_tensor(std::int64_t layer, std::string_view part) { return fmt::format("layers/{}/{}", layer, part); }
+std::string layer_tensor(std::int64_t layer, std::string_view name) { return fmt::format("layers/{}/{}", layer, name); }
 
-std::vector<TensorSpec> layer_inventory(const ModelConfig& c, ScaleGroups groups, WeightFormat format,
-                                        std::int64_t layer) {
+std::string scales_name(const TensorSpec& matrix) {
+  const TensorRow& row = tensor_row(matrix.role);
+  return matrix.name.substr(0, matrix.name.size() - row.name.size()) + std::string(row.scales);
+}
+
+std::vector<TensorSpec> tensor_inventory(const ModelConfig& config, ScaleGroups groups, WeightFormat format) {
   check_groups("attention's output projection", groups.attn_out);
   check_groups("the experts' down projection", groups.moe_down);
-  using Shape = std::vector<std::int64_t>;
-  using AxisNames = std::array<const char*, 2>;
-  const std::int64_t D = c.emb_size, G = c.num_kv_heads, K = c.key_size, E = c.num_experts, F = c.ffn_size;
-  const std::int64_t HK = c.attn_size(), GK = c.kv_size();
-  constexpr auto kF32 = DType::kF32;
-
+  const std::span all(kTensorRows);
+  const auto num_outside =
+      static_cast<std::size_t>(std::ranges::count(all, PerUnit::kModel, [](const TensorRow& row) { return row.per; }));
   std::vector<TensorSpec> tensors;
-  tensors.reserve(static_cast<std::size_t>(layer_tensors(format)));
-  const auto add = [&](std::string_view part, DType dtype, Shape shape, int piece_axes, AxisNames axis_names) {
-    tensors.push_back({layer_tensor(layer, part), dtype, std::move(shape), piece_axes, 1, axis_names});
-    check_size(tensors.back());
-  };
-  struct Matrix {
-    std::string_view weights, scales;
-    Shape pieces;
-    std::int64_t inputs, columns;
-    AxisNames axis_names;
-    Shape int8_scales;
-    int int8_scale_axes;
-  };
-  const auto in_pieces = [](const Matrix& m, std::int64_t rows) {
-    Shape shape = m.pieces;
-    shape.insert(shape.end(), {rows, m.columns});
-    return shape;
-  };
-  const auto add_matrices = [&](std::initializer_list<Matrix> matrices) {
-    const bool int4 = format == WeightFormat::kInt4;
-    for (const Matrix& m : matrices)
-      add(m.weights, matrix_type(format), in_pieces(m, int4 ? (m.inputs + 1) / 2 : m.inputs),
-          static_cast<int>(m.pieces.size()), m.axis_names);
-    for (const Matrix& m : matrices) {
-      if (format == WeightFormat::kInt8)
-        add(m.scales, kF32, m.int8_scales, m.int8_scale_axes,
-            m.int8_scale_axes == 0 ? AxisNames{} : AxisNames{m.axis_names[0]});
-      if (int4)
-        add(m.scales, DType::kBf16, in_pieces(m, int4_groups(m.inputs)), static_cast<int>(m.pieces.size()),
-            m.axis_names);
-    }
-  };
-  const AxisNames head{"kv head"}, eighth{"eighth"}, part{"expert", "eighth"};
-  add_matrices({{kQuery, kQueryScales, {G}, D, c.q_per_kv() * K, head, {HK}, 0},
-                {kKey, kKeyScales, {G}, D, K, head, {GK}, 0},
-                {kValue, kValueScales, {G}, D, K, head, {GK}, 0},
-                {kAttnOut, kAttnOutScales, {kNumLeaves}, HK / kNumLeaves, D, eighth, {groups.attn_out, D}, 0}});
-  add_matrices({{kMoeGate, kMoeGateScales, {E, kNumLeaves}, D, F / kNumLeaves, part, {E, F}, 1},
-                {kMoeUp, kMoeUpScales, {E, kNumLeaves}, D, F / kNumLeaves, part, {E, F}, 1},
-                {kMoeDown, kMoeDownScales, {E, kNumLeaves}, F / kNumLeaves, D, part, {E, groups.moe_down, D}, 1}});
-  add(kRouter, kF32, {D, E}, 0, {});
-  for (const auto norm : {kNormAttnIn, kNormAttnOut, kNormMoeIn, kNormMoeOut}) add(norm, kF32, {D}, 0, {});
+  tensors.reserve(static_cast<std::size_t>(num_tensors(config, format)));
+  add(tensors, config, groups, format, all.first(num_outside), 0);
+  for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
+    add(tensors, config, groups, format, all.subspan(num_outside), layer);
   return tensors;
 }
 
-std::vector<TensorSpec> tensor_inventory(const ModelConfig& c, ScaleGroups groups, WeightFormat format) {
-  std::vector<TensorSpec> tensors;
-  tensors.reserve(static_cast<std::size_t>(kModelTensors + c.num_layers * layer_tensors(format)));
-  tensors.push_back({std::string(kEmbed), DType::kF32, {c.vocab_size, c.emb_size}, 1, kEmbedPieceRows, {"row"}});
-  tensors.push_back({std::string(kFinalNorm), DType::kF32, {c.emb_size}, 0, 1, {}});
-  for (const auto& spec : tensors) check_size(spec);
-  for (std::int64_t layer = 0; layer < c.num_layers; ++layer)
-    for (auto& spec : layer_inventory(c, groups, format, layer)) tensors.push_back(std::move(spec));
-  return tensors;
+std::int64_t num_tensors(const ModelConfig& config, WeightFormat format) {
+  std::int64_t count = 0;
+  for (const TensorRow& row : kTensorRows)
+    if (row.present(config.arch))
+      count += (row.per == PerUnit::kModel ? 1 : config.num_layers) * (has_scales(row, format) ? 2 : 1);
+  return count;
 }
 
 }  // namespace moesaic::io

@@ -113,8 +113,8 @@ std::vector<KernelCase> attention_cases(const Compute& compute, const KernelWork
   const backend::AttentionShape shape{{activation_type(compute.numerics()), c.key_size},
                                       c.num_kv_heads,
                                       c.q_per_kv(),
-                                      c.attn_output_multiplier,
-                                      c.attn_logit_cap};
+                                      c.arch.attn_output_multiplier,
+                                      c.arch.attn_logit_cap};
   const std::int64_t most_rows = *std::max_element(workload.row_counts.begin(), workload.row_counts.end());
   const auto queries = std::make_shared<Queries>(compute, workload, shape, most_rows);
   std::vector<KernelCase> cases;

@@ -13,8 +13,8 @@ backend::AttentionShape shape_of(const StageContext& context) {
   shape.page = {activation_type(context.backend.numerics()), c.key_size};
   shape.num_kv_heads = context.grid.kv_heads(context.grid.shard(context.me)).size();
   shape.q_per_kv = c.q_per_kv();
-  shape.multiplier = c.attn_output_multiplier;
-  shape.cap = c.attn_logit_cap;
+  shape.multiplier = c.arch.attn_output_multiplier;
+  shape.cap = c.arch.attn_logit_cap;
   return shape;
 }
 

@@ -53,7 +53,7 @@ void DecoderLayer::join(const LayerWeights& w, std::int64_t layer, Lane& lane) {
 void DecoderLayer::norm(backend::Ptr<const float> x, backend::Ptr<const float> scale, const BatchRows& rows) {
   const TraceZone zone(Zone::kNorm);
   const ModelConfig& config = context_.config();
-  context_.kernels().rms_norm(context_.queue, x, scale, rows.num_own(), config.emb_size, config.rms_norm_eps,
+  context_.kernels().rms_norm(context_.queue, x, scale, rows.num_own(), config.emb_size, config.arch.rms_norm_eps,
                               normed_.as<float>());
 }
 

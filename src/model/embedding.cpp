@@ -23,7 +23,7 @@ void Embedding::embed(const BatchRows& rows, backend::Ptr<float> x) {
   k.gather_columns(queue, table_, queue.argument(std::span(columns_)), std::ssize(columns_), send_.data());
   exchange_.all_to_all(send_.slice(), num_send_, recv_.slice(), num_recv_, row_bytes);
   k.scatter_activations(queue, recv_.data(), queue.argument(std::span(arrival_)), std::ssize(arrival_), width,
-                        context_.config().embedding_multiplier, x);
+                        context_.config().arch.embedding_multiplier, x);
 }
 
 /// Holders send the rows that they have, by owner and ascending; owners know from the tokens what comes from whom.
@@ -56,7 +56,7 @@ void Embedding::logits(backend::ConstBytes n, std::int64_t num_rows, backend::Pt
   const std::int64_t columns = table_.shape.num_columns;
   if (columns == 0) return;
   context_.kernels().gemm(context_.queue, n, num_rows, table_, logits, columns);
-  context_.kernels().scale(context_.queue, context_.config().output_multiplier, num_rows * columns, logits);
+  context_.kernels().scale(context_.queue, context_.config().arch.output_multiplier, num_rows * columns, logits);
 }
 
 }  // namespace moesaic

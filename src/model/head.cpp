@@ -109,7 +109,7 @@ void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wa
   gathered_.reserve(wanted.size() * row_elems * context_.act_bytes());
   k.gather_rows(queue, x.as<const std::byte>(), queue.argument(std::span(places_)), num_own, row_elems * sizeof(float),
                 own_.data());
-  k.rms_norm(queue, own_.as<float>(), final_norm_, num_own, width, config.rms_norm_eps, normed_.as<float>());
+  k.rms_norm(queue, own_.as<float>(), final_norm_, num_own, width, config.arch.rms_norm_eps, normed_.as<float>());
   show_normed(rows.batch, wanted_of(context_.me));
   k.to_activation(queue, normed_.as<float>(), width, num_own, width, rounded_.data());
   exchange_.all_gather(rounded_.slice(), gathered_.slice(), num_rows_, row_elems * context_.act_bytes());

@@ -13,7 +13,7 @@ RopeTable::RopeTable(const ModelConfig& config, backend::Backend& backend)
   std::vector<float> table(static_cast<std::size_t>(2 * num_angles_));  // cosines, then sines
   std::vector<float> inverse(static_cast<std::size_t>(half));
   for (std::int64_t j = 0; j < half; ++j)
-    inverse[static_cast<std::size_t>(j)] = math::rope_inverse_frequency(config.rope_base, j, config.key_size);
+    inverse[static_cast<std::size_t>(j)] = math::rope_inverse_frequency(config.arch.rope_base, j, config.key_size);
   constexpr std::int64_t kGrain_positions = 64;
   parallel_for(config.sequence_len, kGrain_positions, [&](std::int64_t position) {
     for (std::int64_t j = 0; j < half; ++j) {

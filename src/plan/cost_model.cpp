@@ -7,11 +7,8 @@
 namespace moesaic::plan {
 namespace {
 
-double widest(const std::vector<Range>& cut) {
-  std::int64_t most = 0;
-  for (const Range& part : cut) most = std::max(most, part.size());
-  return static_cast<double>(most);
-}
+/// Leaves of the widest part.
+std::int64_t widest(const std::vector<Range>& cut) { return std::ranges::max(cut, {}, &Range::size).size(); }
 
 /// A fixed sequence of pseudo-random words (splitmix64): predictions must be the same everywhere.
 std::uint64_t next_word(std::uint64_t& state) {
@@ -42,10 +39,13 @@ std::string_view name(Part part) {
 double expert_us(const Grid& grid, std::int64_t terms, Numerics numerics, const ComputeCosts& compute) {
   if (terms == 0) return 0;
   const KernelCosts& kernels = compute.of(numerics);
-  const double rows = static_cast<double>(terms), width = static_cast<double>(grid.config().emb_size);
-  const double slice = static_cast<double>(grid.config().ffn_size / kNumLeaves) * widest(grid.expert_leaves());
-  return (2 * width * slice * kernels.gated_ps.at(rows) + width * slice * kernels.matrix_ps.at(rows) +
-          rows * width * compute.value_ps) *
+  const ModelConfig& config = grid.config();
+  const double rows = static_cast<double>(terms), width = static_cast<double>(config.emb_size);
+  const auto elems = [&](TensorRole role) {
+    return static_cast<double>(share_of(config, tensor_row(role), widest(grid.expert_leaves())).num_elems());
+  };
+  return ((elems(TensorRole::kMoeGate) + elems(TensorRole::kMoeUp)) * kernels.gated_ps.at(rows) +
+          elems(TensorRole::kMoeDown) * kernels.matrix_ps.at(rows) + rows * width * compute.value_ps) *
              kPs_us +
          3 * compute.call_us;
 }
@@ -113,12 +113,12 @@ double CostModel::experts_us(const ExchangeCosts& costs, int stage, DispatchAlgo
 double CostModel::attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape,
                                const ComputeCosts& compute) const {
   const KernelCosts& kernels = compute.of(arithmetic_.numerics);
-  const double share = widest(grid.attention_leaves()) / static_cast<double>(kNumLeaves);
-  const double width = static_cast<double>(config_.emb_size);
+  const std::int64_t leaves = widest(grid.attention_leaves());
+  const double share = static_cast<double>(leaves) / static_cast<double>(kNumLeaves);
   const double q_width = static_cast<double>(config_.attn_size()) * share;
   const double kv_width = static_cast<double>(config_.kv_size()) * share;
-  const double weights_us =
-      (width * (q_width + 2 * kv_width) + q_width * width) * kernels.matrix_ps.at(shape.group_rows) * kPs_us;
+  const double weights_us = static_cast<double>(matrix_elems(config_, PerUnit::kLayer, leaves)) *
+                            kernels.matrix_ps.at(shape.group_rows) * kPs_us;
   const double calls = shape.group_rows / batch.rows_a_sequence;
   const double scores_us = calls * kernels.attention_ps.at(batch.rows_a_sequence) * batch.mean_keys * q_width * kPs_us;
   constexpr double kPasses = 3;  // rotation, rounding, writing pages

@@ -10,8 +10,6 @@ namespace {
 
 constexpr std::size_t kAlign_bytes = 64;
 
-constexpr std::string_view kNames[] = {"flat", "hier", "agrs", "dense", "alltoallv"};
-
 /// Calls visit(row, a, slot) for all rows of a block, ascending.
 template <class Visit>
 void for_each_choice(const DispatchSetting& setting, std::span<const std::int32_t> slots, Visit&& visit) {
@@ -27,14 +25,6 @@ bool holds(const SubsetTree& tree, int domain) {
 }
 
 }  // namespace
-
-std::string_view name(DispatchAlgorithm algorithm) { return kNames[static_cast<std::size_t>(algorithm)]; }
-
-std::optional<DispatchAlgorithm> dispatch_from(std::string_view word) {
-  for (const DispatchAlgorithm algorithm : kAllDispatchAlgorithms)
-    if (word == name(algorithm)) return algorithm;
-  return std::nullopt;
-}
 
 std::size_t RowMessage::rows_offset_bytes(std::int64_t num_rows) const {
   const std::size_t end = slots_offset_bytes() + static_cast<std::size_t>(num_rows * active) * sizeof(std::int32_t);

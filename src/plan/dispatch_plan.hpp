@@ -1,11 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string_view>
 #include <vector>
 
+#include "plan/dispatch_algorithm.hpp"
 #include "plan/domains.hpp"
 #include "plan/row_map.hpp"
 #include "plan/row_moves.hpp"
@@ -17,20 +16,6 @@
 /// completes what it can of each expert of the row and sends back one piece a (row, expert, fragment), in the order of
 /// the rows that came, then of the row's experts, then of the fragments.
 namespace moesaic::plan {
-
-/// How rows get to the experts and the experts' outputs back. The result is the same.
-enum class DispatchAlgorithm : std::uint8_t {
-  kFlat,       ///< a message to each rank
-  kHier,       ///< a message to each node; inside it through shared memory
-  kAgrs,       ///< every rank gets all rows; terms go back to the owners
-  kDense,      ///< every rank owns all rows; only terms travel, to all
-  kAlltoallv,  ///< as flat, by MPI_Alltoall of sizes and MPI_Alltoallv: the reference
-};
-inline constexpr DispatchAlgorithm kAllDispatchAlgorithms[] = {DispatchAlgorithm::kFlat, DispatchAlgorithm::kHier,
-                                                               DispatchAlgorithm::kAgrs, DispatchAlgorithm::kDense,
-                                                               DispatchAlgorithm::kAlltoallv};
-std::string_view name(DispatchAlgorithm algorithm);
-std::optional<DispatchAlgorithm> dispatch_from(std::string_view name);
 
 /// A message of rows: their number, the slots of each (num_rows, A), and the rows.
 struct RowMessage {

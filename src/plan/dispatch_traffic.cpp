@@ -3,16 +3,16 @@
 namespace moesaic::plan {
 namespace {
 
-/// Of some rows, in one domain.
+/// What one domain gets of some rows, and the pieces that it sends back.
 struct Share {
   std::int64_t rows = 0, pieces = 0;
   std::size_t piece_bytes = 0;
 };
 
-/// By domain.
+/// The share of each domain in rows of one owner.
 std::vector<Share> shares_of(const DispatchSetting& setting, Range rows, std::span<const std::int32_t> slots) {
   std::vector<Share> shares(static_cast<std::size_t>(setting.domains.size()));
-  std::vector<std::int64_t> last(shares.size(), -1);  // row that a domain got
+  std::vector<std::int64_t> last(shares.size(), -1);  // the row that each domain got last
   for (std::int64_t row = rows.begin; row < rows.end; ++row)
     for (std::int64_t a = 0; a < setting.active(); ++a) {
       const SubsetTree& tree = setting.tree_of(slots[static_cast<std::size_t>(row * setting.active() + a)]);
@@ -38,6 +38,7 @@ void PairTraffic::add(StageRank source, StageRank destination, std::int64_t num_
 
 DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorithm algorithm, const RowMap& rows,
                                  const RowMessage& message, std::span<const std::int32_t> slots) {
+  const AlgorithmTraits& how = traits(algorithm);
   const Domains& domains = setting.domains;
   const int ranks = domains.num_ranks();
   DispatchTraffic traffic{PairTraffic(ranks), PairTraffic(ranks)};
@@ -50,8 +51,8 @@ DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorit
       if (domain == domains.domain(owner)) continue;
       const StageRank relay = domains.relay(domain, owner);
       const Share& share = shares[static_cast<std::size_t>(domain)];
-      const std::int64_t sent = algorithm == DispatchAlgorithm::kAgrs ? own.size() : share.rows;
-      if (algorithm != DispatchAlgorithm::kDense) traffic.dispatch.add(owner, relay, sent, message.size_bytes(sent));
+      const std::int64_t sent = how.sends_all_rows ? own.size() : share.rows;
+      if (how.ownership == Ownership::kShared) traffic.dispatch.add(owner, relay, sent, message.size_bytes(sent));
       if (share.pieces > 0) traffic.combine.add(relay, owner, share.pieces, share.piece_bytes);
     }
   }

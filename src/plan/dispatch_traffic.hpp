@@ -32,7 +32,7 @@ struct DispatchTraffic {
 };
 
 /// The messages of one layer, counted from the rule (docs/communication-bench.md), not from the plans that ranks make:
-/// what the wire must carry. setting: with the algorithm's domains (nodes for kHier, else ranks). slots: (all rows, A),
+/// what the wire must carry. setting: with the algorithm's domains (AlgorithmTraits::by_nodes). slots: (all rows, A),
 /// in any order in a row.
 DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorithm algorithm, const RowMap& rows,
                                  const RowMessage& message, std::span<const std::int32_t> slots);

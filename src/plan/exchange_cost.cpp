@@ -8,11 +8,11 @@
 namespace moesaic::plan {
 namespace {
 
-constexpr double kNorms = 4, kRoundings = 2, kResiduals = 2;  // of a layer
+constexpr double kRoundings = 2, kResiduals = 2;  ///< passes over the rows of a layer, beside its norms
 
 double ceil_div(double a, double b) { return std::ceil(a / b); }
 
-/// Others of `domain` that share memory with the rank, itself too.
+/// How many ranks of a stage lie on one node with the rank, itself too.
 double members(const RankPlacement& placement, int me, Range stage) {
   const Range node = placement.node_of(me);
   return static_cast<double>(std::min(stage.end, node.end) - std::max(stage.begin, node.begin));
@@ -84,8 +84,11 @@ BatchShape batch_shape(const Layout& layout, std::int64_t rows, std::int64_t seq
 
 double norms_us(const ModelConfig& config, double rows, const ComputeCosts& compute) {
   const double width = static_cast<double>(config.emb_size), experts = static_cast<double>(config.num_experts);
+  const auto norms = static_cast<double>(std::ranges::count_if(kTensorRows, [&](const TensorRow& row) {
+    return row.is_norm() && row.per == PerUnit::kLayer && row.present(config.arch);
+  }));
   return rows * width *
-         (kNorms * compute.norm_ps + (kRoundings + kResiduals) * compute.value_ps + experts * compute.router_ps) * 1e-6;
+         (norms * compute.norm_ps + (kRoundings + kResiduals) * compute.value_ps + experts * compute.router_ps) * 1e-6;
 }
 
 /// One layer, as one rank sees it.
@@ -221,24 +224,26 @@ int ExchangeCosts::place_on_node(int stage) const {
 }
 
 const ExpectedRouting& ExchangeCosts::routing(int stage, DispatchAlgorithm algorithm) const {
-  return algorithm == DispatchAlgorithm::kDense && no_owners_ ? *no_owners_ : routings_.at(place_on_node(stage));
+  return traits(algorithm).ownership == Ownership::kReplicated && no_owners_ ? *no_owners_
+                                                                             : routings_.at(place_on_node(stage));
 }
 
 LayerExchanges ExchangeCosts::layer(WorldRank rank, DispatchAlgorithm algorithm, const BatchShape& batch) const {
   const Moe moe(*this, rank, algorithm, batch);
-  const bool dense = algorithm == DispatchAlgorithm::kDense;
+  const AlgorithmTraits& how = traits(algorithm);
+  const bool replicated = how.ownership == Ownership::kReplicated;
   LayerExchanges layer;
-  layer.normed_rows = dense ? batch.rows : batch.own_rows;
-  layer.attention = moe.attention(dense);
-  if (algorithm == DispatchAlgorithm::kHier)
+  layer.normed_rows = replicated ? batch.rows : batch.own_rows;
+  layer.attention = moe.attention(replicated);
+  if (how.by_nodes)
     moe.by_nodes(layer);
-  else if (dense)
+  else if (replicated)
     moe.by_all(layer);
   else
-    moe.by_messages(algorithm == DispatchAlgorithm::kAgrs, layer);
+    moe.by_messages(how.sends_all_rows, layer);
   if (numeric_.rounds_expert_rows())  // own rows, and back what each term gets
     layer.dispatch.us += moe.values_us((layer.normed_rows + moe.rank_terms(batch.rows)) * moe.width);
-  if (algorithm == DispatchAlgorithm::kAlltoallv) {  // sizes first
+  if (how.sizes_first) {
     const Transfer sizes =
         exchange(machine_, peers_in(ranks_, moe.me, moe.stage), sizeof(std::int32_t), sizeof(std::int32_t));
     layer.dispatch += sizes;
@@ -260,9 +265,9 @@ DispatchAlgorithm ExchangeCosts::cheapest(const BatchShape& batch, bool shared_m
   DispatchAlgorithm best = DispatchAlgorithm::kFlat;
   double least_us = 0;
   for (const DispatchAlgorithm algorithm : kAllDispatchAlgorithms) {
-    if (algorithm == DispatchAlgorithm::kAlltoallv) continue;
+    if (traits(algorithm).sizes_first) continue;
     const bool nodes = shared_memory && grid_.ranks_per_stage() > ranks_.ranks_per_node && ranks_.ranks_per_node > 1;
-    if (algorithm == DispatchAlgorithm::kHier && !nodes) continue;
+    if (traits(algorithm).by_nodes && !nodes) continue;
     const double us = overhead_us(algorithm, batch);
     if (algorithm != DispatchAlgorithm::kFlat && us >= least_us) continue;
     best = algorithm;

@@ -19,14 +19,17 @@ std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, std::int64_t l
   const ModelConfig& c = grid.config();
   const std::int64_t attn_leaves = grid.attention_leaves()[static_cast<std::size_t>(grid.shard(rank))].size();
   const std::int64_t expert_leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(rank))].size();
-  const std::int64_t heads = grid.kv_heads(grid.shard(rank)).size();
-  const std::int64_t qkv = matrix_bytes(format, 1, c.emb_size, heads * (c.q_per_kv() + 2) * c.key_size);
-  const std::int64_t out = matrix_bytes(format, attn_leaves, c.attn_size() / kNumLeaves, c.emb_size);
-  const std::int64_t leaf = c.ffn_size / kNumLeaves;
-  const std::int64_t expert = 2 * matrix_bytes(format, 1, c.emb_size, leaf * expert_leaves) +
-                              matrix_bytes(format, expert_leaves, leaf, c.emb_size);
-  const std::int64_t small = (4 * c.emb_size + c.emb_size * c.num_experts) * static_cast<std::int64_t>(sizeof(float));
-  return qkv + out + std::ssize(grid.placement().experts(layer, grid.subset(rank))) * expert + small;
+  const std::int64_t num_experts = std::ssize(grid.placement().experts(layer, grid.subset(rank)));
+  std::int64_t bytes = 0;
+  for (const TensorRow& row : kTensorRows) {
+    if (row.per == PerUnit::kModel || !row.present(c.arch)) continue;
+    const bool of_experts = row.per == PerUnit::kExpert;
+    const TensorShare share = share_of(c, row, of_experts ? expert_leaves : attn_leaves);
+    bytes += (of_experts ? num_experts : 1) *
+             (row.is_matrix() ? matrix_bytes(format, share.leaves, share.leaf_inputs, share.columns)
+                              : share.num_elems() * static_cast<std::int64_t>(sizeof(float)));
+  }
+  return bytes;
 }
 
 /// Bytes that stage rank `from` sends to `to` in one layer, for a token whose row is owned by each rank with the same

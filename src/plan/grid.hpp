@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/range.hpp"
-#include "config/model_config.hpp"
+#include "config/tensor_roles.hpp"
 #include "plan/placement.hpp"
 
 /// Who owns what. Pure arithmetic over ranks; nothing here knows MPI.
@@ -87,7 +87,6 @@ class Grid {
   std::vector<Range> attention_leaves_, expert_leaves_;
 };
 
-/// The embedding table is shared out, and hashed in the store, in pieces of this many rows.
-inline constexpr std::int64_t kVocabularyPiece_rows = 64;
+using moesaic::kVocabularyPiece_rows;
 
 }  // namespace moesaic::plan

@@ -3,14 +3,10 @@
 #include <span>
 #include <vector>
 
+#include "plan/dispatch_algorithm.hpp"
 #include "plan/grid.hpp"
 
 namespace moesaic::plan {
-
-enum class Ownership : std::uint8_t {
-  kShared,      ///< every row has one owner
-  kReplicated,  ///< every rank of the stage owns all rows
-};
 
 /// Which rank of a stage owns which rows of a batch. Rows are ordered by attention group; a group's rows are shared out
 /// evenly over its shards, so that every rank owns one contiguous range. Or all ranks own all rows; then each still has

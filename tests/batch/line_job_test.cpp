@@ -7,6 +7,7 @@
 
 #include "../io/expect_error.hpp"
 #include "../io/temporary_folder.hpp"
+#include "config/grok1.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 class LineJobTest : public testing::Test {
  protected:
   static ModelConfig demo_config() {
-    ModelConfig config;
+    ModelConfig config = kGrok1;
     config.vocab_size = 2048;
     config.sequence_len = 256;
     return config;

@@ -153,10 +153,12 @@ TEST_F(ConvertStore, WritesEveryMatrixAndKeepsTheRest) {
       if (tensor.spec.dtype == DType::kF32) {
         EXPECT_EQ(tensor.hashes, from.index().tensor(tensor.spec.name).hashes);
       }
-    for (const auto& [weights_name, scales_name] : io::kMatrices) {
-      const auto& source = from.index().tensor(io::layer_tensor(1, weights_name));
-      const auto& source_scales = from.index().tensor(io::layer_tensor(1, scales_name));
-      const auto& made = to.index().tensor(io::layer_tensor(1, weights_name));
+    for (const TensorRow& row : kTensorRows) {
+      if (!row.is_matrix()) continue;
+      const std::string weights_name = io::layer_tensor(1, row.name), scales_name = io::layer_tensor(1, row.scales);
+      const auto& source = from.index().tensor(weights_name);
+      const auto& source_scales = from.index().tensor(scales_name);
+      const auto& made = to.index().tensor(weights_name);
       for (std::int64_t piece = 0; piece < source.spec.num_pieces(); ++piece) {
         const auto int8 = read<std::int8_t>(from, source, piece);
         const auto at = io::int8_scales_at(source.spec, source_scales.spec, piece);
@@ -169,7 +171,7 @@ TEST_F(ConvertStore, WritesEveryMatrixAndKeepsTheRest) {
             ASSERT_EQ(found[i], moesaic::to_bf16(static_cast<float>(int8[i]) * expected.scales[i % columns]).bits);
           continue;
         }
-        const auto& made_scales = to.index().tensor(io::layer_tensor(1, scales_name));
+        const auto& made_scales = to.index().tensor(scales_name);
         std::vector<std::uint8_t> q(static_cast<std::size_t>(made.spec.piece_bytes(piece)));
         std::vector<Bf16> s(static_cast<std::size_t>(made_scales.spec.piece_bytes(piece)) / sizeof(Bf16));
         to_int4(expected, q, s);

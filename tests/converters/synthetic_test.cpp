@@ -5,6 +5,7 @@
 
 #include "../io/expect_error.hpp"
 #include "../io/temporary_folder.hpp"
+#include "config/grok1.hpp"
 #include "io/store_reader.hpp"
 #include "synthetic/random_weights.hpp"
 #include "synthetic/synthesize.hpp"

@@ -6,6 +6,8 @@
 #include <iterator>
 #include <utility>
 
+#include "config/grok1.hpp"
+
 namespace moesaic {
 namespace {
 
@@ -13,7 +15,7 @@ namespace {
 class GenerationTest : public testing::Test {
  protected:
   static ModelConfig small() {
-    ModelConfig config;
+    ModelConfig config = kGrok1;
     config.vocab_size = 8;
     config.sequence_len = 64;
     return config;
@@ -78,7 +80,7 @@ const io::Tokenizer& demo_tokenizer() {
 
 /// What a request gives whose most probable tokens are these, one after another.
 Continuation continued(const GenerationRequest& request, const std::vector<std::int32_t>& tokens) {
-  ModelConfig config;
+  ModelConfig config = kGrok1;
   config.vocab_size = 2048;
   config.sequence_len = 64;
   SchedulerOptions options;
@@ -128,7 +130,7 @@ TEST(Generation, AContinuationBehindAnEndTokenKeepsItsSpace) {
   request.max_tokens = 2;
   request.ignore_eos = true;
   const std::int32_t the = demo_tokenizer().encode("One the").back();
-  EXPECT_EQ(continued(request, {ModelConfig{}.eos_token, the}).text, " the");
+  EXPECT_EQ(continued(request, {kGrok1.eos_token, the}).text, " the");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "config/grok1.hpp"
 #include "engine/generation.hpp"
 
 namespace moesaic {
@@ -10,7 +11,7 @@ using testing::ElementsAre;
 
 /// What a greedy continuation becomes where the logits fall in the order 5, 2 (the end token), 6 and the others.
 Continuation continuation(GenerationRequest request) {
-  ModelConfig config;
+  ModelConfig config = kGrok1;
   config.vocab_size = 8;
   config.sequence_len = 64;
   SchedulerOptions options;

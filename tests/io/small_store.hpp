@@ -4,13 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "config/grok1.hpp"
 #include "io/store_writer.hpp"
 
 namespace moesaic::test {
 
 /// The smallest model with every kind of piece: two kv heads, a short last piece of the embedding, two layers.
 inline ModelConfig small_config() {
-  ModelConfig c;
+  ModelConfig c = kGrok1;
   c.vocab_size = 70, c.sequence_len = 32, c.emb_size = 8, c.num_layers = 2, c.num_q_heads = 2, c.num_kv_heads = 2;
   c.key_size = 8, c.ffn_size = 16, c.num_experts = 2, c.num_selected_experts = 1;
   return c;

@@ -19,6 +19,7 @@
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
 #include "comm/mailbox.hpp"
+#include "config/grok1.hpp"
 #include "cpu/isa.hpp"
 #include "measure/stand_in_experts.hpp"
 #include "plan/dispatch_traffic.hpp"
@@ -42,7 +43,7 @@ const auto& any_of(std::mt19937& random, const List& list) {
 
 /// What a seed stands for; the same on all ranks.
 struct Case {
-  ModelConfig config;
+  ModelConfig config = kGrok1;
   plan::Layout layout;
   std::vector<int> node_of;
   Numerics numerics = Numerics::kF32;

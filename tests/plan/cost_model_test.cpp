@@ -223,7 +223,7 @@ TEST(PlacedGrids, AreThoseOfLayoutsThatCanHaveTheCopies) {
 
 TEST(CostModel, ThousandRanksInASecond) {
   const auto start = std::chrono::steady_clock::now();
-  const ModelConfig grok;
+  const ModelConfig grok = kGrok1;
   CostModel model(grok, kArithmetic, machine_preset("cpu-zen4-ib-hdr"));
   Job job;
   job.sequences = 64;

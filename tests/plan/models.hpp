@@ -1,13 +1,13 @@
 #pragma once
 
-#include "config/model_config.hpp"
+#include "config/grok1.hpp"
 
 namespace moesaic::test {
 
 /// A model that matters to plans by these counts alone.
 inline ModelConfig small_model(std::int64_t num_layers, std::int64_t num_kv_heads, std::int64_t num_experts,
                                std::int64_t num_active, std::int64_t vocab_size = 1000) {
-  ModelConfig config;
+  ModelConfig config = kGrok1;
   config.vocab_size = vocab_size;
   config.emb_size = 64;
   config.num_layers = num_layers;

@@ -103,7 +103,7 @@ TEST(Footprint, RanksTogetherOwnTheModel) {
 
 TEST(Footprint, GrokOneInEachFormat) {
   const auto gb = [](WeightFormat format) {
-    return static_cast<double>(model_weight_bytes(ModelConfig{}, {format, default_numerics(format)})) * 1e-9;
+    return static_cast<double>(model_weight_bytes(kGrok1, {format, default_numerics(format)})) * 1e-9;
   };
   // 314.9 billion weights in the matrices; the embedding is bf16.
   EXPECT_NEAR(gb(WeightFormat::kBf16), 2 * 314.8 + 1.6, 1);

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "base/counted.hpp"
+#include "config/grok1.hpp"
 
 namespace moesaic::apps::bench {
 namespace {
@@ -17,7 +18,7 @@ std::vector<std::string> words_of(const std::string& list) {
 }
 
 ModelConfig deepseek_v3() {
-  ModelConfig config;
+  ModelConfig config = kGrok1;
   config.emb_size = 7168;
   config.ffn_size = 2048;
   config.num_experts = 256;
@@ -102,7 +103,7 @@ std::vector<DispatchPreset> presets_of(const DispatchCommand& command) {
   for (const std::string& word : words_of(command.presets)) {
     const auto dash = word.rfind('-');
     const std::string model = word.substr(0, dash), rows = dash == std::string::npos ? "" : word.substr(dash + 1);
-    DispatchPreset preset{word, model == "grok1" ? ModelConfig{} : deepseek_v3(), 0};
+    DispatchPreset preset{word, model == "grok1" ? kGrok1 : deepseek_v3(), 0};
     const auto [end, error] = std::from_chars(rows.data(), rows.data() + rows.size(), preset.rows_a_rank);
     if ((model != "grok1" && model != "deepseek-v3") || error != std::errc() || end != rows.data() + rows.size() ||
         preset.rows_a_rank < 0 || preset.rows_a_rank > kMostRows)

@@ -5,6 +5,7 @@
 #include "apps/results.hpp"
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"
+#include "config/grok1.hpp"
 #include "measure/kernel_case.hpp"
 #include "measure/limits.hpp"
 #include "synthetic/synthesize.hpp"
@@ -92,7 +93,7 @@ constexpr Column kColumns[] = {{"op", "operation"},
                                {"right", "result"}};
 
 KernelWorkload workload_of(const KernelOptions& options) {
-  const auto config = converters::preset(options.preset);
+  const auto config = preset(options.preset);
   if (!config) fail("--preset is '{}', expected tiny, mini or slice", options.preset);
   return {*config, parse_list(options.rows, "rows", 1, 1 << 16), options.memory_mib << 20, options.context};
 }

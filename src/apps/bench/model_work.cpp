@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <numeric>
 
+#include "config/tensor_roles.hpp"
+
 namespace moesaic::apps::bench {
 namespace {
 
 /// Multiply-adds of one row in one layer.
 double layer_multiply_adds(const ModelConfig& c) {
-  const std::int64_t attention = c.emb_size * (c.attn_size() + 2 * c.kv_size()) + c.attn_size() * c.emb_size;
-  return static_cast<double>(attention + c.num_selected_experts * 3 * c.emb_size * c.ffn_size);
+  return static_cast<double>(matrix_elems(c, PerUnit::kLayer) +
+                             c.num_selected_experts * matrix_elems(c, PerUnit::kExpert));
 }
 
 }  // namespace
