@@ -15,6 +15,7 @@
 #include "engine/stage_table.hpp"
 #include "io/mapped_file.hpp"
 #include "io/stop_signals.hpp"
+#include "start/kv_budget.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -27,8 +28,8 @@ std::string text_of(const batch::FileContent& input) {
 }
 
 /// XXH3-128 of its index, in which the hashes of all else are.
-std::string store_id(const OpenedModel& opened) {
-  const std::string index = opened.reader->index().serialize();
+std::string store_id(const start::Session& session) {
+  const std::string index = session.reader().index().serialize();
   return hash_bytes(std::as_bytes(std::span(index))).hex();
 }
 
@@ -39,7 +40,7 @@ void require_regular(const char* option, const std::string& path) {
 }
 
 /// What the results depend on.
-batch::Identity identity_of(const BatchOptions& options, const OpenedModel& opened, bool needs_later_rules) {
+batch::Identity identity_of(const BatchOptions& options, const start::Session& session, bool needs_later_rules) {
   std::string chat_template = "none";
   if (!options.chat_template.empty())
     chat_template =
@@ -47,9 +48,9 @@ batch::Identity identity_of(const BatchOptions& options, const OpenedModel& open
   batch::Identity identity = {{"input", text_of(options.input.content)},
                               {"format", options.input.format == batch::LineFormat::kJson ? "jsonl" : "text"},
                               {"shard", fmt::format("{}/{}", options.input.shard.part, options.input.shard.count)},
-                              {"store", "XXH3-128 of its index " + store_id(opened)},
+                              {"store", "XXH3-128 of its index " + store_id(session)},
                               {"model name", options.model_name()},
-                              {"numerics", opened.numeric().text()},
+                              {"numerics", session.numeric().text()},
                               {"seed", fmt::format("{}", options.input.defaults.seed)},
                               {"chat template", chat_template}};
   // The first journals knew one set of rules alone. Requests that the later ones do not concern have the same results,
@@ -66,8 +67,8 @@ batch::Identity identity_of(const BatchOptions& options, const OpenedModel& open
 class BatchJob {
  public:
   /// Reads and checks what the options name. Error, and nothing is touched, when the job cannot be done or continued.
-  BatchJob(BatchOptions& options, const OpenedModel& opened)
-      : options_(options), opened_(opened), config_(opened.grid.config()), limit_(options.output, options.max_time) {
+  BatchJob(BatchOptions& options, const start::Session& session)
+      : options_(options), session_(session), config_(session.config()), limit_(options.output, options.max_time) {
     limit_.check_files();
     require_regular("input", options.input.path);
     require_regular("output", options.output);
@@ -80,14 +81,14 @@ class BatchJob {
     if (!options.chat_template.empty()) chat_template_ = batch::ChatTemplate::load(options.chat_template);
     options.input.defaults.vocab_size = config_.vocab_size;
     options.input.defaults.chat_template = chat_template_ ? &*chat_template_ : nullptr;
-    if (opened.reader->index().tokenizer) tokenizer_ = opened.reader->tokenizer();
+    tokenizer_ = session.tokenizer();
     batch::InputCheck check(options.input.format, options.input.defaults);
     options.input.content =
         batch::content_of(options.input.path, [&](const batch::InputLine& line) { check.see(line); });
     check.require_requests(options.input.path);
     warnings_ = check.repeated_ids().warnings(options.input.path);
     num_requests_ = options.input.shard.size(options.input.content.num_lines);
-    results_.emplace(options.output, identity_of(options, opened, check.needs_later_rules()));
+    results_.emplace(options.output, identity_of(options, session, check.needs_later_rules()));
     num_at_start_ = results_->num_finished();
   }
 
@@ -187,9 +188,9 @@ class BatchJob {
     const auto per_second = [&](std::int64_t num) { return seconds > 0 ? static_cast<double>(num) / seconds : 0; };
     nlohmann::json report = {{"version", build()},
                              {"store", options_.model.store},
-                             {"store_id", store_id(opened_)},
-                             {"layout", opened_.choice.layout.text()},
-                             {"numerics", opened_.numeric().text()},
+                             {"store_id", store_id(session_)},
+                             {"layout", session_.layout().text()},
+                             {"numerics", session_.numeric().text()},
                              {"requests", num_requests_},
                              {"finished_before", num_at_start_},
                              {"finished", run_ ? run_->num_finished() : 0},
@@ -209,7 +210,7 @@ class BatchJob {
   }
 
   BatchOptions& options_;
-  const OpenedModel& opened_;
+  const start::Session& session_;
   const ModelConfig& config_;
   StopLimit limit_;
   std::optional<batch::ChatTemplate> chat_template_;
@@ -228,11 +229,11 @@ class BatchJob {
 };
 
 /// What the run needs beside the weights, the KV cache within its limit.
-plan::Workload workload_of(const comm::Communicator& world, const OpenedModel& opened, const BatchOptions& options) {
+plan::Workload workload_of(const start::Session& session, const BatchOptions& options) {
   plan::Workload workload;
-  workload.num_sequences = options.kv.num_sequences;
+  workload.num_sequences = options.scheduler.most_sequences;
   workload.batch_rows = std::max(options.scheduler.batch_rows, options.scheduler.prefill_chunk);
-  workload.kv_blocks = kv_blocks(world, opened, workload, options.kv);
+  workload.kv_blocks = start::kv_blocks(session, workload, options.kv_memory_mib);
   return workload;
 }
 
@@ -242,20 +243,19 @@ int run_batch(const std::vector<std::string>& arguments) {
   std::optional<BatchOptions> parsed = parse_batch(arguments);
   if (!parsed) return kSuccess;
   BatchOptions& options = *parsed;
-  const comm::Communicator world = comm::Communicator::world();
   const io::StopSignals stop_signals;  // from here on they end the run cleanly
-  options.model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, options.model);
-  options.scheduler.for_layout(opened.grid.layout());
+  start::Session session(options.model);
+  const comm::Communicator& world = session.world();
+  options.scheduler.for_layout(session.layout());
 
-  const plan::Workload workload = workload_of(world, opened, options);  // may be refused, before any file is made
+  const plan::Workload workload = workload_of(session, options);  // may be refused, before any file is made
   options.scheduler.blocks_per_group = workload.kv_blocks;
   std::optional<BatchJob> job;  // rank 0's
   bool is_done = false;
   int code = kSuccess;
   const auto share_code = [&](int code) { return static_cast<int>(world.max(world.rank() == 0 ? code : 0)); };
   comm::on_root(world, [&] {
-    job.emplace(options, opened);
+    job.emplace(options, session);
     job->print_start();
     is_done = !job->needs_model();
   });
@@ -266,10 +266,10 @@ int run_batch(const std::vector<std::string>& arguments) {
   }
 
   spdlog::info("KV cache: {} blocks of {} tokens for each of {} attention groups, {:.1f} MiB on this rank",
-               workload.kv_blocks, kBlockKeys, opened.grid.layout().dp,
-               static_cast<double>(kv_bytes(world, opened, workload.kv_blocks)) / kMiB);
-  const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
-  run(world, *stage, job ? job->start() : nullptr);
+               workload.kv_blocks, kBlockKeys, session.layout().dp,
+               static_cast<double>(start::kv_bytes(session, workload.kv_blocks)) / kMiB);
+  session.load(workload);
+  run(world, session.stage(), job ? job->start() : nullptr);
   const std::string table = stage_table(world);
   const nlohmann::json ranks = figures_of_ranks(world);
   comm::on_root(world, [&] { code = job->end(table, ranks); });

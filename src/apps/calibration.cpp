@@ -10,7 +10,7 @@
 #include "base/log.hpp"
 #include "base/parallel.hpp"
 #include "device/machine.hpp"
-#include "engine/memory_check.hpp"
+#include "start/memory_check.hpp"
 
 namespace moesaic::apps {
 namespace {

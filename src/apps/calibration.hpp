@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "comm/mpi.hpp"
-#include "engine/threads.hpp"
+#include "start/threads.hpp"
 #include "ops/kernels.hpp"
 #include "plan/machine_model.hpp"
 

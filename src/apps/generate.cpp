@@ -104,10 +104,9 @@ int run_generate(const std::vector<std::string>& arguments) {
   check(prompt);
   check_stop_strings(generation.stop_strings);
 
-  const comm::Communicator world = comm::Communicator::world();
-  model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, model);
-  const ModelConfig& config = opened.grid.config();
+  start::Session session(model);
+  const comm::Communicator& world = session.world();
+  const ModelConfig& config = session.config();
 
   std::optional<io::Tokenizer> tokenizer;
   std::vector<std::vector<std::int32_t>> prompts;
@@ -119,29 +118,29 @@ int run_generate(const std::vector<std::string>& arguments) {
     open_results({model.store, prompt.prompt_file, prompt.token_file, hash_file, trace_file});
     if (!trace_file.empty()) trace_place.emplace(trace_file);
     if (!hash_file.empty()) hashes.emplace(hash_file);
-    if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
+    tokenizer = session.tokenizer();
     prompts = read_prompts(prompt, config, tokenizer ? &*tokenizer : nullptr, model.store);
-    workload = workload_of(prompts, generation.max_tokens, scheduler.prefill_chunk, config);
+    workload = start::workload_of(prompts, generation.max_tokens, scheduler.prefill_chunk, config);
   });
-  const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
+  session.load(workload);
 
   LayerHashes layer_hashes;
   RoutingTrace trace(config);
   Probes probes;
   if (!hash_file.empty()) probes.add(&layer_hashes);
   if (!trace_file.empty()) probes.add(&trace);
-  if (!probes.empty()) stage->watch(&probes);
+  if (!probes.empty()) session.stage().watch(&probes);
   std::optional<Output> output;
   std::optional<Generation> driver;
   if (world.rank() == 0) {
     output.emplace(prompts.size(), tokenizer.has_value());
-    scheduler.for_layout(opened.grid.layout());
+    scheduler.for_layout(session.layout());
     scheduler.share_prefixes = probes.empty();  // they see every token of every prompt
     driver.emplace(config, scheduler, tokenizer ? &*tokenizer : nullptr, requests(prompts, generation),
                    output->events());
   }
-  run(world, *stage, driver ? &*driver : nullptr);
-  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("generate {}", opened.numeric().text()));
+  run(world, session.stage(), driver ? &*driver : nullptr);
+  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("generate {}", session.numeric().text()));
   if (!trace_file.empty()) trace.publish(world, trace_place);
   const std::string table = stage_table(world);
   if (driver) print_report(*driver, *output, table);

@@ -97,10 +97,9 @@ int run_logits(const std::vector<std::string>& arguments) {
   const auto map = parse("logits", arguments, options);
   if (map.contains("help")) return kSuccess;
 
-  const comm::Communicator world = comm::Communicator::world();
-  model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, model);
-  const ModelConfig& config = opened.grid.config();
+  start::Session session(model);
+  const comm::Communicator& world = session.world();
+  const ModelConfig& config = session.config();
 
   std::optional<LogitsFile> file;
   std::optional<LogitsRun> driver;
@@ -112,13 +111,13 @@ int run_logits(const std::vector<std::string>& arguments) {
     check_writable(out, "out", {model.store, token_file});
     open_results({model.store, token_file, out, hash_file, trace_file});
     auto sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
-    workload = workload_of(sequences, 0, scheduler.prefill_chunk, config);
+    workload = start::workload_of(sequences, 0, scheduler.prefill_chunk, config);
     if (!hash_file.empty()) hashes.emplace(hash_file);
     if (!trace_file.empty()) trace_place.emplace(trace_file);
     file.emplace(out, config, sequences, hidden, routing);
-    driver.emplace(opened.grid, std::move(sequences), scheduler, file->take_row());
+    driver.emplace(session.grid(), std::move(sequences), scheduler, file->take_row());
   });
-  const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
+  session.load(workload);
 
   Probes probes;
   LayerHashes layer_hashes;
@@ -127,9 +126,9 @@ int run_logits(const std::vector<std::string>& arguments) {
   if (hidden || routing) probes.add(&capture);
   if (!hash_file.empty()) probes.add(&layer_hashes);
   if (!trace_file.empty()) probes.add(&trace);
-  if (!probes.empty()) stage->watch(&probes);
-  run(world, *stage, driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
-  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", opened.numeric().text()));
+  if (!probes.empty()) session.stage().watch(&probes);
+  run(world, session.stage(), driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
+  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", session.numeric().text()));
   if (!trace_file.empty()) trace.publish(world, trace_place);
   comm::on_root(world, [&] { file->finish(); });
   const std::string table = stage_table(world);

@@ -98,12 +98,12 @@ Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest&
 struct MachineNow {
   double peak_share = 1, read_share = 1;
 };
-MachineNow machine_now(const comm::Communicator& world, const OpenedModel& opened, const bench::ReadMemory& memory,
+MachineNow machine_now(const comm::Communicator& world, const start::Session& session, const bench::ReadMemory& memory,
                        const plan::ComputeCosts& calibrated) {
-  const ops::PeakLoops& loops = ops::peak_loops(opened.kernels.isa);
-  const bench::Factors factors = bench::factors_of(opened.kernels.numerics);
-  const auto peak = bench::multiply_add_peak(world, loops, factors, opened.num_threads);
-  const auto read = bench::read_bandwidth(world, loops, memory.bytes(), opened.num_threads, memory.sum(), 1);
+  const ops::PeakLoops& loops = ops::peak_loops(session.kernels().isa);
+  const bench::Factors factors = bench::factors_of(session.kernels().numerics);
+  const auto peak = bench::multiply_add_peak(world, loops, factors, session.num_threads());
+  const auto read = bench::read_bandwidth(world, loops, memory.bytes(), session.num_threads(), memory.sum(), 1);
   return {peak.rate.median / world.size() / calibrated.peak_gmacs[static_cast<std::size_t>(factors)],
           read.rate.median / world.size() / calibrated.read_gbps};
 }
@@ -178,13 +178,14 @@ po::options_description check_options(CheckOptions& options, bool& check) {
 }
 
 /// The machine of --machine, or one that is measured now; rank 0's on all.
-plan::Machine machine_for(const comm::Communicator& world, const CheckOptions& options, const OpenedModel& opened) {
-  if (!opened.dispatch.machine_text.empty())
-    return plan::machine_from_text(opened.dispatch.machine_text, options.model.dispatch.machine);
-  std::vector<Numerics> numerics{opened.kernels.numerics};
+plan::Machine machine_for(const comm::Communicator& world, const CheckOptions& options, const start::Session& session) {
+  if (!session.dispatch().machine_text.empty())
+    return plan::machine_from_text(session.dispatch().machine_text, options.model.dispatch.machine);
+  std::vector<Numerics> numerics{session.kernels().numerics};
   if (numerics[0] != Numerics::kW16A16) numerics.push_back(Numerics::kW16A16);  // the head's
   std::erase(numerics, Numerics::kF32);
-  return calibrate(world, {opened.kernels.isa, {opened.num_threads}, numerics, options.model.bind, options.quick});
+  return calibrate(world,
+                   {session.kernels().isa, {session.num_threads()}, numerics, options.model.bind, options.quick});
 }
 
 /// Collective: every rank reads the file of --routing.
@@ -215,17 +216,17 @@ std::int64_t batch_rows(const Case& test, const plan::Layout& layout) {
 /// Runs layouts one after the other and keeps what came out.
 class Comparison {
  public:
-  Comparison(const comm::Communicator& world, const CheckOptions& options, const OpenedModel& first)
+  Comparison(const comm::Communicator& world, const CheckOptions& options, const start::Session& first)
       : world_(world),
         options_(options),
-        config_(first.grid.config()),
-        cases_(cases_of(options, first.num_threads)),
+        config_(first.config()),
+        cases_(cases_of(options, first.num_threads())),
         ranks_(bench::rank_sites(world).placement()),
         grids_(grids_for(world, options, config_, ranks_.ranks_per_node)),
         routing_(routing_for(world, options, config_)),
         machine_(machine_for(world, options, first)),
-        memory_(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads),
-        table_(options.format, bench::this_machine(world, first.kernels.isa),
+        memory_(options.quick ? 16 << 20 : bench::kReadMemory_bytes / 2, first.num_threads()),
+        table_(options.format, bench::this_machine(world, first.kernels().isa),
                {std::begin(kColumns), std::end(kColumns)}) {}
 
   /// From the best predicted to the worst.
@@ -237,17 +238,17 @@ class Comparison {
   void run(const plan::Layout& layout) {
     ModelOptions one = options_.model;
     one.layout = {world_.size(), layout.pp, layout.dp, layout.tp, layout.ep, layout.etp};
-    OpenedModel opened = open_model(world_, one);
-    if (options_.recalibrate && num_records_ > 0) machine_ = machine_for(world_, options_, opened);
-    opened.dispatch.machine_text = plan::to_text(machine_);
-    plan::CostModel model(config_, opened.arithmetic(), machine_, routing_);
-    const auto stage = load_model(world_, opened, cases_.back().test.workload(options_.prefill_chunk));
+    start::Session session(one);
+    if (options_.recalibrate && num_records_ > 0) machine_ = machine_for(world_, options_, session);
+    session.set_machine(plan::to_text(machine_));
+    plan::CostModel model(config_, session.arithmetic(), machine_, routing_);
+    session.load(cases_.back().test.workload(options_.prefill_chunk));
     for (Case& test : cases_) {
-      test.job.dispatch = stage->dispatch().algorithm(batch_rows(test, layout));
-      const Measured measured = measure(world_, *stage, test.test, options_);
-      const plan::Prediction predicted = model.predict(opened.grid, test.job, ranks_);
+      test.job.dispatch = session.stage().dispatch().algorithm(batch_rows(test, layout));
+      const Measured measured = measure(world_, session.stage(), test.test, options_);
+      const plan::Prediction predicted = model.predict(session.grid(), test.job, ranks_);
       Record record = record_of(layout, test, predicted, measured,
-                                machine_now(world_, opened, memory_, machine_.with_threads(opened.num_threads)));
+                                machine_now(world_, session, memory_, machine_.with_threads(session.num_threads())));
       const double error = std::abs(record["ratio"].get<double>() - 1);
       sum_error_ += error;
       worst_error_ = std::max(worst_error_, error);
@@ -297,7 +298,6 @@ int run_plan_check(const std::vector<std::string>& arguments) {
          options.model.dispatch.machine);
   const comm::Communicator world = comm::Communicator::world();
   comm::on_root(world, [&] { open_results({options.model.store, options.routing, options.model.dispatch.machine}); });
-  options.model.layout.ranks = world.size();
   const auto check_context = [&](const ModelConfig& config) {
     for (const Case& test : cases_of(options, 0))
       if (const auto context = test.test.num_prompt + test.test.num_generated; context > config.sequence_len)
@@ -306,7 +306,7 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   };
   ModelOptions at_home = options.model;
   at_home.placement = {};
-  const OpenedModel first = open_model(world, at_home, check_context);
+  const start::Session first(at_home, check_context);
   Comparison comparison(world, options, first);
   for (const plan::Layout& layout : comparison.layouts(first.arithmetic())) comparison.run(layout);
   if (world.rank() == 0) comparison.print();

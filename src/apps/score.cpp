@@ -7,17 +7,17 @@
 #include "apps/results.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
+#include "base/utf8.hpp"
 #include "batch/json_line.hpp"
 #include "batch/line_reader.hpp"
-#include "base/utf8.hpp"
 #include "comm/agree.hpp"
 #include "engine/generation.hpp"
-#include "engine/kv_budget.hpp"
 #include "engine/stage_table.hpp"
 #include "io/file.hpp"
 #include "io/foreign_format.hpp"
 #include "io/token_file.hpp"
 #include "ops/math.hpp"
+#include "start/kv_budget.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -28,7 +28,7 @@ struct ScoreOptions {
   std::int64_t chunk_tokens = 0;
   bool bos = false;
   SchedulerOptions scheduler;
-  KvRequest kv;
+  std::int64_t kv_memory_mib = 0;
 };
 
 /// Tokens of which those from `score_from` on are scored.
@@ -75,10 +75,9 @@ std::vector<std::vector<std::int32_t>> read_text(const ScoreOptions& options, co
   return sequences;
 }
 
-std::vector<ScoredSequence> read_sequences(const ScoreOptions& options, const OpenedModel& opened) {
-  const ModelConfig& config = opened.grid.config();
-  std::optional<io::Tokenizer> tokenizer;
-  if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
+std::vector<ScoredSequence> read_sequences(const ScoreOptions& options, const start::Session& session) {
+  const ModelConfig& config = session.config();
+  const std::optional<io::Tokenizer> tokenizer = session.tokenizer();
   const std::string& file = options.text_file.empty() ? options.token_file : options.text_file;
   const std::optional<std::int32_t> bos = options.bos ? std::optional(config.bos_token) : std::nullopt;
   std::vector<ScoredSequence> sequences;
@@ -164,7 +163,7 @@ Generation::Source requests(const std::vector<ScoredSequence>& sequences) {
 
 std::optional<ScoreOptions> parse_score(const std::vector<std::string>& arguments) {
   ScoreOptions score;
-  score.kv.num_sequences = 64;
+  score.scheduler.most_sequences = 64;
   po::options_description options, more("what is scored");
   // clang-format off
   more.add_options()
@@ -176,14 +175,13 @@ std::optional<ScoreOptions> parse_score(const std::vector<std::string>& argument
   // clang-format on
   options.add(model_options(score.model))
       .add(more)
-      .add(kv_options(score.kv))
+      .add(kv_options(score.kv_memory_mib))
       .add(run_options(score.scheduler.prefill_chunk))
       .add(overlap_options(score.scheduler.overlap_rows))
       .add(wait_options())
       .add(result_options());
   if (parse("score", arguments, options).contains("help")) return std::nullopt;
   if (score.token_file.empty() == score.text_file.empty()) fail("give one of --tokens and --text");
-  score.scheduler.most_sequences = score.kv.num_sequences;
   return score;
 }
 
@@ -193,41 +191,38 @@ int run_score(const std::vector<std::string>& arguments) {
   std::optional<ScoreOptions> parsed = parse_score(arguments);
   if (!parsed) return kSuccess;
   ScoreOptions& options = *parsed;
-  const comm::Communicator world = comm::Communicator::world();
-  options.model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, options.model);
+  start::Session session(options.model);
+  const comm::Communicator& world = session.world();
 
   std::vector<ScoredSequence> sequences;  // rank 0's, like all but the engine
   plan::Workload workload;
   comm::on_root(world, [&] {
     open_results({options.model.store, options.token_file, options.text_file});
-    sequences = read_sequences(options, opened);
+    sequences = read_sequences(options, session);
     std::int64_t longest = 0;
     for (const ScoredSequence& sequence : sequences) longest = std::max(longest, std::ssize(sequence.tokens));
-    workload.num_sequences = std::min(options.kv.num_sequences, std::ssize(sequences));
-    workload.context = std::min(longest, opened.grid.config().sequence_len);
+    workload.num_sequences = std::min(options.scheduler.most_sequences, std::ssize(sequences));
+    workload.context = std::min(longest, session.config().sequence_len);
     const std::int64_t chunk = options.scheduler.prefill_chunk > 0 ? options.scheduler.prefill_chunk : longest;
     workload.batch_rows = std::max(options.scheduler.batch_rows, std::min(chunk, longest));
   });
-  workload = share(world, workload);
-  options.kv.num_sequences = workload.num_sequences;
-  workload.kv_blocks = kv_blocks(world, opened, workload, options.kv);
-  const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
+  workload.kv_blocks = start::kv_blocks(session, workload, options.kv_memory_mib);
+  session.load(workload);
 
-  options.scheduler.for_layout(opened.grid.layout());
+  options.scheduler.for_layout(session.layout());
   options.scheduler.blocks_per_group = workload.kv_blocks;
   std::optional<ScoreOutput> output;
   std::optional<Generation> driver;
   comm::on_root(world, [&] {
     output.emplace(sequences);
-    driver.emplace(opened.grid.config(), options.scheduler, nullptr, requests(sequences),
+    driver.emplace(session.config(), options.scheduler, nullptr, requests(sequences),
                    Generation::Events{
                        .text = {},
                        .finish = [&](std::int64_t index, const Continuation& result) { output->finish(index, result); },
                        .before_step = {},
                        .stopped = {}});
   });
-  run(world, *stage, driver ? &*driver : nullptr);
+  run(world, session.stage(), driver ? &*driver : nullptr);
   const std::string table = stage_table(world);
   comm::on_root(world, [&] {
     spdlog::info("{}", table);

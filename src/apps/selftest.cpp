@@ -22,7 +22,7 @@
 #include "comm/transport.hpp"
 #include "device/machine.hpp"
 #include "engine/logits_run.hpp"
-#include "engine/memory_check.hpp"
+#include "start/memory_check.hpp"
 #include "io/file.hpp"
 #include "io/token_file.hpp"
 
@@ -174,7 +174,7 @@ Case make_case(const comm::Communicator& world, const std::string& store) {
   std::string index_text;
   comm::on_root(world, [&] { index_text = io::StoreReader::read_index(file).serialize(); });
   world.broadcast(index_text, 0);
-  require_same_store(world, file);
+  start::require_same_store(world, file);
   Case test{file, io::StoreIndex::parse(index_text, file), {}, {}};
   comm::together(world, [&] {
     const ModelConfig& config = test.index.config();

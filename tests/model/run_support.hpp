@@ -6,7 +6,7 @@
 #include "comm/mpi.hpp"
 #include "engine/capture.hpp"
 #include "engine/logits_run.hpp"
-#include "engine/model_loader.hpp"
+#include "start/session.hpp"
 
 /// Running a golden's store inside a test, on all ranks together.
 namespace moesaic::test {

@@ -12,9 +12,9 @@
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "comm/locality.hpp"
-#include "engine/placed_grid.hpp"
+#include "start/placed_grid.hpp"
 #include "engine/routing_trace.hpp"
-#include "engine/threads.hpp"
+#include "start/threads.hpp"
 #include "plan/dispatch_policy.hpp"
 
 namespace moesaic::apps::bench {

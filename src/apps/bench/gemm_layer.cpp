@@ -5,7 +5,7 @@
 #include "apps/bench/kernel_case.hpp"
 #include "base/parallel.hpp"
 #include "base/random.hpp"
-#include "engine/memory_check.hpp"
+#include "start/memory_check.hpp"
 
 namespace moesaic::apps::bench {
 namespace {

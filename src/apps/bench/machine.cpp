@@ -7,7 +7,7 @@
 #include "apps/results.hpp"
 #include "comm/agree.hpp"
 #include "comm/watch.hpp"
-#include "engine/memory_check.hpp"
+#include "start/memory_check.hpp"
 
 namespace moesaic::apps::bench {
 namespace {

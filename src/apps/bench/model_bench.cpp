@@ -44,31 +44,31 @@ std::string now() {
 
 }  // namespace
 
-ModelBench::ModelBench(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
-                       const ModelWeights& weights, int num_threads)
-    : world_(world),
+ModelBench::ModelBench(const start::Session& session, const ModelBenchOptions& options, const ModelWeights& weights,
+                       int num_threads)
+    : session_(session),
+      world_(session.world()),
       options_(options),
-      opened_(opened),
       weights_(weights),
       num_threads_(num_threads),
-      stage_(world, opened.grid, opened.kernels, shared_with(weights_), opened.dispatch),
-      loops_(ops::peak_loops(opened.kernels.isa)) {
+      stage_(world_, session.grid(), session.kernels(), shared_with(weights_), session.dispatch()),
+      loops_(ops::peak_loops(session.kernels().isa)) {
   const double least_owned = world_.min(static_cast<double>(weights_.memory.size_bytes()));
   if (least_owned * world_.size() < static_cast<double>(kReadMemory_bytes))
     memory_.emplace(options_.memory_mib << 20, num_threads_);
 }
 
 bool ModelBench::as_portable() {
-  if (opened_.kernels.isa == ops::Isa::kPortable) return true;
+  if (session_.kernels().isa == ops::Isa::kPortable) return true;
   constexpr double kMultiplyAdds = 20e9;  // seconds of the portable path
   constexpr std::int64_t kLeastTokens = 3, kMostTokens = 40, kGenerated = 2;
-  const ModelConfig& c = opened_.grid.config();
+  const ModelConfig& c = session_.config();
   const double a_token = static_cast<double>(c.num_layers * 3 * c.num_selected_experts * c.emb_size * c.ffn_size);
   const auto affordable = static_cast<std::int64_t>(std::min(kMultiplyAdds / a_token, 1e6));
   const ModelTest test{1, std::min(std::clamp(affordable, kLeastTokens, kMostTokens), c.sequence_len - kGenerated),
                        kGenerated};
-  Stage portable(world_, opened_.grid, ops::kernels(ops::Isa::kPortable, opened_.kernels.numerics),
-                 shared_with(weights_), opened_.dispatch);
+  Stage portable(world_, session_.grid(), ops::kernels(ops::Isa::kPortable, session_.kernels().numerics),
+                 shared_with(weights_), session_.dispatch());
   const std::string expected = pass(world_, portable, test, options_.scheduler).hash;
   const std::string found = pass(world_, stage_, test, options_.scheduler).hash;
   if (found != expected) spdlog::error("{}: logits hash {}, the portable path's is {}", test.name(), found, expected);
@@ -76,7 +76,7 @@ bool ModelBench::as_portable() {
 }
 
 void ModelBench::measure_peak() {
-  const Limit peak = multiply_add_peak(world_, loops_, factors_of(opened_.kernels.numerics), num_threads_);
+  const Limit peak = multiply_add_peak(world_, loops_, factors_of(session_.kernels().numerics), num_threads_);
   limits_right_ &= peak.right;
   peak_gmacs_ = std::max(peak_gmacs_, peak.rate.median);
 }
@@ -93,7 +93,7 @@ double ModelBench::read_gbps() {
 
 void ModelBench::measure(const ModelTest& test) {
   Result result{test, {}, {}, {}, {}, true};
-  WorkCounter counter(opened_.grid, plan::WorldRank{world_.rank()});
+  WorkCounter counter(session_.grid(), plan::WorldRank{world_.rank()});
   Probes probes;
   probes.add(&counter);
   if (options_.trace) probes.add(options_.trace);
@@ -135,15 +135,15 @@ Record ModelBench::record_of(const Result& result) const {
   const Statistics ts = statistics(rates), ns = statistics(times_ns);
   const double mean_s = ns.mean / 1e9, share = statistics(shares).mean;
   return {{"model_filename", options_.model.store},
-          {"model_size", opened_.reader->index().weight_bytes()},
+          {"model_size", session_.reader().index().weight_bytes()},
           {"test", test.name()},
           {"n_prompt", test.num_prompt},
           {"n_gen", test.num_generated},
           {"n_depth", 0},
           {"batch", test.num_sequences},
           {"n_threads", num_threads_},
-          {"layout", opened_.choice.layout.text()},
-          {"numerics", opened_.numeric().text()},
+          {"layout", session_.layout().text()},
+          {"numerics", session_.numeric().text()},
           {"prefill_chunk", options_.scheduler.prefill_chunk},
           {"two_batch_overlap", options_.scheduler.overlap_rows},
           {"test_time", now()},

@@ -24,8 +24,8 @@ struct ModelBenchOptions {
 /// add_records() are collective.
 class ModelBench {
  public:
-  ModelBench(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
-             const ModelWeights& weights, int num_threads);
+  ModelBench(const start::Session& session, const ModelBenchOptions& options, const ModelWeights& weights,
+             int num_threads);
 
   /// Whether a short prompt and some tokens give the portable path's logits.
   bool as_portable();
@@ -55,9 +55,9 @@ class ModelBench {
   double read_gbps();
   Record record_of(const Result& result) const;
 
+  const start::Session& session_;
   const comm::Communicator& world_;
   const ModelBenchOptions& options_;
-  const OpenedModel& opened_;
   const ModelWeights& weights_;
   int num_threads_;
   Stage stage_;

@@ -17,7 +17,7 @@
 #include "device/binding.hpp"
 #include "device/control_groups.hpp"
 #include "device/machine.hpp"
-#include "engine/threads.hpp"
+#include "start/threads.hpp"
 #include "ops/kernels.hpp"
 
 namespace moesaic::apps::doctor {

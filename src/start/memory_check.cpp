@@ -1,4 +1,4 @@
-#include "engine/memory_check.hpp"
+#include "start/memory_check.hpp"
 
 #include <algorithm>
 #include <limits>
