@@ -12,6 +12,7 @@
 #include "batch/input_check.hpp"
 #include "batch/journal.hpp"
 #include "comm/agree.hpp"
+#include "engine/driver.hpp"
 #include "engine/stage_table.hpp"
 #include "io/mapped_file.hpp"
 #include "io/stop_signals.hpp"
@@ -64,7 +65,7 @@ batch::Identity identity_of(const BatchOptions& options, const start::Session& s
 }
 
 /// Rank 0's part of a job; the others take part in the engine's steps alone.
-class BatchJob {
+class BatchJob final : public Driver {
  public:
   /// Reads and checks what the options name. Error, and nothing is touched, when the job cannot be done or continued.
   BatchJob(BatchOptions& options, const start::Session& session)
@@ -96,7 +97,7 @@ class BatchJob {
   /// where they are all that is left.
   bool needs_model() {
     if (results_->complete()) return false;
-    model_.emplace(batch::RunModel{config_, tokenizer_ ? &*tokenizer_ : nullptr, options_.model_name()});
+    model_.emplace(batch::RunModel{config_, tokenizer(), options_.model_name()});
     run_.emplace(options_.input, *model_, *results_);
     first_ = run_->next();
     if (!first_) run_->check_input();
@@ -108,19 +109,23 @@ class BatchJob {
     for (const std::string& warning : warnings_) spdlog::warn("{}", warning);
   }
 
-  /// After needs_model().
-  Driver* start() {
-    generation_.emplace(
-        config_, options_.scheduler, model_->tokenizer,
-        [this] { return first_ ? std::exchange(first_, std::nullopt) : run_->next(); },
-        Generation::Events{
-            .text = {},
-            .finish = [this](std::int64_t ticket, const Continuation& result) { run_->finish(ticket, result); },
-            .before_step = [this] { before_step(); },
-            .stopped = [this](int signal) { stop(fmt::format("signal {}", signal)); }});
+  /// After needs_model(). engine: outlives this object.
+  void start(Engine& engine) {
+    engine_ = &engine;
     progress_.emplace(num_requests_, num_at_start_, limit_);
-    return &*generation_;
   }
+  const io::Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
+
+  bool between_steps() override {
+    for (const Event& event : engine_->take_events()) take(event);
+    if (const auto reason = limit_.reached()) stopped_by_ = *reason;
+    progress_->report(results_->num_finished(), engine_->metrics());
+    if (sync_.due()) sync();
+    if (!stopped_by_.empty()) return false;
+    submit_more();
+    return engine_->num_under_way() > 0;
+  }
+  void stop(int signal) override { stopped_by_ = fmt::format("signal {}", signal); }
 
   /// What there is to say after the last step; the exit code. ranks: figures_of_ranks().
   int end(const std::string& table, const nlohmann::json& ranks) {
@@ -150,23 +155,28 @@ class BatchJob {
   }
 
  private:
-  void before_step() {
-    if (const auto reason = limit_.reached()) stop(*reason);
-    progress_->report(results_->num_finished(), *generation_);
-    if (sync_.due()) sync();
+  void take(const Event& event) {
+    if (const auto* finished = std::get_if<RequestFinished>(&event.what)) run_->finish(event.ticket, finished->result);
+    if (const auto* failed = std::get_if<RequestFailed>(&event.what)) run_->failed(event.ticket, failed->reason);
+  }
+  /// As many sequences as may be under way, but stops after a while: other ranks wait meanwhile, and long texts take
+  /// seconds to encode.
+  void submit_more() {
+    Interval longest{std::chrono::seconds(1)};
+    while (engine_->num_under_way() < options_.scheduler.most_sequences &&
+           (engine_->num_under_way() == 0 || !longest.due())) {
+      auto request = first_ ? std::exchange(first_, std::nullopt) : run_->next();
+      if (!request) return;
+      engine_->submit(std::move(*request));
+    }
   }
   void sync() {
     results_->sync();
     run_->check_input();
   }
-  void stop(const std::string& reason) {
-    stopped_by_ = reason;
-    generation_->end();
-  }
 
   void print_figures(const std::string& table) const {
-    const Generation::Rates rates = generation_->rates();
-    const auto& counts = generation_->scheduler().counts();
+    const Metrics metrics = engine_->metrics();
     const double seconds = progress_->seconds();
     spdlog::info("{}", table);
     spdlog::info("{}", run_->latencies().table());
@@ -174,16 +184,15 @@ class BatchJob {
         "{} requests in {}: {} prompt tokens ({} of them shared), {} generated; {:.1f} output tokens/s, {:.1f} "
         "tokens/s in all; "
         "{} preemptions",
-        run_->num_finished(), readable_time(seconds), rates.prompt_tokens, counts.shared_tokens, rates.drawn_tokens,
-        static_cast<double>(rates.drawn_tokens) / seconds,
-        static_cast<double>(rates.prompt_tokens + rates.drawn_tokens) / seconds, counts.preempted);
+        run_->num_finished(), readable_time(seconds), metrics.prompt_tokens, metrics.shared_tokens,
+        metrics.drawn_tokens, static_cast<double>(metrics.drawn_tokens) / seconds,
+        static_cast<double>(metrics.prompt_tokens + metrics.drawn_tokens) / seconds, metrics.num_preempted);
   }
 
   /// Of a job that had nothing to do too.
   void report(const nlohmann::json& ranks, const nlohmann::json& logits_hash) const {
     if (options_.report.empty()) return;
-    const Generation::Rates rates = generation_ ? generation_->rates() : Generation::Rates{};
-    const Scheduler::Counts counts = generation_ ? generation_->scheduler().counts() : Scheduler::Counts{};
+    const Metrics metrics = engine_ ? engine_->metrics() : Metrics{};
     const double seconds = progress_ ? progress_->seconds() : 0;
     const auto per_second = [&](std::int64_t num) { return seconds > 0 ? static_cast<double>(num) / seconds : 0; };
     nlohmann::json report = {{"version", build()},
@@ -198,12 +207,12 @@ class BatchJob {
                              {"errors", results_->num_errors()},
                              {"logits_hash", logits_hash},
                              {"seconds", seconds},
-                             {"prompt_tokens", rates.prompt_tokens},
-                             {"shared_prompt_tokens", counts.shared_tokens},
-                             {"output_tokens", rates.drawn_tokens},
-                             {"output_tokens_per_s", per_second(rates.drawn_tokens)},
-                             {"total_tokens_per_s", per_second(rates.prompt_tokens + rates.drawn_tokens)},
-                             {"preemptions", counts.preempted},
+                             {"prompt_tokens", metrics.prompt_tokens},
+                             {"shared_prompt_tokens", metrics.shared_tokens},
+                             {"output_tokens", metrics.drawn_tokens},
+                             {"output_tokens_per_s", per_second(metrics.drawn_tokens)},
+                             {"total_tokens_per_s", per_second(metrics.prompt_tokens + metrics.drawn_tokens)},
+                             {"preemptions", metrics.num_preempted},
                              {"latencies", (run_ ? run_->latencies() : batch::Latencies()).json()}};
     report.update(ranks);
     write_text(options_.report, json_text(report, 2) + "\n");
@@ -222,7 +231,7 @@ class BatchJob {
   std::optional<batch::BatchRun> run_;
   std::vector<std::string> warnings_;       // about the input as a whole
   std::optional<GenerationRequest> first_;  // that run_ has given out
-  std::optional<Generation> generation_;
+  Engine* engine_ = nullptr;                // once there is a model
   std::optional<BatchProgress> progress_;
   Interval sync_{std::chrono::seconds(1)};
   std::string stopped_by_;
@@ -246,7 +255,6 @@ int run_batch(const std::vector<std::string>& arguments) {
   const io::StopSignals stop_signals;  // from here on they end the run cleanly
   start::Session session(options.model);
   const comm::Communicator& world = session.world();
-  options.scheduler.for_layout(session.layout());
 
   const plan::Workload workload = workload_of(session, options);  // may be refused, before any file is made
   options.scheduler.blocks_per_group = workload.kv_blocks;
@@ -269,7 +277,9 @@ int run_batch(const std::vector<std::string>& arguments) {
                workload.kv_blocks, kBlockKeys, session.layout().dp,
                static_cast<double>(start::kv_bytes(session, workload.kv_blocks)) / kMiB);
   session.load(workload);
-  run(world, session.stage(), job ? job->start() : nullptr);
+  Engine engine(world, session.stage(), options.scheduler, job ? job->tokenizer() : nullptr);
+  if (job) job->start(engine);
+  run(engine, job ? &*job : nullptr);
   const std::string table = stage_table(world);
   const nlohmann::json ranks = figures_of_ranks(world);
   comm::on_root(world, [&] { code = job->end(table, ranks); });

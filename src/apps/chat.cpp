@@ -49,7 +49,6 @@ plan::Workload workload_of(const start::Session& session, SchedulerOptions& sche
   plan::Workload workload;
   workload.batch_rows = std::max(scheduler.batch_rows, chunk);
   workload.kv_blocks = start::kv_blocks(session, workload, 0);
-  scheduler.for_layout(session.layout());
   scheduler.most_sequences = 1;
   scheduler.blocks_per_group = workload.kv_blocks;
   return workload;
@@ -73,9 +72,10 @@ int run_chat(const std::vector<std::string>& arguments) {
   });
   session.load(workload_of(session, chat.scheduler));
 
+  Engine engine(world, session.stage(), chat.scheduler, tokenizer ? &*tokenizer : nullptr);
   std::optional<ChatSession> conversation;
   comm::on_root(world, [&] {
-    conversation.emplace(chat.session, session.config(), *tokenizer, chat.scheduler);
+    conversation.emplace(chat.session, session.config(), *tokenizer, engine);
     conversation->set_system(chat.system);
     spdlog::info("{}; /help lists the commands", chat.session.raw ? "each line is continued as it is"
                                                  : chat.chat_template.empty()
@@ -83,7 +83,7 @@ int run_chat(const std::vector<std::string>& arguments) {
                                                      : "chat template: " + chat.chat_template);
   });
   io::StopSignals stop_signals;  // from here on they stop an answer, or end the session
-  run(world, session.stage(), conversation ? &conversation->driver() : nullptr);
+  run(engine, conversation ? &*conversation : nullptr);
   stop_signals.ignore();
   const std::string table = stage_table(world);
   if (conversation) spdlog::info("{}\n{}", conversation->stats(), table);

@@ -3,7 +3,7 @@
 
 #include "apps/bench/limits.hpp"
 #include "apps/bench/link_costs.hpp"
-#include "apps/bench/model_driver.hpp"
+#include "apps/bench/model_test.hpp"
 #include "apps/bench/statistics.hpp"
 #include "apps/bench/table.hpp"
 #include "apps/calibration.hpp"
@@ -81,10 +81,8 @@ Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest&
     if (r == 0) before = part_seconds(zone_times());
     SchedulerOptions scheduler;
     scheduler.prefill_chunk = options.prefill_chunk;
-    bench::ModelDriver driver(stage.grid(), test, scheduler);
-    world.barrier();
-    run(world, stage, world.rank() == 0 ? &driver : nullptr);
-    if (r >= 0) seconds.push_back(world.max(driver.seconds()));
+    const bench::ModelPass pass = bench::run_test(world, stage, test, scheduler);
+    if (r >= 0) seconds.push_back(world.max(world.rank() == 0 ? pass.seconds : 0));
   }
   Measured measured{1e3 * bench::statistics(seconds).median, {}};
   const auto after = part_seconds(zone_times());

@@ -11,7 +11,8 @@
 #include "batch/json_line.hpp"
 #include "batch/line_reader.hpp"
 #include "comm/agree.hpp"
-#include "engine/generation.hpp"
+#include "engine/driver.hpp"
+#include "engine/run_hash.hpp"
 #include "engine/stage_table.hpp"
 #include "io/file.hpp"
 #include "io/foreign_format.hpp"
@@ -148,17 +149,22 @@ class ScoreOutput {
   double sum_ = 0;
 };
 
-Generation::Source requests(const std::vector<ScoredSequence>& sequences) {
-  return [&sequences, next = std::size_t{0}]() mutable -> std::optional<GenerationRequest> {
-    while (next < sequences.size() && !sequences[next].has_scores()) ++next;
-    if (next == sequences.size()) return std::nullopt;
-    GenerationRequest request;
-    request.ticket = static_cast<std::int64_t>(next);
+/// A request for each sequence that has scores, and the sequence of each.
+struct ScoreRequests {
+  std::vector<GenerationRequest> requests;
+  std::vector<std::int64_t> sequence_of;  ///< by ticket
+};
+ScoreRequests requests_for(std::vector<ScoredSequence> sequences) {
+  ScoreRequests all;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    if (!sequences[i].has_scores()) continue;
+    GenerationRequest& request = all.requests.emplace_back();
     request.max_tokens = 0;
-    request.score_from = sequences[next].score_from;
-    request.prompt = sequences[next++].tokens;
-    return request;
-  };
+    request.score_from = sequences[i].score_from;
+    request.prompt = std::move(sequences[i].tokens);
+    all.sequence_of.push_back(static_cast<std::int64_t>(i));
+  }
+  return all;
 }
 
 std::optional<ScoreOptions> parse_score(const std::vector<std::string>& arguments) {
@@ -209,20 +215,18 @@ int run_score(const std::vector<std::string>& arguments) {
   workload.kv_blocks = start::kv_blocks(session, workload, options.kv_memory_mib);
   session.load(workload);
 
-  options.scheduler.for_layout(session.layout());
   options.scheduler.blocks_per_group = workload.kv_blocks;
+  Engine engine(world, session.stage(), options.scheduler);
   std::optional<ScoreOutput> output;
-  std::optional<Generation> driver;
+  ScoreRequests asked;
   comm::on_root(world, [&] {
     output.emplace(sequences);
-    driver.emplace(session.config(), options.scheduler, nullptr, requests(sequences),
-                   Generation::Events{
-                       .text = {},
-                       .finish = [&](std::int64_t index, const Continuation& result) { output->finish(index, result); },
-                       .before_step = {},
-                       .stopped = {}});
+    asked = requests_for(std::move(sequences));
   });
-  run(world, session.stage(), driver ? &*driver : nullptr);
+  answer(engine, std::move(asked.requests), [&](const Event& event) {
+    if (const auto* finished = std::get_if<RequestFinished>(&event.what))
+      output->finish(asked.sequence_of[static_cast<std::size_t>(event.ticket)], finished->result);
+  });
   const std::string table = stage_table(world);
   comm::on_root(world, [&] {
     spdlog::info("{}", table);

@@ -21,10 +21,10 @@
 #include "comm/exchange.hpp"
 #include "comm/transport.hpp"
 #include "device/machine.hpp"
-#include "engine/logits_run.hpp"
-#include "start/memory_check.hpp"
+#include "engine/driver.hpp"
 #include "io/file.hpp"
 #include "io/token_file.hpp"
+#include "start/memory_check.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -61,11 +61,8 @@ Hash128 hash_of(const comm::Communicator& comm, const Case& test, const plan::La
   Stage stage(comm, grid, kernels, load_weights(reader, grid, plan::WorldRank{comm.rank()}, kernels.numerics));
   SchedulerOptions scheduler;
   scheduler.prefill_chunk = prefill_chunk;
-  LogitsRun driver(grid, test.sequences, scheduler);
-  run(comm, stage, comm.rank() == 0 ? &driver : nullptr);
-  std::string hex = comm.rank() == 0 ? driver.hash().hex() : "";
-  comm.broadcast(hex, 0);
-  return Hash128::from_hex(hex);
+  Engine engine(comm, stage, scheduler);
+  return hash_of_answers(comm, engine, logits_requests(test.sequences));
 }
 
 std::optional<std::string> differs(const Hash128& expected, const Hash128& found) {

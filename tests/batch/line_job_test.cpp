@@ -7,6 +7,7 @@
 
 #include "../io/expect_error.hpp"
 #include "../io/temporary_folder.hpp"
+#include "engine/text_stream.hpp"
 
 namespace moesaic::batch {
 namespace {

@@ -12,22 +12,6 @@ namespace {
 
 constexpr int kReadRounds = 1;  ///< a tenth of a second
 
-struct Repetition {
-  double seconds;  // on rank 0, else 0
-  std::string hash;
-};
-
-/// Collective; every rank gets rank 0's hash.
-Repetition pass(const comm::Communicator& world, Stage& stage, const ModelTest& test,
-                const SchedulerOptions& scheduler) {
-  ModelDriver driver(stage.grid(), test, scheduler);
-  world.barrier();
-  run(world, stage, world.rank() == 0 ? &driver : nullptr);
-  std::string hash = driver.hash().hex();
-  world.broadcast(hash, 0);
-  return {driver.seconds(), hash};
-}
-
 /// The same weights by reference: a stage of another instruction path costs no second copy.
 ModelWeights shared_with(const ModelWeights& weights) {
   return {weights.layers, weights.embedding, weights.final_norm, AlignedBuffer()};
@@ -69,9 +53,10 @@ bool ModelBench::as_portable() {
                        kGenerated};
   Stage portable(world_, session_.grid(), ops::kernels(ops::Isa::kPortable, session_.kernels().numerics),
                  shared_with(weights_), session_.dispatch());
-  const std::string expected = pass(world_, portable, test, options_.scheduler).hash;
-  const std::string found = pass(world_, stage_, test, options_.scheduler).hash;
-  if (found != expected) spdlog::error("{}: logits hash {}, the portable path's is {}", test.name(), found, expected);
+  const Hash128 expected = run_test(world_, portable, test, options_.scheduler).hash;
+  const Hash128 found = run_test(world_, stage_, test, options_.scheduler).hash;
+  if (found != expected)
+    spdlog::error("{}: logits hash {}, the portable path's is {}", test.name(), found.hex(), expected.hex());
   return found == expected;
 }
 
@@ -98,18 +83,19 @@ void ModelBench::measure(const ModelTest& test) {
   probes.add(&counter);
   if (options_.trace) probes.add(options_.trace);
   stage_.watch(&probes);
-  result.hash = pass(world_, stage_, test, options_.scheduler).hash;
+  result.hash = run_test(world_, stage_, test, options_.scheduler).hash;
   stage_.watch(nullptr);
   result.work = counter.work(world_, weights_);
   double before_gbps = read_gbps();
   for (std::int64_t r = 0; r < options_.repetitions; ++r) {
-    const Repetition repetition = pass(world_, stage_, test, options_.scheduler);
+    const ModelPass repetition = run_test(world_, stage_, test, options_.scheduler);
     const double after_gbps = read_gbps();
     result.seconds.push_back(repetition.seconds);
     result.read_gbps.push_back((std::exchange(before_gbps, after_gbps) + after_gbps) / 2);
     if (repetition.hash == result.hash) continue;
     result.right = false;
-    spdlog::error("{}: logits hash {} in repetition {}, {} before", test.name(), repetition.hash, r + 1, result.hash);
+    spdlog::error("{}: logits hash {} in repetition {}, {} before", test.name(), repetition.hash.hex(), r + 1,
+                  result.hash.hex());
   }
   spdlog::info("{}, {} sequence{}: done", test.name(), test.num_sequences, test.num_sequences == 1 ? "" : "s");
   results_.push_back(std::move(result));
@@ -162,7 +148,7 @@ Record ModelBench::record_of(const Result& result) const {
           {"weight_gbps", work.total_weight_bytes() / mean_s / 1e9},
           {"weight_bytes", work.total_weight_bytes()},
           {"multiply_adds", work.total_multiply_adds()},
-          {"logits_hash", hash},
+          {"logits_hash", hash.hex()},
           {"ts", fmt::format("{:.2f} ± {:.2f}", ts.mean, ts.deviation)},
           {"right", right}};
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "apps/bench/limits.hpp"
-#include "apps/bench/model_driver.hpp"
+#include "apps/bench/model_test.hpp"
 #include "apps/bench/model_work.hpp"
 #include "apps/bench/table.hpp"
 
@@ -46,7 +46,7 @@ class ModelBench {
  private:
   struct Result {
     ModelTest test;
-    std::string hash;
+    Hash128 hash;
     ModelWork work;
     std::vector<double> seconds;    // of each repetition
     std::vector<double> read_gbps;  // beside each repetition
