@@ -12,9 +12,11 @@
 #include "batch/input_check.hpp"
 #include "batch/journal.hpp"
 #include "comm/agree.hpp"
+#include "engine/driver.hpp"
 #include "engine/stage_table.hpp"
 #include "host/stop_signals.hpp"
 #include "io/mapped_file.hpp"
+#include "start/kv_budget.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -27,8 +29,8 @@ std::string text_of(const batch::FileContent& input) {
 }
 
 /// XXH3-128 of its index, in which the hashes of all else are.
-std::string store_id(const OpenedModel& opened) {
-  const std::string index = opened.reader->index().serialize();
+std::string store_id(const start::Session& session) {
+  const std::string index = session.reader().index().serialize();
   return hash_bytes(std::as_bytes(std::span(index))).hex();
 }
 
@@ -39,7 +41,7 @@ void require_regular(const char* option, const std::string& path) {
 }
 
 /// What the results depend on.
-batch::Identity identity_of(const BatchOptions& options, const OpenedModel& opened, bool needs_later_rules) {
+batch::Identity identity_of(const BatchOptions& options, const start::Session& session, bool needs_later_rules) {
   std::string chat_template = "none";
   if (!options.chat_template.empty())
     chat_template =
@@ -47,9 +49,9 @@ batch::Identity identity_of(const BatchOptions& options, const OpenedModel& open
   batch::Identity identity = {{"input", text_of(options.input.content)},
                               {"format", options.input.format == batch::LineFormat::kJson ? "jsonl" : "text"},
                               {"shard", fmt::format("{}/{}", options.input.shard.part, options.input.shard.count)},
-                              {"store", "XXH3-128 of its index " + store_id(opened)},
+                              {"store", "XXH3-128 of its index " + store_id(session)},
                               {"model name", options.model_name()},
-                              {"numerics", opened.numeric().text()},
+                              {"numerics", session.numeric().text()},
                               {"seed", fmt::format("{}", options.input.defaults.seed)},
                               {"chat template", chat_template}};
   // The first journals knew one set of rules alone. Requests that the later ones do not concern have the same results,
@@ -63,11 +65,11 @@ batch::Identity identity_of(const BatchOptions& options, const OpenedModel& open
 }
 
 /// Rank 0's part of a job; the others take part in the engine's steps alone.
-class BatchJob {
+class BatchJob final : public Driver {
  public:
   /// Reads and checks what the options name. Error, and nothing is touched, when the job cannot be done or continued.
-  BatchJob(BatchOptions& options, const OpenedModel& opened)
-      : options_(options), opened_(opened), config_(opened.grid.config()), limit_(options.output, options.max_time) {
+  BatchJob(BatchOptions& options, const start::Session& session)
+      : options_(options), session_(session), config_(session.config()), limit_(options.output, options.max_time) {
     limit_.check_files();
     require_regular("input", options.input.path);
     require_regular("output", options.output);
@@ -80,14 +82,14 @@ class BatchJob {
     if (!options.chat_template.empty()) chat_template_ = batch::ChatTemplate::load(options.chat_template);
     options.input.defaults.vocab_size = config_.vocab_size;
     options.input.defaults.chat_template = chat_template_ ? &*chat_template_ : nullptr;
-    if (opened.reader->index().tokenizer) tokenizer_ = opened.reader->tokenizer();
+    tokenizer_ = session.tokenizer();
     batch::InputCheck check(options.input.format, options.input.defaults);
     options.input.content =
         batch::content_of(options.input.path, [&](const batch::InputLine& line) { check.see(line); });
     check.require_requests(options.input.path);
     warnings_ = check.repeated_ids().warnings(options.input.path);
     num_requests_ = options.input.shard.size(options.input.content.num_lines);
-    results_.emplace(options.output, identity_of(options, opened, check.needs_later_rules()));
+    results_.emplace(options.output, identity_of(options, session, check.needs_later_rules()));
     num_at_start_ = results_->num_finished();
   }
 
@@ -95,7 +97,7 @@ class BatchJob {
   /// where they are all that is left.
   bool needs_model() {
     if (results_->complete()) return false;
-    model_.emplace(batch::RunModel{config_, tokenizer_ ? &*tokenizer_ : nullptr, options_.model_name()});
+    model_.emplace(batch::RunModel{config_, tokenizer(), options_.model_name()});
     run_.emplace(options_.input, *model_, *results_);
     first_ = run_->next();
     if (!first_) run_->check_input();
@@ -107,19 +109,23 @@ class BatchJob {
     for (const std::string& warning : warnings_) spdlog::warn("{}", warning);
   }
 
-  /// After needs_model().
-  Driver* start() {
-    generation_.emplace(
-        config_, options_.scheduler, model_->tokenizer,
-        [this] { return first_ ? std::exchange(first_, std::nullopt) : run_->next(); },
-        Generation::Events{
-            .text = {},
-            .finish = [this](std::int64_t ticket, const Continuation& result) { run_->finish(ticket, result); },
-            .before_step = [this] { before_step(); },
-            .stopped = [this](int signal) { stop(fmt::format("signal {}", signal)); }});
+  /// After needs_model(). engine: outlives this object.
+  void start(Engine& engine) {
+    engine_ = &engine;
     progress_.emplace(num_requests_, num_at_start_, limit_);
-    return &*generation_;
   }
+  const io::Tokenizer* tokenizer() const { return tokenizer_ ? &*tokenizer_ : nullptr; }
+
+  bool between_steps() override {
+    for (const Event& event : engine_->take_events()) take(event);
+    if (const auto reason = limit_.reached()) stopped_by_ = *reason;
+    progress_->report(results_->num_finished(), engine_->metrics());
+    if (sync_.due()) sync();
+    if (!stopped_by_.empty()) return false;
+    submit_more();
+    return engine_->num_under_way() > 0;
+  }
+  void stop(int signal) override { stopped_by_ = fmt::format("signal {}", signal); }
 
   /// What there is to say after the last step; the exit code. ranks: figures_of_ranks().
   int end(const std::string& table, const nlohmann::json& ranks) {
@@ -149,23 +155,28 @@ class BatchJob {
   }
 
  private:
-  void before_step() {
-    if (const auto reason = limit_.reached()) stop(*reason);
-    progress_->report(results_->num_finished(), *generation_);
-    if (sync_.due()) sync();
+  void take(const Event& event) {
+    if (const auto* finished = std::get_if<RequestFinished>(&event.what)) run_->finish(event.ticket, finished->result);
+    if (const auto* failed = std::get_if<RequestFailed>(&event.what)) run_->failed(event.ticket, failed->reason);
+  }
+  /// As many sequences as may be under way, but stops after a while: other ranks wait meanwhile, and long texts take
+  /// seconds to encode.
+  void submit_more() {
+    Interval longest{std::chrono::seconds(1)};
+    while (engine_->num_under_way() < options_.scheduler.most_sequences &&
+           (engine_->num_under_way() == 0 || !longest.due())) {
+      auto request = first_ ? std::exchange(first_, std::nullopt) : run_->next();
+      if (!request) return;
+      engine_->submit(std::move(*request));
+    }
   }
   void sync() {
     results_->sync();
     run_->check_input();
   }
-  void stop(const std::string& reason) {
-    stopped_by_ = reason;
-    generation_->end();
-  }
 
   void print_figures(const std::string& table) const {
-    const Generation::Rates rates = generation_->rates();
-    const auto& counts = generation_->scheduler().counts();
+    const Metrics metrics = engine_->metrics();
     const double seconds = progress_->seconds();
     spdlog::info("{}", table);
     spdlog::info("{}", run_->latencies().table());
@@ -173,23 +184,22 @@ class BatchJob {
         "{} requests in {}: {} prompt tokens ({} of them shared), {} generated; {:.1f} output tokens/s, {:.1f} "
         "tokens/s in all; "
         "{} preemptions",
-        run_->num_finished(), readable_time(seconds), rates.prompt_tokens, counts.shared_tokens, rates.drawn_tokens,
-        static_cast<double>(rates.drawn_tokens) / seconds,
-        static_cast<double>(rates.prompt_tokens + rates.drawn_tokens) / seconds, counts.preempted);
+        run_->num_finished(), readable_time(seconds), metrics.prompt_tokens, metrics.shared_tokens,
+        metrics.drawn_tokens, static_cast<double>(metrics.drawn_tokens) / seconds,
+        static_cast<double>(metrics.prompt_tokens + metrics.drawn_tokens) / seconds, metrics.num_preempted);
   }
 
   /// Of a job that had nothing to do too.
   void report(const nlohmann::json& ranks, const nlohmann::json& logits_hash) const {
     if (options_.report.empty()) return;
-    const Generation::Rates rates = generation_ ? generation_->rates() : Generation::Rates{};
-    const Scheduler::Counts counts = generation_ ? generation_->scheduler().counts() : Scheduler::Counts{};
+    const Metrics metrics = engine_ ? engine_->metrics() : Metrics{};
     const double seconds = progress_ ? progress_->seconds() : 0;
     const auto per_second = [&](std::int64_t num) { return seconds > 0 ? static_cast<double>(num) / seconds : 0; };
     nlohmann::json report = {{"version", build()},
                              {"store", options_.model.store},
-                             {"store_id", store_id(opened_)},
-                             {"layout", opened_.choice.layout.text()},
-                             {"numerics", opened_.numeric().text()},
+                             {"store_id", store_id(session_)},
+                             {"layout", session_.layout().text()},
+                             {"numerics", session_.numeric().text()},
                              {"requests", num_requests_},
                              {"finished_before", num_at_start_},
                              {"finished", run_ ? run_->num_finished() : 0},
@@ -197,19 +207,19 @@ class BatchJob {
                              {"errors", results_->num_errors()},
                              {"logits_hash", logits_hash},
                              {"seconds", seconds},
-                             {"prompt_tokens", rates.prompt_tokens},
-                             {"shared_prompt_tokens", counts.shared_tokens},
-                             {"output_tokens", rates.drawn_tokens},
-                             {"output_tokens_per_s", per_second(rates.drawn_tokens)},
-                             {"total_tokens_per_s", per_second(rates.prompt_tokens + rates.drawn_tokens)},
-                             {"preemptions", counts.preempted},
+                             {"prompt_tokens", metrics.prompt_tokens},
+                             {"shared_prompt_tokens", metrics.shared_tokens},
+                             {"output_tokens", metrics.drawn_tokens},
+                             {"output_tokens_per_s", per_second(metrics.drawn_tokens)},
+                             {"total_tokens_per_s", per_second(metrics.prompt_tokens + metrics.drawn_tokens)},
+                             {"preemptions", metrics.num_preempted},
                              {"latencies", (run_ ? run_->latencies() : batch::Latencies()).json()}};
     report.update(ranks);
     write_text(options_.report, json_text(report, 2) + "\n");
   }
 
   BatchOptions& options_;
-  const OpenedModel& opened_;
+  const start::Session& session_;
   const ModelConfig& config_;
   StopLimit limit_;
   std::optional<batch::ChatTemplate> chat_template_;
@@ -221,18 +231,18 @@ class BatchJob {
   std::optional<batch::BatchRun> run_;
   std::vector<std::string> warnings_;       // about the input as a whole
   std::optional<GenerationRequest> first_;  // that run_ has given out
-  std::optional<Generation> generation_;
+  Engine* engine_ = nullptr;                // once there is a model
   std::optional<BatchProgress> progress_;
   Interval sync_{std::chrono::seconds(1)};
   std::string stopped_by_;
 };
 
 /// What the run needs beside the weights, the KV cache within its limit.
-plan::Workload workload_of(const comm::Communicator& world, const OpenedModel& opened, const BatchOptions& options) {
+plan::Workload workload_of(const start::Session& session, const BatchOptions& options) {
   plan::Workload workload;
-  workload.num_sequences = options.kv.num_sequences;
+  workload.num_sequences = options.scheduler.most_sequences;
   workload.batch_rows = std::max(options.scheduler.batch_rows, options.scheduler.prefill_chunk);
-  workload.kv_blocks = kv_blocks(world, opened, workload, options.kv);
+  workload.kv_blocks = start::kv_blocks(session, workload, options.kv_memory_mib);
   return workload;
 }
 
@@ -242,20 +252,18 @@ int run_batch(const std::vector<std::string>& arguments) {
   std::optional<BatchOptions> parsed = parse_batch(arguments);
   if (!parsed) return kSuccess;
   BatchOptions& options = *parsed;
-  const comm::Communicator world = comm::Communicator::world();
   const host::StopSignals stop_signals;  // from here on they end the run cleanly
-  options.model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, options.model);
-  options.scheduler.for_layout(opened.grid.layout());
+  start::Session session(options.model);
+  const comm::Communicator& world = session.world();
 
-  const plan::Workload workload = workload_of(world, opened, options);  // may be refused, before any file is made
+  const plan::Workload workload = workload_of(session, options);  // may be refused, before any file is made
   options.scheduler.blocks_per_group = workload.kv_blocks;
   std::optional<BatchJob> job;  // rank 0's
   bool is_done = false;
   int code = kSuccess;
   const auto share_code = [&](int code) { return static_cast<int>(world.max(world.rank() == 0 ? code : 0)); };
   comm::on_root(world, [&] {
-    job.emplace(options, opened);
+    job.emplace(options, session);
     job->print_start();
     is_done = !job->needs_model();
   });
@@ -266,10 +274,12 @@ int run_batch(const std::vector<std::string>& arguments) {
   }
 
   spdlog::info("KV cache: {} blocks of {} tokens for each of {} attention groups, {:.1f} MiB on this rank",
-               workload.kv_blocks, kBlockKeys, opened.grid.layout().dp,
-               static_cast<double>(kv_bytes(world, opened, workload.kv_blocks)) / kMiB);
-  const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
-  run(world, *stage, job ? job->start() : nullptr);
+               workload.kv_blocks, kBlockKeys, session.layout().dp,
+               static_cast<double>(start::kv_bytes(session, workload.kv_blocks)) / kMiB);
+  session.load(workload);
+  Engine engine(world, session.stage(), options.scheduler, job ? job->tokenizer() : nullptr);
+  if (job) job->start(engine);
+  run(engine, job ? &*job : nullptr);
   const std::string table = stage_table(world);
   const nlohmann::json ranks = figures_of_ranks(world);
   comm::on_root(world, [&] { code = job->end(table, ranks); });

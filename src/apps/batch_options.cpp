@@ -57,7 +57,7 @@ std::string BatchOptions::model_name() const { return std::filesystem::path(mode
 
 std::optional<BatchOptions> parse_batch(const std::vector<std::string>& arguments) {
   BatchOptions batch;
-  batch.kv.num_sequences = 256;
+  batch.scheduler.most_sequences = 256;
   po::options_description options;
   po::options_description files("requests and results (docs/batch.md)"), run("run; none of these changes a result"),
       defaults("of requests that do not say it");
@@ -81,7 +81,7 @@ std::optional<BatchOptions> parse_batch(const std::vector<std::string>& argument
        "most prompt tokens of a sequence that pass together")
       ("batch-rows", ranged(&batch.scheduler.batch_rows, "batch-rows", std::int64_t{1}, std::int64_t{1} << 24)->default_value(512),
        "most tokens of a micro-batch")
-      ("max-sequences", ranged(&batch.kv.num_sequences, "max-sequences", std::int64_t{1}, std::int64_t{1} << 20)->default_value(256),
+      ("max-sequences", ranged(&batch.scheduler.most_sequences, "max-sequences", std::int64_t{1}, std::int64_t{1} << 20)->default_value(256),
        "most sequences under way at the same time");
   // clang-format on
   options.add(model_options(batch.model))
@@ -89,10 +89,9 @@ std::optional<BatchOptions> parse_batch(const std::vector<std::string>& argument
       .add(defaults)
       .add(run)
       .add(overlap_options(batch.scheduler.overlap_rows))
-      .add(kv_options(batch.kv))
+      .add(kv_options(batch.kv_memory_mib))
       .add(wait_options());
   if (parse("batch", arguments, options).contains("help")) return std::nullopt;
-  batch.scheduler.most_sequences = batch.kv.num_sequences;
   return batch;
 }
 

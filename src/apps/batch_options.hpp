@@ -7,7 +7,6 @@
 
 #include "apps/options.hpp"
 #include "batch/batch_run.hpp"
-#include "engine/kv_budget.hpp"
 
 namespace moesaic::apps {
 
@@ -18,7 +17,7 @@ struct BatchOptions {
   std::string output, chat_template, report;
   std::optional<batch::LineFormat> format;  ///< nothing: guessed
   SchedulerOptions scheduler;
-  KvRequest kv;
+  std::int64_t kv_memory_mib = 0;  ///< of each rank; 0: chosen
   std::optional<std::chrono::seconds> max_time;
 
   /// In results of requests that name no model: the store's name without folder and ending.

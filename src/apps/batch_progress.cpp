@@ -51,11 +51,10 @@ std::string readable_time(double seconds) {
   return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
-void BatchProgress::report(std::int64_t num_done, const Generation& generation) {
+void BatchProgress::report(std::int64_t num_done, const Metrics& metrics) {
   if (!interval_.due()) return;
   const Clock::time_point now = Clock::now();
-  const Generation::Rates rates = generation.rates();
-  const std::int64_t tokens = rates.prompt_tokens + rates.drawn_tokens;
+  const std::int64_t tokens = metrics.prompt_tokens + metrics.drawn_tokens;
   const double rate = static_cast<double>(tokens - last_tokens_) / std::chrono::duration<double>(now - last_).count();
   last_ = now;
   last_tokens_ = tokens;
@@ -64,8 +63,7 @@ void BatchProgress::report(std::int64_t num_done, const Generation& generation) 
       done_here > 0 ? readable_time(seconds() / done_here * static_cast<double>(num_requests_ - num_done)) : "unknown";
   const auto left = limit_.seconds_left();
   spdlog::info("{}: {} of {} requests, {:.1f} tokens/s, {} sequences running, {} waiting, ETA {}{}",
-               readable_time(seconds()), num_done, num_requests_, rate, generation.scheduler().num_running(),
-               generation.scheduler().num_waiting(), eta,
+               readable_time(seconds()), num_done, num_requests_, rate, metrics.num_running, metrics.num_queued, eta,
                left ? fmt::format(", {} to the time limit", readable_time(*left)) : "");
 }
 

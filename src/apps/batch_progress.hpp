@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "engine/generation.hpp"
+#include "engine/metrics.hpp"
 
 namespace moesaic::apps {
 
@@ -47,7 +47,7 @@ class BatchProgress {
  public:
   BatchProgress(std::int64_t num_requests, std::int64_t num_done, const StopLimit& limit)
       : num_requests_(num_requests), num_done_at_start_(num_done), limit_(limit) {}
-  void report(std::int64_t num_done, const Generation& generation);
+  void report(std::int64_t num_done, const Metrics& metrics);
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
  private:

@@ -3,9 +3,9 @@
 #include "apps/command_line.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
-#include "engine/kv_budget.hpp"
 #include "engine/stage_table.hpp"
 #include "host/stop_signals.hpp"
+#include "start/kv_budget.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -44,12 +44,11 @@ bool parse_chat(const std::vector<std::string>& arguments, ChatOptions& chat) {
 }
 
 /// One sequence at a time, which may take the whole context. What it leaves in the KV cache is where the next begins.
-plan::Workload workload_of(const comm::Communicator& world, const OpenedModel& opened, SchedulerOptions& scheduler) {
-  const std::int64_t chunk = scheduler.prefill_chunk > 0 ? scheduler.prefill_chunk : opened.grid.config().sequence_len;
+plan::Workload workload_of(const start::Session& session, SchedulerOptions& scheduler) {
+  const std::int64_t chunk = scheduler.prefill_chunk > 0 ? scheduler.prefill_chunk : session.config().sequence_len;
   plan::Workload workload;
   workload.batch_rows = std::max(scheduler.batch_rows, chunk);
-  workload.kv_blocks = kv_blocks(world, opened, workload, {});
-  scheduler.for_layout(opened.grid.layout());
+  workload.kv_blocks = start::kv_blocks(session, workload, 0);
   scheduler.most_sequences = 1;
   scheduler.blocks_per_group = workload.kv_blocks;
   return workload;
@@ -60,35 +59,34 @@ plan::Workload workload_of(const comm::Communicator& world, const OpenedModel& o
 int run_chat(const std::vector<std::string>& arguments) {
   ChatOptions chat;
   if (!parse_chat(arguments, chat)) return kSuccess;
-  const comm::Communicator world = comm::Communicator::world();
-  chat.model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, chat.model);
+  start::Session session(chat.model);
+  const comm::Communicator& world = session.world();
   std::optional<io::Tokenizer> tokenizer;  // rank 0's
   comm::on_root(world, [&] {
-    if (!opened.reader->index().tokenizer)
+    tokenizer = session.tokenizer();
+    if (!tokenizer)
       fail("{}: has no tokenizer, which a chat needs; convert again with --tokenizer FILE", chat.model.store);
-    tokenizer = opened.reader->tokenizer();
     if (chat.session.raw) chat.session.form = batch::ChatTemplate::raw();
     if (!chat.chat_template.empty()) chat.session.form = batch::ChatTemplate::load(chat.chat_template);
     chat.session.form.render({{"user", ""}, {"assistant", ""}});
   });
-  const plan::Workload workload = workload_of(world, opened, chat.scheduler);
-  const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
+  session.load(workload_of(session, chat.scheduler));
 
-  std::optional<ChatSession> session;
+  Engine engine(world, session.stage(), chat.scheduler, tokenizer ? &*tokenizer : nullptr);
+  std::optional<ChatSession> conversation;
   comm::on_root(world, [&] {
-    session.emplace(chat.session, opened.grid.config(), *tokenizer, chat.scheduler);
-    session->set_system(chat.system);
+    conversation.emplace(chat.session, session.config(), *tokenizer, engine);
+    conversation->set_system(chat.system);
     spdlog::info("{}; /help lists the commands", chat.session.raw ? "each line is continued as it is"
                                                  : chat.chat_template.empty()
                                                      ? "chat template: plain, since Grok-1 is a base model"
                                                      : "chat template: " + chat.chat_template);
   });
   host::StopSignals stop_signals;  // from here on they stop an answer, or end the session
-  run(world, *stage, session ? &session->driver() : nullptr);
+  run(engine, conversation ? &*conversation : nullptr);
   stop_signals.ignore();
   const std::string table = stage_table(world);
-  if (session) spdlog::info("{}\n{}", session->stats(), table);
+  if (conversation) spdlog::info("{}\n{}", conversation->stats(), table);
   return kSuccess;
 }
 

@@ -59,43 +59,49 @@ po::options_description answer_options(GenerationRequest& answer) {
   return options;
 }
 
-ChatSession::ChatSession(Options options, const ModelConfig& config, const io::Tokenizer& tokenizer,
-                         SchedulerOptions scheduler)
+ChatSession::ChatSession(Options options, const ModelConfig& config, const io::Tokenizer& tokenizer, Engine& engine)
     : options_(std::move(options)),
       config_(config),
       tokenizer_(tokenizer),
       conversation_(options_.form),
       input_(STDIN_FILENO),
-      generation_(config, scheduler, &tokenizer, [this] { return std::exchange(request_, std::nullopt); },
-                  {.text = [](std::int64_t, const std::string& text) { put(text); },
-                   .finish = [this](std::int64_t, const Continuation& result) { finish(result); },
-                   .before_step = {},
-                   .stopped = [this](int signal) { stop(signal); },
-                   .await = [this](std::chrono::milliseconds most) { return await(most); }}) {}
+      engine_(engine) {}
 
-bool ChatSession::await(std::chrono::milliseconds most) {
+bool ChatSession::between_steps() {
+  for (const Event& event : engine_.take_events()) {
+    if (const auto* added = std::get_if<TokenAdded>(&event.what)) put(added->text);
+    if (const auto* finished = std::get_if<RequestFinished>(&event.what)) finish(*finished);
+    if (const auto* failed = std::get_if<RequestFailed>(&event.what)) {
+      answering_ = false;
+      notice("{}", failed->reason);
+    }
+  }
+  if (!stopped_ && !input_ended_ && !answering_) await_line();
+  return !stopped_ && (!input_ended_ || answering_);
+}
+
+/// Waits for a line, but not for long: other ranks want to hear of this one.
+void ChatSession::await_line() {
   if (!prompted_) fmt::print(stderr, "> ");
   prompted_ = true;
   std::string line;
-  const LineInput::State state = input_.next(most, line);
-  if (state == LineInput::State::kNothing) return false;
+  const LineInput::State state = input_.next(Engine::longest_pause(), line);
+  if (state == LineInput::State::kNothing) return;
   if (state == LineInput::State::kLine && line.ends_with('\\')) {
     line_ += line.substr(0, line.size() - 1) + "\n";
-    return false;
+    return;
   }
   if (state == LineInput::State::kEnd) {
-    ended_ = true;
+    input_ended_ = true;
     if (!line_.empty()) line_.pop_back();  // the next line, which it was to go on with, does not come
+    if (line_.empty()) return;
   }
-  if (state == LineInput::State::kLine || !line_.empty()) {
-    prompted_ = false;
-    try {
-      take_line(std::exchange(line_, "") + line);
-    } catch (const Error& error) {
-      notice("{}", error.what());
-    }
+  prompted_ = false;
+  try {
+    take_line(std::exchange(line_, "") + line);
+  } catch (const Error& error) {
+    notice("{}", error.what());
   }
-  return ended_ || request_;
 }
 
 void ChatSession::take_line(const std::string& line) {
@@ -118,7 +124,7 @@ void ChatSession::command(const std::string& line) {
   if (name == "/set") return set(rest);
   if (name == "/stats") return notice("{}", stats());
   if (name != "/exit") fail("{} is no command; /help lists them", name);
-  ended_ = true;
+  input_ended_ = true;
 }
 
 /// Asks for an answer to one more message, or to what is there.
@@ -142,7 +148,8 @@ void ChatSession::ask(const std::optional<std::string>& text) {
   request.draw_sequence = static_cast<std::uint64_t>(num_answers_++);
   const auto& stops = options_.form.stop_strings();
   request.stop_strings.insert(request.stop_strings.end(), stops.begin(), stops.end());
-  request_ = std::move(request);
+  request.streams = true;
+  engine_.submit(std::move(request));
   answering_ = true;
 }
 
@@ -191,17 +198,18 @@ void ChatSession::load(const std::string& file) {
 }
 
 std::string ChatSession::stats() const {
-  const Generation::Rates rates = generation_.rates();
+  const Metrics metrics = engine_.metrics();
   return fmt::format(
       "{} answers: {} prompt tokens ({} of them found in the KV cache), {} drawn; prefill {:.1f} tokens/s, decode "
       "{:.1f} "
       "tokens/s",
-      num_answers_, rates.prompt_tokens, generation_.scheduler().counts().shared_tokens, rates.drawn_tokens,
-      rates.prefill_tokens_per_s, rates.decode_tokens_per_s);
+      num_answers_, metrics.prompt_tokens, metrics.shared_tokens, metrics.drawn_tokens, metrics.prefill.tokens_per_s(),
+      metrics.decode.tokens_per_s());
 }
 
-void ChatSession::finish(const Continuation& result) {
-  put("\n");
+void ChatSession::finish(const RequestFinished& finished) {
+  const Continuation& result = finished.result;
+  put(finished.last_text + "\n");
   answering_ = false;
   const std::string text = options_.raw ? result.text : trimmed(result.text);
   if (!text.empty())
@@ -218,9 +226,9 @@ void ChatSession::finish(const Continuation& result) {
 /// An answer in hand is stopped, or the session ends.
 void ChatSession::stop(int signal) {
   host::StopSignals::clear();
-  if (answering_ && signal != SIGTERM) return generation_.cancel(num_answers_ - 1);
+  if (answering_ && signal != SIGTERM) return engine_.cancel(num_answers_ - 1);
   notice("\nstopped by signal {}", signal);
-  generation_.end();
+  stopped_ = true;
 }
 
 }  // namespace moesaic::apps

@@ -7,7 +7,7 @@
 #include "apps/line_input.hpp"
 #include "apps/options.hpp"
 #include "batch/conversation.hpp"
-#include "engine/generation.hpp"
+#include "engine/driver.hpp"
 
 namespace moesaic::apps {
 
@@ -16,7 +16,7 @@ po::options_description answer_options(GenerationRequest& answer);
 
 /// Rank 0's side of a chat: reads lines, does commands, asks for answers and prints them. Answers go to standard
 /// output, all else to standard error.
-class ChatSession {
+class ChatSession final : public Driver {
  public:
   struct Options {
     batch::ChatTemplate form = batch::ChatTemplate::plain();
@@ -25,14 +25,16 @@ class ChatSession {
     std::map<std::string, std::string> settings;  ///< of answer_options(), as text
     std::string store;
   };
-  ChatSession(Options options, const ModelConfig& config, const io::Tokenizer& tokenizer, SchedulerOptions scheduler);
+  /// tokenizer, engine: outlive this object.
+  ChatSession(Options options, const ModelConfig& config, const io::Tokenizer& tokenizer, Engine& engine);
 
   void set_system(const std::string& text) { conversation_.set_system(text); }
-  Driver& driver() { return generation_; }
   std::string stats() const;
+  bool between_steps() override;
+  void stop(int signal) override;
 
  private:
-  bool await(std::chrono::milliseconds most);
+  void await_line();
   void take_line(const std::string& line);
   void command(const std::string& line);
   void ask(const std::optional<std::string>& text);
@@ -40,8 +42,7 @@ class ChatSession {
   void set(const std::string& assignment);
   void save(const std::string& file);
   void load(const std::string& file);
-  void finish(const Continuation& result);
-  void stop(int signal);
+  void finish(const RequestFinished& finished);
 
   Options options_;
   const ModelConfig& config_;
@@ -50,11 +51,12 @@ class ChatSession {
   LineInput input_;
   std::string line_;  // its parts so far: a backslash at a line's end goes on with the next one
   std::string saved_file_;
-  bool prompted_ = false, ended_ = false;
-  std::optional<GenerationRequest> request_;  // asked for, not yet taken
+  bool prompted_ = false;
+  bool input_ended_ = false;  // the session ends once the last answer has
+  bool stopped_ = false;      // the session ends now
   bool answering_ = false;
   std::int64_t num_answers_ = 0;
-  Generation generation_;
+  Engine& engine_;
 };
 
 }  // namespace moesaic::apps

@@ -10,9 +10,10 @@
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "engine/capture.hpp"
-#include "engine/generation.hpp"
+#include "engine/driver.hpp"
 #include "engine/layer_hashes.hpp"
 #include "engine/routing_trace.hpp"
+#include "engine/run_hash.hpp"
 #include "engine/stage_table.hpp"
 #include "io/temporary_file.hpp"
 
@@ -24,23 +25,17 @@ class Output {
  public:
   Output(std::size_t num_prompts, bool has_text) : hashes_(num_prompts), has_text_(has_text) {}
 
-  Generation::Events events() {
-    return {.text =
-                [this](std::int64_t, const std::string& text) {
-                  if (single()) put(text);
-                },
-            .finish = [this](std::int64_t index, const Continuation& result) { finish(index, result); },
-            .before_step = {},
-            .stopped = {}};
+  void take(const Event& event) {
+    if (const auto* added = std::get_if<TokenAdded>(&event.what)) put(added->text);
+    if (const auto* finished = std::get_if<RequestFinished>(&event.what)) finish(event.ticket, *finished);
   }
   Hash128 logits_hash() const { return run_hash(hashes_); }
 
  private:
-  bool single() const { return hashes_.size() == 1; }
-
-  void finish(std::int64_t index, const Continuation& result) {
+  void finish(std::int64_t index, const RequestFinished& finished) {
+    const Continuation& result = finished.result;
     hashes_[static_cast<std::size_t>(index)] = result.logits_hash;
-    if (single() && has_text_) return put("\n");
+    if (hashes_.size() == 1 && has_text_) return put(finished.last_text + "\n");
     nlohmann::ordered_json line = {{"index", index},
                                    {"text", has_text_ ? nlohmann::ordered_json(result.text) : nullptr},
                                    {"tokens", result.tokens},
@@ -53,22 +48,21 @@ class Output {
   InOrder<std::string> lines_;
 };
 
-/// The prompts, all asked for in the same way.
-Generation::Source requests(const std::vector<std::vector<std::int32_t>>& prompts, const GenerationRequest& model) {
-  return [&prompts, model, next = std::size_t{0}]() mutable -> std::optional<GenerationRequest> {
-    if (next == prompts.size()) return std::nullopt;
-    GenerationRequest request = model;
-    request.ticket = static_cast<std::int64_t>(next);
-    request.draw_sequence = next;
-    request.prompt = prompts[next++];
-    return request;
-  };
+/// The prompts, all asked for in the same way; the text of a single one is shown as it comes.
+std::vector<GenerationRequest> requests(const std::vector<std::vector<std::int32_t>>& prompts,
+                                        const GenerationRequest& model) {
+  std::vector<GenerationRequest> requests(prompts.size(), model);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    requests[i].draw_sequence = i;
+    requests[i].prompt = prompts[i];
+    requests[i].streams = prompts.size() == 1;
+  }
+  return requests;
 }
 
-void print_report(const Generation& generation, const Output& output, const std::string& table) {
-  const auto rates = generation.rates();
-  spdlog::info("{} prompt tokens, {} generated; prefill {:.1f} tokens/s, decode {:.1f} tokens/s", rates.prompt_tokens,
-               rates.drawn_tokens, rates.prefill_tokens_per_s, rates.decode_tokens_per_s);
+void print_report(const Metrics& metrics, const Output& output, const std::string& table) {
+  spdlog::info("{} prompt tokens, {} generated; prefill {:.1f} tokens/s, decode {:.1f} tokens/s", metrics.prompt_tokens,
+               metrics.drawn_tokens, metrics.prefill.tokens_per_s(), metrics.decode.tokens_per_s());
   spdlog::info("{}", table);
   spdlog::info("logits hash: {}", output.logits_hash().hex());
 }
@@ -104,10 +98,9 @@ int run_generate(const std::vector<std::string>& arguments) {
   check(prompt);
   check_stop_strings(generation.stop_strings);
 
-  const comm::Communicator world = comm::Communicator::world();
-  model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, model);
-  const ModelConfig& config = opened.grid.config();
+  start::Session session(model);
+  const comm::Communicator& world = session.world();
+  const ModelConfig& config = session.config();
 
   std::optional<io::Tokenizer> tokenizer;
   std::vector<std::vector<std::int32_t>> prompts;
@@ -119,32 +112,26 @@ int run_generate(const std::vector<std::string>& arguments) {
     open_results({model.store, prompt.prompt_file, prompt.token_file, hash_file, trace_file});
     if (!trace_file.empty()) trace_place.emplace(trace_file);
     if (!hash_file.empty()) hashes.emplace(hash_file);
-    if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
+    tokenizer = session.tokenizer();
     prompts = read_prompts(prompt, config, tokenizer ? &*tokenizer : nullptr, model.store);
-    workload = workload_of(prompts, generation.max_tokens, scheduler.prefill_chunk, config);
+    workload = start::workload_of(prompts, generation.max_tokens, scheduler.prefill_chunk, config);
   });
-  const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
+  session.load(workload);
 
   LayerHashes layer_hashes;
   RoutingTrace trace(config);
   Probes probes;
   if (!hash_file.empty()) probes.add(&layer_hashes);
   if (!trace_file.empty()) probes.add(&trace);
-  if (!probes.empty()) stage->watch(&probes);
-  std::optional<Output> output;
-  std::optional<Generation> driver;
-  if (world.rank() == 0) {
-    output.emplace(prompts.size(), tokenizer.has_value());
-    scheduler.for_layout(opened.grid.layout());
-    scheduler.share_prefixes = probes.empty();  // they see every token of every prompt
-    driver.emplace(config, scheduler, tokenizer ? &*tokenizer : nullptr, requests(prompts, generation),
-                   output->events());
-  }
-  run(world, *stage, driver ? &*driver : nullptr);
-  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("generate {}", opened.numeric().text()));
+  if (!probes.empty()) session.stage().watch(&probes);
+  scheduler.share_prefixes = probes.empty();  // they see every token of every prompt
+  Engine engine(world, session.stage(), scheduler, tokenizer ? &*tokenizer : nullptr);
+  Output output(prompts.size(), tokenizer.has_value());
+  answer(engine, requests(prompts, generation), [&](const Event& event) { output.take(event); });
+  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("generate {}", session.numeric().text()));
   if (!trace_file.empty()) trace.publish(world, trace_place);
   const std::string table = stage_table(world);
-  if (driver) print_report(*driver, *output, table);
+  if (session.is_root()) print_report(engine.metrics(), output, table);
   return kSuccess;
 }
 

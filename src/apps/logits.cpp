@@ -6,8 +6,8 @@
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "engine/capture.hpp"
+#include "engine/driver.hpp"
 #include "engine/layer_hashes.hpp"
-#include "engine/logits_run.hpp"
 #include "engine/routing_trace.hpp"
 #include "engine/stage_table.hpp"
 #include "io/hdf5.hpp"
@@ -38,8 +38,8 @@ class LogitsFile {
       gates_.push_back(file_.create_dataset<float>(group + "gates", shape));
     }
   }
-  LogitsRun::TakeRow take_row() {
-    return [this](std::int32_t sequence, std::int32_t position, std::span<const float> logits) {
+  LogitsProbe logits_probe() {
+    return [this](std::int64_t sequence, std::int32_t position, std::span<const float> logits) {
       at(logits_, sequence).write_rows<float>({position}, logits);
     };
   }
@@ -60,7 +60,7 @@ class LogitsFile {
   }
 
  private:
-  static io::Hdf5Dataset& at(std::vector<io::Hdf5Dataset>& datasets, std::int32_t sequence) {
+  static io::Hdf5Dataset& at(std::vector<io::Hdf5Dataset>& datasets, std::int64_t sequence) {
     return datasets[static_cast<std::size_t>(sequence)];
   }
 
@@ -97,13 +97,12 @@ int run_logits(const std::vector<std::string>& arguments) {
   const auto map = parse("logits", arguments, options);
   if (map.contains("help")) return kSuccess;
 
-  const comm::Communicator world = comm::Communicator::world();
-  model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, model);
-  const ModelConfig& config = opened.grid.config();
+  start::Session session(model);
+  const comm::Communicator& world = session.world();
+  const ModelConfig& config = session.config();
 
   std::optional<LogitsFile> file;
-  std::optional<LogitsRun> driver;
+  std::vector<std::vector<std::int32_t>> sequences;
   std::optional<io::TemporaryFile> hashes, trace_place;  // rank 0's, as the two above
   plan::Workload workload;
   comm::on_root(world, [&] {
@@ -111,14 +110,13 @@ int run_logits(const std::vector<std::string>& arguments) {
     check_writable(trace_file, "trace-routing", {model.store, token_file, out, hash_file});
     check_writable(out, "out", {model.store, token_file});
     open_results({model.store, token_file, out, hash_file, trace_file});
-    auto sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
-    workload = workload_of(sequences, 0, scheduler.prefill_chunk, config);
+    sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
+    workload = start::workload_of(sequences, 0, scheduler.prefill_chunk, config);
     if (!hash_file.empty()) hashes.emplace(hash_file);
     if (!trace_file.empty()) trace_place.emplace(trace_file);
     file.emplace(out, config, sequences, hidden, routing);
-    driver.emplace(opened.grid, std::move(sequences), scheduler, file->take_row());
   });
-  const std::unique_ptr<Stage> stage = load_model(world, opened, share(world, workload));
+  session.load(workload);
 
   Probes probes;
   LayerHashes layer_hashes;
@@ -127,14 +125,17 @@ int run_logits(const std::vector<std::string>& arguments) {
   if (hidden || routing) probes.add(&capture);
   if (!hash_file.empty()) probes.add(&layer_hashes);
   if (!trace_file.empty()) probes.add(&trace);
-  if (!probes.empty()) stage->watch(&probes);
-  run(world, *stage, driver ? &*driver : nullptr, hidden || routing ? &capture : nullptr);
-  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", opened.numeric().text()));
+  if (!probes.empty()) session.stage().watch(&probes);
+  Engine engine(
+      world, session.stage(), scheduler, nullptr,
+      {.logits = file ? file->logits_probe() : LogitsProbe{}, .observer = hidden || routing ? &capture : nullptr});
+  const Hash128 hash = hash_of_answers(world, engine, logits_requests(sequences));
+  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", session.numeric().text()));
   if (!trace_file.empty()) trace.publish(world, trace_place);
   comm::on_root(world, [&] { file->finish(); });
   const std::string table = stage_table(world);
   spdlog::info("{}", table);
-  if (driver) print("logits hash: {}\n", driver->hash().hex());
+  if (session.is_root()) print("logits hash: {}\n", hash.hex());
   return kSuccess;
 }
 

@@ -196,11 +196,11 @@ po::options_description overlap_options(std::int64_t& overlap_rows) {
   return options;
 }
 
-po::options_description kv_options(KvRequest& request) {
+po::options_description kv_options(std::int64_t& kv_memory_mib) {
   po::options_description options("memory; the result is the same");
   // clang-format off
   options.add_options()
-      ("kv-memory", ranged(&request.limit_mib, "kv-memory", std::int64_t{1}, std::int64_t{1} << 30),
+      ("kv-memory", ranged(&kv_memory_mib, "kv-memory", std::int64_t{1}, std::int64_t{1} << 30),
        "most memory of each rank's KV cache, MiB; default: most of what the weights leave");
   // clang-format on
   return options;

@@ -5,19 +5,18 @@
 #include <string>
 #include <vector>
 
-#include "engine/kv_budget.hpp"
-#include "engine/model_loader.hpp"
 #include "engine/sampler.hpp"
 #include "engine/scheduler.hpp"
+#include "start/session.hpp"
 
 /// Options that several commands share, each declared once: name, default, unit, range, help.
 namespace moesaic::apps {
 
 namespace po = boost::program_options;
+using start::ModelOptions;
 
 /// How options are spelled: none by its first letters alone.
-inline constexpr int kOptionStyle =
-    po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+inline constexpr int kOptionStyle = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
 
 /// A number option whose value must lie in [low, high]; `text` is its help.
 template <class T>
@@ -53,7 +52,7 @@ po::options_description run_options(std::int64_t& prefill_chunk);
 po::options_description overlap_options(std::int64_t& overlap_rows);
 
 /// --kv-memory.
-po::options_description kv_options(KvRequest& request);
+po::options_description kv_options(std::int64_t& kv_memory_mib);
 
 /// Error when one of the texts of --stop is empty.
 void check_stop_strings(const std::vector<std::string>& stop_strings);

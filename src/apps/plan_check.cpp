@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "apps/bench/model_driver.hpp"
+#include "apps/bench/model_test.hpp"
 #include "apps/command.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/results.hpp"
@@ -81,10 +81,8 @@ Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest&
     if (r == 0) before = part_seconds(zone_times());
     SchedulerOptions scheduler;
     scheduler.prefill_chunk = options.prefill_chunk;
-    bench::ModelDriver driver(stage.grid(), test, scheduler);
-    world.barrier();
-    run(world, stage, world.rank() == 0 ? &driver : nullptr);
-    if (r >= 0) seconds.push_back(world.max(driver.seconds()));
+    const bench::ModelPass pass = bench::run_test(world, stage, test, scheduler);
+    if (r >= 0) seconds.push_back(world.max(world.rank() == 0 ? pass.seconds : 0));
   }
   Measured measured{1e3 * measure::statistics(seconds).median, {}};
   const auto after = part_seconds(zone_times());
@@ -98,12 +96,12 @@ Measured measure(const comm::Communicator& world, Stage& stage, const ModelTest&
 struct MachineNow {
   double peak_share = 1, read_share = 1;
 };
-MachineNow machine_now(const comm::Communicator& world, const OpenedModel& opened, const measure::ReadMemory& memory,
-                       const plan::ComputeCosts& calibrated) {
-  const cpu::PeakLoops& loops = cpu::peak_loops(cpu::isa_from_option(opened.backend->name()));
-  const measure::Factors factors = measure::factors_of(opened.backend->numerics());
-  const auto peak = measure::multiply_add_peak(world, loops, factors, opened.num_threads);
-  const auto read = measure::read_bandwidth(world, loops, memory.bytes(), opened.num_threads, memory.sum(), 1);
+MachineNow machine_now(const comm::Communicator& world, const start::Session& session,
+                       const measure::ReadMemory& memory, const plan::ComputeCosts& calibrated) {
+  const cpu::PeakLoops& loops = cpu::peak_loops(cpu::isa_from_option(session.backend()->name()));
+  const measure::Factors factors = measure::factors_of(session.backend()->numerics());
+  const auto peak = measure::multiply_add_peak(world, loops, factors, session.num_threads());
+  const auto read = measure::read_bandwidth(world, loops, memory.bytes(), session.num_threads(), memory.sum(), 1);
   return {peak.rate.median / world.size() / calibrated.peak_gmacs[static_cast<std::size_t>(factors)],
           read.rate.median / world.size() / calibrated.read_gbps};
 }
@@ -178,14 +176,14 @@ po::options_description check_options(CheckOptions& options, bool& check) {
 }
 
 /// The machine of --machine, or one that is measured now; rank 0's on all.
-plan::Machine machine_for(const comm::Communicator& world, const CheckOptions& options, const OpenedModel& opened) {
-  if (!opened.dispatch.machine_text.empty())
-    return plan::machine_from_text(opened.dispatch.machine_text, options.model.dispatch.machine);
-  std::vector<Numerics> numerics{opened.backend->numerics()};
+plan::Machine machine_for(const comm::Communicator& world, const CheckOptions& options, const start::Session& session) {
+  if (!session.dispatch().machine_text.empty())
+    return plan::machine_from_text(session.dispatch().machine_text, options.model.dispatch.machine);
+  std::vector<Numerics> numerics{session.backend()->numerics()};
   if (numerics[0] != Numerics::kW16A16) numerics.push_back(Numerics::kW16A16);  // the head's
   std::erase(numerics, Numerics::kF32);
   return measure::calibrate(
-      world, {opened.backend->name(), {opened.num_threads}, numerics, options.model.bind, options.quick});
+      world, {session.backend()->name(), {session.num_threads()}, numerics, options.model.bind, options.quick});
 }
 
 /// Collective: every rank reads the file of --routing.
@@ -216,17 +214,17 @@ std::int64_t batch_rows(const Case& test, const plan::Layout& layout) {
 /// Runs layouts one after the other and keeps what came out.
 class Comparison {
  public:
-  Comparison(const comm::Communicator& world, const CheckOptions& options, const OpenedModel& first)
+  Comparison(const comm::Communicator& world, const CheckOptions& options, const start::Session& first)
       : world_(world),
         options_(options),
-        config_(first.grid.config()),
-        cases_(cases_of(options, first.num_threads)),
+        config_(first.config()),
+        cases_(cases_of(options, first.num_threads())),
         ranks_(measure::rank_sites(world).placement()),
         grids_(grids_for(world, options, config_, ranks_.ranks_per_node)),
         routing_(routing_for(world, options, config_)),
         machine_(machine_for(world, options, first)),
-        memory_(options.quick ? 16 << 20 : measure::kReadMemory_bytes / 2, first.num_threads),
-        table_(options.format, measure::this_testbed(world, first.backend->name()),
+        memory_(options.quick ? 16 << 20 : measure::kReadMemory_bytes / 2, first.num_threads()),
+        table_(options.format, measure::this_testbed(world, first.backend()->name()),
                {std::begin(kColumns), std::end(kColumns)}) {}
 
   /// From the best predicted to the worst.
@@ -238,17 +236,17 @@ class Comparison {
   void run(const plan::Layout& layout) {
     ModelOptions one = options_.model;
     one.layout = {world_.size(), layout.pp, layout.dp, layout.tp, layout.ep, layout.etp};
-    OpenedModel opened = open_model(world_, one);
-    if (options_.recalibrate && num_records_ > 0) machine_ = machine_for(world_, options_, opened);
-    opened.dispatch.machine_text = plan::to_text(machine_);
-    plan::CostModel model(config_, opened.arithmetic(), machine_, routing_);
-    const auto stage = load_model(world_, opened, cases_.back().test.workload(options_.prefill_chunk));
+    start::Session session(one);
+    if (options_.recalibrate && num_records_ > 0) machine_ = machine_for(world_, options_, session);
+    session.set_machine(plan::to_text(machine_));
+    plan::CostModel model(config_, session.arithmetic(), machine_, routing_);
+    session.load(cases_.back().test.workload(options_.prefill_chunk));
     for (Case& test : cases_) {
-      test.job.dispatch = stage->dispatch().algorithm(batch_rows(test, layout));
-      const Measured measured = measure(world_, *stage, test.test, options_);
-      const plan::Prediction predicted = model.predict(opened.grid, test.job, ranks_);
+      test.job.dispatch = session.stage().dispatch().algorithm(batch_rows(test, layout));
+      const Measured measured = measure(world_, session.stage(), test.test, options_);
+      const plan::Prediction predicted = model.predict(session.grid(), test.job, ranks_);
       Record record = record_of(layout, test, predicted, measured,
-                                machine_now(world_, opened, memory_, machine_.with_threads(opened.num_threads)));
+                                machine_now(world_, session, memory_, machine_.with_threads(session.num_threads())));
       const double error = std::abs(record["ratio"].get<double>() - 1);
       sum_error_ += error;
       worst_error_ = std::max(worst_error_, error);
@@ -298,7 +296,6 @@ int run_plan_check(const std::vector<std::string>& arguments) {
          options.model.dispatch.machine);
   const comm::Communicator world = comm::Communicator::world();
   comm::on_root(world, [&] { open_results({options.model.store, options.routing, options.model.dispatch.machine}); });
-  options.model.layout.ranks = world.size();
   const auto check_context = [&](const ModelConfig& config) {
     for (const Case& test : cases_of(options, 0))
       if (const auto context = test.test.num_prompt + test.test.num_generated; context > config.sequence_len)
@@ -307,7 +304,7 @@ int run_plan_check(const std::vector<std::string>& arguments) {
   };
   ModelOptions at_home = options.model;
   at_home.placement = {};
-  const OpenedModel first = open_model(world, at_home, check_context);
+  const start::Session first(at_home, check_context);
   Comparison comparison(world, options, first);
   for (const plan::Layout& layout : comparison.layouts(first.arithmetic())) comparison.run(layout);
   if (world.rank() == 0) comparison.print();

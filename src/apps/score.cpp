@@ -12,12 +12,13 @@
 #include "batch/json_line.hpp"
 #include "batch/line_reader.hpp"
 #include "comm/agree.hpp"
-#include "engine/generation.hpp"
-#include "engine/kv_budget.hpp"
+#include "engine/driver.hpp"
+#include "engine/run_hash.hpp"
 #include "engine/stage_table.hpp"
 #include "io/file.hpp"
 #include "io/foreign_format.hpp"
 #include "io/token_file.hpp"
+#include "start/kv_budget.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -28,7 +29,7 @@ struct ScoreOptions {
   std::int64_t chunk_tokens = 0;
   bool bos = false;
   SchedulerOptions scheduler;
-  KvRequest kv;
+  std::int64_t kv_memory_mib = 0;
 };
 
 /// Tokens of which those from `score_from` on are scored.
@@ -75,10 +76,9 @@ std::vector<std::vector<std::int32_t>> read_text(const ScoreOptions& options, co
   return sequences;
 }
 
-std::vector<ScoredSequence> read_sequences(const ScoreOptions& options, const OpenedModel& opened) {
-  const ModelConfig& config = opened.grid.config();
-  std::optional<io::Tokenizer> tokenizer;
-  if (opened.reader->index().tokenizer) tokenizer = opened.reader->tokenizer();
+std::vector<ScoredSequence> read_sequences(const ScoreOptions& options, const start::Session& session) {
+  const ModelConfig& config = session.config();
+  const std::optional<io::Tokenizer> tokenizer = session.tokenizer();
   const std::string& file = options.text_file.empty() ? options.token_file : options.text_file;
   const std::optional<std::int32_t> bos = options.bos ? std::optional(config.bos_token) : std::nullopt;
   std::vector<ScoredSequence> sequences;
@@ -149,22 +149,27 @@ class ScoreOutput {
   double sum_ = 0;
 };
 
-Generation::Source requests(const std::vector<ScoredSequence>& sequences) {
-  return [&sequences, next = std::size_t{0}]() mutable -> std::optional<GenerationRequest> {
-    while (next < sequences.size() && !sequences[next].has_scores()) ++next;
-    if (next == sequences.size()) return std::nullopt;
-    GenerationRequest request;
-    request.ticket = static_cast<std::int64_t>(next);
+/// A request for each sequence that has scores, and the sequence of each.
+struct ScoreRequests {
+  std::vector<GenerationRequest> requests;
+  std::vector<std::int64_t> sequence_of;  ///< by ticket
+};
+ScoreRequests requests_for(std::vector<ScoredSequence> sequences) {
+  ScoreRequests all;
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    if (!sequences[i].has_scores()) continue;
+    GenerationRequest& request = all.requests.emplace_back();
     request.max_tokens = 0;
-    request.score_from = sequences[next].score_from;
-    request.prompt = sequences[next++].tokens;
-    return request;
-  };
+    request.score_from = sequences[i].score_from;
+    request.prompt = std::move(sequences[i].tokens);
+    all.sequence_of.push_back(static_cast<std::int64_t>(i));
+  }
+  return all;
 }
 
 std::optional<ScoreOptions> parse_score(const std::vector<std::string>& arguments) {
   ScoreOptions score;
-  score.kv.num_sequences = 64;
+  score.scheduler.most_sequences = 64;
   po::options_description options, more("what is scored");
   // clang-format off
   more.add_options()
@@ -176,14 +181,13 @@ std::optional<ScoreOptions> parse_score(const std::vector<std::string>& argument
   // clang-format on
   options.add(model_options(score.model))
       .add(more)
-      .add(kv_options(score.kv))
+      .add(kv_options(score.kv_memory_mib))
       .add(run_options(score.scheduler.prefill_chunk))
       .add(overlap_options(score.scheduler.overlap_rows))
       .add(wait_options())
       .add(result_options());
   if (parse("score", arguments, options).contains("help")) return std::nullopt;
   if (score.token_file.empty() == score.text_file.empty()) fail("give one of --tokens and --text");
-  score.scheduler.most_sequences = score.kv.num_sequences;
   return score;
 }
 
@@ -193,41 +197,36 @@ int run_score(const std::vector<std::string>& arguments) {
   std::optional<ScoreOptions> parsed = parse_score(arguments);
   if (!parsed) return kSuccess;
   ScoreOptions& options = *parsed;
-  const comm::Communicator world = comm::Communicator::world();
-  options.model.layout.ranks = world.size();
-  const OpenedModel opened = open_model(world, options.model);
+  start::Session session(options.model);
+  const comm::Communicator& world = session.world();
 
   std::vector<ScoredSequence> sequences;  // rank 0's, like all but the engine
   plan::Workload workload;
   comm::on_root(world, [&] {
     open_results({options.model.store, options.token_file, options.text_file});
-    sequences = read_sequences(options, opened);
+    sequences = read_sequences(options, session);
     std::int64_t longest = 0;
     for (const ScoredSequence& sequence : sequences) longest = std::max(longest, std::ssize(sequence.tokens));
-    workload.num_sequences = std::min(options.kv.num_sequences, std::ssize(sequences));
-    workload.context = std::min(longest, opened.grid.config().sequence_len);
+    workload.num_sequences = std::min(options.scheduler.most_sequences, std::ssize(sequences));
+    workload.context = std::min(longest, session.config().sequence_len);
     const std::int64_t chunk = options.scheduler.prefill_chunk > 0 ? options.scheduler.prefill_chunk : longest;
     workload.batch_rows = std::max(options.scheduler.batch_rows, std::min(chunk, longest));
   });
-  workload = share(world, workload);
-  options.kv.num_sequences = workload.num_sequences;
-  workload.kv_blocks = kv_blocks(world, opened, workload, options.kv);
-  const std::unique_ptr<Stage> stage = load_model(world, opened, workload);
+  workload.kv_blocks = start::kv_blocks(session, workload, options.kv_memory_mib);
+  session.load(workload);
 
-  options.scheduler.for_layout(opened.grid.layout());
   options.scheduler.blocks_per_group = workload.kv_blocks;
+  Engine engine(world, session.stage(), options.scheduler);
   std::optional<ScoreOutput> output;
-  std::optional<Generation> driver;
+  ScoreRequests asked;
   comm::on_root(world, [&] {
     output.emplace(sequences);
-    driver.emplace(opened.grid.config(), options.scheduler, nullptr, requests(sequences),
-                   Generation::Events{
-                       .text = {},
-                       .finish = [&](std::int64_t index, const Continuation& result) { output->finish(index, result); },
-                       .before_step = {},
-                       .stopped = {}});
+    asked = requests_for(std::move(sequences));
   });
-  run(world, *stage, driver ? &*driver : nullptr);
+  answer(engine, std::move(asked.requests), [&](const Event& event) {
+    if (const auto* finished = std::get_if<RequestFinished>(&event.what))
+      output->finish(asked.sequence_of[static_cast<std::size_t>(event.ticket)], finished->result);
+  });
   const std::string table = stage_table(world);
   comm::on_root(world, [&] {
     spdlog::info("{}", table);

@@ -21,13 +21,13 @@
 #include "comm/exchange.hpp"
 #include "comm/transport.hpp"
 #include "cpu/isa.hpp"
-#include "engine/logits_run.hpp"
-#include "engine/memory_check.hpp"
+#include "engine/driver.hpp"
 #include "host/memory.hpp"
 #include "host/node.hpp"
 #include "host/thread_count.hpp"
 #include "io/file.hpp"
 #include "io/token_file.hpp"
+#include "start/memory_check.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -65,11 +65,8 @@ Hash128 hash_of(const comm::Communicator& comm, const Case& test, const plan::La
   Stage stage(comm, grid, backend, load_weights(reader, grid, plan::WorldRank{comm.rank()}, *backend));
   SchedulerOptions scheduler;
   scheduler.prefill_chunk = prefill_chunk;
-  LogitsRun driver(grid, test.sequences, scheduler);
-  run(comm, stage, comm.rank() == 0 ? &driver : nullptr);
-  std::string hex = comm.rank() == 0 ? driver.hash().hex() : "";
-  comm.broadcast(hex, 0);
-  return Hash128::from_hex(hex);
+  Engine engine(comm, stage, scheduler);
+  return hash_of_answers(comm, engine, logits_requests(test.sequences));
 }
 
 std::optional<std::string> differs(const Hash128& expected, const Hash128& found) {
@@ -182,7 +179,7 @@ Case make_case(const comm::Communicator& world, const std::string& store) {
   std::string index_text;
   comm::on_root(world, [&] { index_text = io::StoreReader::read_index(file).serialize(); });
   world.broadcast(index_text, 0);
-  require_same_store(world, file);
+  start::require_same_store(world, file);
   Case test{file, io::StoreIndex::parse(index_text, file), {}, {}};
   comm::together(world, [&] {
     const ModelConfig& config = test.index.config();

@@ -1,5 +1,6 @@
 #include "batch/batch_run.hpp"
 
+#include "base/error.hpp"
 #include "base/log.hpp"
 #include "batch/result.hpp"
 #include "engine/run_hash.hpp"
@@ -52,11 +53,20 @@ void BatchRun::refuse(const InputLine& line, std::int64_t place, const std::opti
 }
 
 void BatchRun::finish(std::int64_t ticket, const Continuation& result) {
-  const auto node = tickets_.extract(ticket);
-  const auto [index, sequence] = node.mapped();
+  const auto [index, sequence] = tickets_.extract(ticket).mapped();
   latencies_.add(result);
-  LineJob& job = jobs_.at(index);
-  job.finish(sequence, result);
+  jobs_.at(index).finish(sequence, result);
+  put_if_done(index);
+}
+
+void BatchRun::failed(std::int64_t ticket, const std::string& reason) {
+  const std::int64_t index = tickets_.extract(ticket).mapped().index;
+  jobs_.at(index).failed(reason);
+  put_if_done(index);
+}
+
+void BatchRun::put_if_done(std::int64_t index) {
+  const LineJob& job = jobs_.at(index);
   if (!job.done()) return;
   put(job.finished(), index / input_.shard.count);
   jobs_.erase(index);

@@ -36,10 +36,12 @@ class BatchRun {
  public:
   BatchRun(const BatchInput& input, const RunModel& model, ResultFiles& results);
 
-  /// As Generation::Source.
+  /// The next sequence that an engine is to answer; nothing: that was the last.
   std::optional<GenerationRequest> next();
-  /// As Generation::Events::finish.
+  /// What became of the sequence that next() gave with this ticket.
   void finish(std::int64_t ticket, const Continuation& result);
+  /// The engine could not take up the sequence; its line's record says so once all its sequences have ended.
+  void failed(std::int64_t ticket, const std::string& reason);
   /// Error when the input is not the file that it was. No result is of anything else, whenever that is noticed.
   void check_input() const { reader_.check_unchanged(); }
 
@@ -53,6 +55,7 @@ class BatchRun {
   bool begin_line();
   void refuse(const InputLine& line, std::int64_t place, const std::optional<std::string>& custom_id,
               const std::string& message);
+  void put_if_done(std::int64_t index);
   void put(Finished finished, std::int64_t place);
 
   const BatchInput& input_;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/generation.hpp"
+#include "engine/event.hpp"
 
 namespace moesaic::batch {
 

@@ -159,6 +159,11 @@ void LineJob::finish(std::int64_t k, const Continuation& result) {
   --num_left_;
 }
 
+void LineJob::failed(const std::string& reason) {
+  if (!failure_) failure_ = reason;
+  --num_left_;
+}
+
 /// A token that is no text by itself, a control one or a part of a character, has its piece's name; one that the
 /// tokenizer does not have, its id. So two of them are told apart.
 ShownToken LineJob::shown(std::int32_t token) const {
@@ -247,6 +252,8 @@ std::string LineJob::record() const {
 }
 
 Finished LineJob::finished() const {
+  if (failure_)
+    return {index_, error_record(id_, request_.custom_id, "invalid_request", *failure_), run_hash({}), true};
   std::vector<Hash128> hashes;
   for (const Continuation& result : results_) hashes.push_back(result.logits_hash);
   return {index_, record(), run_hash(hashes), false};

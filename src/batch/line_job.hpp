@@ -7,7 +7,9 @@
 
 #include "batch/journal.hpp"
 #include "batch/result.hpp"
-#include "engine/generation.hpp"
+#include "config/model_config.hpp"
+#include "engine/event.hpp"
+#include "engine/request.hpp"
 #include "io/tokenizer.hpp"
 
 namespace moesaic::batch {
@@ -32,8 +34,10 @@ class LineJob {
 
   std::int64_t num_sequences() const { return std::ssize(results_); }
   GenerationRequest sequence(std::int64_t k) const;
-  /// Once a sequence.
+  /// Once for each sequence that has come to its end.
   void finish(std::int64_t k, const Continuation& result);
+  /// Once for each sequence that could not be computed.
+  void failed(const std::string& reason);
   bool done() const { return num_left_ == 0; }
   /// When done.
   Finished finished() const;
@@ -65,6 +69,7 @@ class LineJob {
   std::int64_t num_cut_ = 0;                        // loglikelihood: tokens that the context has lost at its beginning
   std::optional<std::int32_t> prefix_token_;        // loglikelihood: the token that stands for an empty context
   std::vector<Continuation> results_;               // by sequence
+  std::optional<std::string> failure_;              // of a sequence, the first one
   std::int64_t num_left_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/error.hpp"
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
 
@@ -31,54 +32,88 @@ Generation::Live::Live(GenerationRequest asked, std::int32_t eos_token, const io
 }
 
 Generation::Generation(const ModelConfig& config, const SchedulerOptions& options, const io::Tokenizer* tokenizer,
-                       Source source, Events events)
-    : config_(config),
-      options_(options),
-      scheduler_(options),
-      tokenizer_(tokenizer),
-      source_(std::move(source)),
-      events_(std::move(events)) {}
-
-bool Generation::ready(std::chrono::milliseconds most) {
-  return ended_ || !live_.empty() || !events_.await || events_.await(most);
+                       LogitsProbe probe)
+    : config_(config), options_(options), scheduler_(options), tokenizer_(tokenizer), probe_(std::move(probe)) {
+  publish_metrics();
 }
 
-void Generation::cancel(std::int64_t ticket) {
-  const auto found = std::find_if(live_.begin(), live_.end(),
-                                  [&](const auto& entry) { return entry.second.request.ticket == ticket; });
-  if (found != live_.end()) finish(found->first, FinishReason::kCancelled);
+std::int64_t Generation::num_under_way() const {
+  return static_cast<std::int64_t>(inbox_.size() + backlog_.size() + live_.size());
 }
 
 Step Generation::next() {
-  stop_clock();
-  if (events_.before_step) events_.before_step();
-  if (ended_) return {};
-  pull();
   Step step;
-  timed(Zone::kSchedule, [&] { step = scheduler_.next(); });
-  start_clock(step);
+  timed(Zone::kSchedule, [&] {
+    take_inbox();
+    if (!live_.empty()) step = scheduler_.next();
+  });
+  MOESAIC_CHECK(live_.empty() || !step.batches.empty(), "none of {} sequences can go on", live_.size());
+  begin_step(step);
+  publish_metrics();
   return step;
 }
 
-/// Takes up sequences, but stops after a while: other ranks wait meanwhile, and long texts take seconds to encode.
-void Generation::pull() {
-  constexpr std::chrono::seconds kLongest{1};
-  const auto begin = Clock::now();
-  while (source_ && std::ssize(live_) < options_.most_sequences && (live_.empty() || Clock::now() - begin < kLongest)) {
-    std::optional<GenerationRequest> request = source_();
-    if (!request) {
-      source_ = {};
-      return;
-    }
-    const auto num_prompt = std::ssize(request->prompt);
-    const std::int64_t first_row = request->score_from ? *request->score_from - 1 : num_prompt - 1;
-    const std::int32_t sequence = request->only_scores() ? scheduler_.add_scored(request->prompt, first_row)
-                                                         : scheduler_.add(request->prompt, first_row);
-    live_.try_emplace(sequence, std::move(*request), config_.eos_token, tokenizer_);
+Step Generation::last() {
+  for (const auto& [sequence, live] : live_) scheduler_.finish(sequence);
+  live_.clear();
+  backlog_.clear();
+  return scheduler_.next();
+}
+
+void Generation::take_inbox() {
+  for (auto& message : inbox_.take_all())
+    if (auto* request = std::get_if<GenerationRequest>(&message))
+      backlog_.push_back(std::move(*request));
+    else
+      cancel_now(std::get<Cancellation>(message).ticket);
+  while (!backlog_.empty() && std::ssize(live_) < options_.most_sequences) {
+    take_up(std::move(backlog_.front()));
+    backlog_.pop_front();
   }
 }
 
-void Generation::start_clock(const Step& step) {
+void Generation::cancel_now(std::int64_t ticket) {
+  const auto waiting = std::ranges::find(backlog_, ticket, &GenerationRequest::ticket);
+  if (waiting != backlog_.end()) {
+    Continuation nothing;
+    nothing.finish_reason = FinishReason::kCancelled;
+    backlog_.erase(waiting);
+    return events_.push({ticket, RequestFinished{std::move(nothing), ""}});
+  }
+  const auto found =
+      std::ranges::find_if(live_, [&](const auto& entry) { return entry.second.request.ticket == ticket; });
+  if (found != live_.end()) finish(found->first, FinishReason::kCancelled);
+}
+
+void Generation::take_up(GenerationRequest request) {
+  if (auto reason = refusal(request)) return events_.push({request.ticket, RequestFailed{std::move(*reason)}});
+  const std::int32_t sequence = request.only_scores() ? scheduler_.add_scored(request.prompt, request.first_row())
+                                                      : scheduler_.add(request.prompt, request.first_row());
+  live_.try_emplace(sequence, std::move(request), config_.eos_token, tokenizer_);
+}
+
+/// Why a request can never be answered; nothing: it can.
+std::optional<std::string> Generation::refusal(const GenerationRequest& request) const {
+  const std::int64_t size = std::ssize(request.prompt), context = config_.sequence_len;
+  const std::int64_t longest = context + (request.only_scores() ? 1 : 0);  // the last token need not pass
+  const auto is_token = [this](std::int64_t id) { return id >= 0 && id < config_.vocab_size; };
+  if (size == 0) return "the prompt has no tokens";
+  if (size > longest) return fmt::format("the prompt has {} tokens, the model's context is {}", size, context);
+  for (const auto* tokens : {&request.prompt, &request.stop_tokens, &request.forced})
+    if (const auto bad = std::ranges::find_if_not(*tokens, is_token); bad != tokens->end())
+      return fmt::format("token {} is not in the vocabulary of {}", *bad, config_.vocab_size);
+  for (const auto& [id, bias] : request.sampling.logit_bias)
+    if (!is_token(id))
+      return fmt::format("token {} of logit_bias is not in the vocabulary of {}", id, config_.vocab_size);
+  if (request.score_from && (*request.score_from < 1 || *request.score_from >= size))
+    return fmt::format("tokens are to be scored from position {} on, the prompt has {}", *request.score_from, size);
+  const std::int64_t most = size + std::min(std::max<std::int64_t>(request.max_tokens - 1, 0), context - size);
+  if (!scheduler_.fits(most))
+    return fmt::format("up to {} tokens do not fit in the KV cache; ask for fewer, or give it more memory", most);
+  return std::nullopt;
+}
+
+void Generation::begin_step(const Step& step) {
   std::int64_t num_rows = 0;
   bool has_prompt = false;
   for (const TokenBatch& batch : step.batches) {
@@ -90,29 +125,26 @@ void Generation::start_clock(const Step& step) {
       count_passed(live, batch.positions[row] + 1);
     }
   }
-  running_ = has_prompt ? &prefill_ : &decode_;
-  running_->num_rows += num_rows;
+  phase_ = has_prompt ? &metrics_.prefill : &metrics_.decode;
+  phase_->num_rows += num_rows;
   step_start_ = Clock::now();
 }
 
 void Generation::count_passed(Live& live, std::int64_t num_tokens) {
   if (num_tokens <= live.num_passed) return;
-  rates_.prompt_tokens += num_tokens - live.num_passed;
+  metrics_.prompt_tokens += num_tokens - live.num_passed;
   live.num_passed = num_tokens;
 }
 
-void Generation::stop_clock() {
-  if (running_) running_->seconds += std::chrono::duration<double>(Clock::now() - step_start_).count();
-  running_ = nullptr;
-}
-
-void Generation::stop(int signal) {
-  if (!events_.stopped) return Driver::stop(signal);
-  events_.stopped(signal);
+void Generation::finish_step() {
+  metrics_.last_step_s = std::chrono::duration<double>(Clock::now() - step_start_).count();
+  phase_->seconds += metrics_.last_step_s;
+  ++metrics_.num_steps;
+  publish_metrics();
 }
 
 /// Sequences side by side: the rows of each are hashed in their order.
-void Generation::take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
+void Generation::take_logits(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
   const TraceZone zone(Zone::kSample);
   const auto vocab_size = static_cast<std::size_t>(config_.vocab_size);
   const auto of_row = [&](std::size_t i, const std::vector<std::int32_t>& list) {
@@ -133,30 +165,40 @@ void Generation::take(const TokenBatch& batch, std::span<const std::int32_t> row
     }
   });
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::int32_t sequence = of_row(i, batch.sequences);
+    const std::int32_t sequence = of_row(i, batch.sequences), position = of_row(i, batch.positions);
     Live& live = live_.at(sequence);
-    const bool in_prompt = live.in_prompt(of_row(i, batch.positions));
-    if (auto& score = row_results_[i].score)
-      (in_prompt ? live.result.prompt_scores : live.result.scores).push_back(std::move(*score));
-    if (!in_prompt) append(sequence, live, row_results_[i].token);
+    if (probe_) probe_(live.request.ticket, position, {logits + i * vocab_size, vocab_size});
+    if (!live.in_prompt(position))
+      append(sequence, live, std::move(row_results_[i]));
+    else if (auto& score = row_results_[i].score)
+      live.result.prompt_scores.push_back(std::move(*score));
   }
+}
+
+/// The next token of a continuation, from a row of its logits.
+std::int32_t Generation::choose_token(const Live& live, std::int32_t sequence, std::span<const float> logits) const {
+  const GenerationRequest& request = live.request;
+  if (live.num_drawn() < std::ssize(request.forced)) return request.forced[static_cast<std::size_t>(live.num_drawn())];
+  const auto& tokens = scheduler_.tokens(sequence);
+  const bool may_end = live.num_drawn() >= request.min_tokens;
+  return sample(logits, request.sampling, {tokens, request.prompt.size()},
+                {request.draw_sequence, tokens.size(), request.draw_choice},
+                may_end ? std::span<const std::int32_t>() : std::span(live.banned));
 }
 
 Generation::RowResult Generation::evaluate(const Live& live, std::int32_t sequence, std::int64_t position,
                                            std::span<const float> logits) const {
   const GenerationRequest& request = live.request;
   RowResult result;
-  const bool in_prompt = live.in_prompt(position);
-  if (in_prompt) {
+  bool is_scored = false;
+  if (live.in_prompt(position)) {
     result.token = request.prompt[static_cast<std::size_t>(position) + 1];
+    is_scored = request.score_from && position + 1 >= *request.score_from;
   } else if (request.max_tokens > 0) {
-    const auto& tokens = scheduler_.tokens(sequence);
-    const bool may_end = std::ssize(live.result.tokens) >= request.min_tokens;
-    result.token = sample(logits, request.sampling, {tokens, request.prompt.size()},
-                          {request.draw_sequence, tokens.size(), request.draw_choice},
-                          may_end ? std::span<const std::int32_t>() : std::span(live.banned));
+    result.token = choose_token(live, sequence, logits);
+    is_scored = request.num_log_probs.has_value();
   }
-  if (in_prompt || (request.num_log_probs && request.max_tokens > 0)) {
+  if (is_scored) {
     const RowSum sum = row_sum(logits);
     result.score = {result.token, log_prob(logits[static_cast<std::size_t>(result.token)], sum), sum.argmax,
                     top_log_probs(logits, request.num_log_probs.value_or(0), sum)};
@@ -179,8 +221,10 @@ void Generation::take_scores(const TokenBatch& batch, std::span<const std::int32
   }
 }
 
-void Generation::append(std::int32_t sequence, Live& live, std::int32_t token) {
-  if (live.request.max_tokens == 0) return finish(sequence, FinishReason::kLength);
+/// Of a row behind the prompt.
+void Generation::append(std::int32_t sequence, Live& live, RowResult row) {
+  const GenerationRequest& request = live.request;
+  if (request.max_tokens == 0) return finish(sequence, FinishReason::kLength);
   const Clock::time_point now = Clock::now();
   const double gap = std::chrono::duration<double>(now - live.last_token).count();
   if (live.result.tokens.empty())
@@ -189,17 +233,16 @@ void Generation::append(std::int32_t sequence, Live& live, std::int32_t token) {
     live.result.gaps_s.push_back(static_cast<float>(gap));
   live.last_token = now;
 
-  ++rates_.drawn_tokens;
-  live.result.tokens.push_back(token);
-  scheduler_.append(sequence, token);
-  if ((token == config_.eos_token && !live.request.ignore_eos) ||
-      std::ranges::binary_search(live.request.stop_tokens, token))
-    return finish(sequence, FinishReason::kStop);
-
-  const std::string text = live.stream.push(token, std::ssize(live.result.tokens) >= live.request.min_tokens);
-  if (!text.empty() && events_.text) events_.text(live.request.ticket, text);
-  if (live.stream.stopped()) return finish(sequence, FinishReason::kStop);
-  if (std::ssize(live.result.tokens) >= live.request.max_tokens) return finish(sequence, FinishReason::kLength);
+  ++metrics_.drawn_tokens;
+  live.result.tokens.push_back(row.token);
+  scheduler_.append(sequence, row.token);
+  const bool is_end = (row.token == config_.eos_token && !request.ignore_eos) ||
+                      std::ranges::binary_search(request.stop_tokens, row.token);
+  std::string text = is_end ? "" : live.stream.push(row.token, live.num_drawn() >= request.min_tokens);
+  if (row.score) live.result.scores.push_back(*row.score);
+  if (request.streams) events_.push({request.ticket, TokenAdded{row.token, std::move(text), std::move(row.score)}});
+  if (is_end || live.stream.stopped()) return finish(sequence, FinishReason::kStop);
+  if (live.num_drawn() >= request.max_tokens) return finish(sequence, FinishReason::kLength);
   if (std::ssize(scheduler_.tokens(sequence)) > config_.sequence_len) finish(sequence, FinishReason::kContext);
 }
 
@@ -209,23 +252,28 @@ void Generation::finish(std::int32_t sequence, FinishReason reason) {
   // A prompt that is only scored has done with its last token without it.
   if (reason != FinishReason::kCancelled) count_passed(live, std::ssize(live.request.prompt));
   scheduler_.finish(sequence);
-  const std::string text = live.stream.finish();
-  if (!text.empty() && events_.text) events_.text(live.request.ticket, text);
-  live.result.text = live.stream.text();
-  live.result.finish_reason = reason;
-  live.result.logits_hash = live.logits.digest();
-  live.result.total_s = std::chrono::duration<double>(Clock::now() - live.start).count();
-  if (events_.finish) events_.finish(live.request.ticket, live.result);
+  RequestFinished finished{std::move(live.result), live.stream.finish()};
+  finished.result.text = live.stream.text();
+  finished.result.finish_reason = reason;
+  finished.result.logits_hash = live.logits.digest();
+  finished.result.total_s = std::chrono::duration<double>(Clock::now() - live.start).count();
+  events_.push({live.request.ticket, std::move(finished)});
 }
 
-Generation::Rates Generation::rates() const {
-  Rates rates = rates_;
-  const auto per_second = [](const Phase& phase) {
-    return phase.seconds > 0 ? static_cast<double>(phase.num_rows) / phase.seconds : 0;
-  };
-  rates.prefill_tokens_per_s = per_second(prefill_);
-  rates.decode_tokens_per_s = per_second(decode_);
-  return rates;
+Metrics Generation::metrics() const {
+  const std::lock_guard lock(published_mutex_);
+  return published_;
+}
+
+void Generation::publish_metrics() {
+  metrics_.num_queued = std::ssize(backlog_) + scheduler_.num_waiting();
+  metrics_.num_running = scheduler_.num_running();
+  metrics_.num_blocks = options_.num_groups * options_.blocks_per_group;
+  metrics_.num_used_blocks = scheduler_.num_used_blocks();
+  metrics_.shared_tokens = scheduler_.counts().shared_tokens;
+  metrics_.num_preempted = scheduler_.counts().preempted;
+  const std::lock_guard lock(published_mutex_);
+  published_ = metrics_;
 }
 
 }  // namespace moesaic

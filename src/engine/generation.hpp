@@ -1,107 +1,58 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <functional>
+#include <mutex>
 #include <optional>
-#include <string>
 #include <unordered_map>
 
-#include "engine/engine.hpp"
-#include "engine/run_hash.hpp"
-#include "engine/sampler.hpp"
+#include "engine/event.hpp"
+#include "engine/metrics.hpp"
+#include "engine/request.hpp"
 #include "engine/scheduler.hpp"
+#include "engine/shared_queue.hpp"
 #include "engine/text_stream.hpp"
-#include "model/log_probs.hpp"
-#include "plan/grid.hpp"
+#include "model/head.hpp"
 
 namespace moesaic {
 
-/// One continuation that is asked for.
-struct GenerationRequest {
-  std::int64_t ticket = 0;  ///< the caller's name for it, unique
-  std::vector<std::int32_t> prompt;
-  std::int64_t max_tokens = 64;  ///< 0: only log-probabilities of the prompt are wanted
-  std::int64_t min_tokens = 0;   ///< the first so many are not the end token, and a stop string that is complete before
-                                 ///< the last of them is text
-  std::vector<std::string> stop_strings;
-  std::vector<std::int32_t>
-      stop_tokens;  ///< ids that end it as the end token does, whatever ignore_eos says; ascending
-  bool ignore_eos = false;
-  SamplingOptions sampling;
-  std::uint64_t draw_sequence = 0;  ///< DrawPoint's
-  std::uint32_t draw_choice = 0;
-  std::optional<std::int64_t> score_from;    ///< from this position (at least 1) on the prompt's tokens are scored
-  std::optional<std::size_t> num_log_probs;  ///< drawn tokens are scored, and all scores have so many of the best
+/// A row of logits (V) of a request's sequence, as it is computed; of a sequence in ascending position. For files of
+/// logits: it runs inside the step, as probes do.
+using LogitsProbe = std::function<void(std::int64_t ticket, std::int32_t position, std::span<const float> logits)>;
 
-  /// Nothing is drawn, and no more is wanted than how probable the prompt's tokens are.
-  bool only_scores() const { return max_tokens == 0 && score_from && num_log_probs.value_or(0) == 0; }
-};
-
-/// How probable a token was, from the logits as they are: before temperature, penalties and filters.
-struct ScoredToken {
-  std::int32_t token = 0;
-  double log_prob = 0;    ///< natural logarithm
-  std::int32_t best = 0;  ///< the most probable token; ties: the lowest id
-  std::vector<TokenLogProb> top;
-};
-
-enum class FinishReason : std::uint8_t { kNone, kStop, kLength, kContext, kCancelled };
-std::string_view name(FinishReason reason);
-
-/// What became of it.
-struct Continuation {
-  std::vector<std::int32_t> tokens;  ///< drawn, the end token included
-  std::string text;
-  FinishReason finish_reason = FinishReason::kNone;
-  std::vector<ScoredToken> prompt_scores, scores;  ///< of the prompt from score_from on, and of `tokens`
-  Hash128 logits_hash;  ///< of the rows that were wanted; where nothing but scores was, of the log-probabilities
-  double first_token_s = 0, total_s = 0;  ///< since the request was taken
-  std::vector<float> gaps_s;              ///< between tokens
-};
-
-/// Continues prompts as a source gives them, many at the same time.
-class Generation final : public Driver {
+/// Rank 0's half of the engine: turns requests into steps, and logits into tokens and events. Knows no MPI. submit(),
+/// cancel(), take_events() and metrics() may be called by any thread, the others by the one that steps.
+class Generation {
  public:
-  /// The next request; nothing: that was the last. Asked whenever another one may be under way.
-  using Source = std::function<std::optional<GenerationRequest>()>;
-  struct Events {
-    std::function<void(std::int64_t ticket, const std::string& text)> text;       ///< a piece that is certain
-    std::function<void(std::int64_t ticket, const Continuation& result)> finish;  ///< once a request
-    std::function<void()> before_step;                                            ///< may call end()
-    std::function<void(int signal)> stopped;  ///< by a signal, and may call end(); without it that is an Error
-    /// Nothing is under way: whether the source can be asked; may take `most` to say no, and is asked again.
-    std::function<bool(std::chrono::milliseconds most)> await = {};
-  };
+  /// tokenizer: outlives this object; null gives no text.
+  Generation(const ModelConfig& config, const SchedulerOptions& options, const io::Tokenizer* tokenizer,
+             LogitsProbe probe = {});
 
-  /// tokenizer: null gives no text.
-  Generation(const ModelConfig& config, const SchedulerOptions& options, const io::Tokenizer* tokenizer, Source source,
-             Events events);
+  void submit(GenerationRequest request) { inbox_.push(std::move(request)); }
+  /// The request ends at the next step with what has been drawn for it; nothing happens when it has ended already.
+  void cancel(std::int64_t ticket) { inbox_.push(Cancellation{ticket}); }
+  std::vector<Event> take_events() { return events_.take_all(); }
+  Metrics metrics() const;
 
-  bool ready(std::chrono::milliseconds most) override;
-  Step next() override;
-  void take(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) override;
-  void take_scores(const TokenBatch& batch, std::span<const std::int32_t> rows,
-                   std::span<const RowScore> scores) override;
-  void stop(int signal) override;
+  /// Requests and cancellations that have not come to their end.
+  std::int64_t num_under_way() const;
 
-  /// The run is over after the step in hand; what is under way is dropped.
-  void end() { ended_ = true; }
-
-  /// Between two steps: a request ends with what has been drawn for it.
-  void cancel(std::int64_t ticket);
-
-  const Scheduler& scheduler() const { return scheduler_; }
-
-  struct Rates {
-    /// Of prompts: those that have passed or were found in the KV cache; of finished requests all.
-    std::int64_t prompt_tokens = 0;
-    std::int64_t drawn_tokens = 0;
-    double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;
-  };
-  Rates rates() const;
+  /// Takes up what has come, and says what passes next; without batches there is nothing to do.
+  Step next();
+  /// Drops what is under way without an event: the last step, which gives up all blocks.
+  Step last();
+  /// What the head gives out of a batch, as in HeadSink.
+  void take_logits(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits);
+  void take_scores(const TokenBatch& batch, std::span<const std::int32_t> rows, std::span<const RowScore> scores);
+  /// After all batches of a step.
+  void finish_step();
 
  private:
   using Clock = std::chrono::steady_clock;
+  struct Cancellation {
+    std::int64_t ticket;
+  };
   struct Live {
     Live(GenerationRequest asked, std::int32_t eos_token, const io::Tokenizer* tokenizer);
     GenerationRequest request;
@@ -113,41 +64,43 @@ class Generation final : public Driver {
     Clock::time_point start = Clock::now(), last_token = start;
 
     bool in_prompt(std::int64_t position) const { return position + 1 < std::ssize(request.prompt); }
+    std::int64_t num_drawn() const { return std::ssize(result.tokens); }
   };
   /// What a row of logits becomes: a drawn token, and how probable it or the prompt's next one is.
   struct RowResult {
     std::int32_t token = 0;
     std::optional<ScoredToken> score;
   };
+  void take_inbox();
+  void cancel_now(std::int64_t ticket);
+  void take_up(GenerationRequest request);
+  std::optional<std::string> refusal(const GenerationRequest& request) const;
+  std::int32_t choose_token(const Live& live, std::int32_t sequence, std::span<const float> logits) const;
   RowResult evaluate(const Live& live, std::int32_t sequence, std::int64_t position,
                      std::span<const float> logits) const;
-  void pull();
-  void start_clock(const Step& step);
+  void begin_step(const Step& step);
   void count_passed(Live& live, std::int64_t num_tokens);
-  void stop_clock();
-  void append(std::int32_t sequence, Live& live, std::int32_t token);
+  void append(std::int32_t sequence, Live& live, RowResult row);
   void finish(std::int32_t sequence, FinishReason reason);
+  void publish_metrics();
 
   ModelConfig config_;
   SchedulerOptions options_;
   Scheduler scheduler_;
   const io::Tokenizer* tokenizer_;
-  Source source_;
-  Events events_;
+  LogitsProbe probe_;
+  SharedQueue<std::variant<GenerationRequest, Cancellation>> inbox_;
+  SharedQueue<Event> events_;
+  std::deque<GenerationRequest> backlog_;        // requests that wait until fewer are live
   std::unordered_map<std::int32_t, Live> live_;  // by the scheduler's number
-  std::vector<RowResult> row_results_;
-  std::vector<std::size_t> runs_;  // where rows of another sequence begin
-  bool ended_ = false;
-  Rates rates_;
+  std::vector<RowResult> row_results_;           // of the rows that take_logits() has in hand
+  std::vector<std::size_t> runs_;                // where rows of another sequence begin
 
-  /// A step with prompt tokens counts as prefill, the others as decode.
-  struct Phase {
-    double seconds = 0;
-    std::int64_t num_rows = 0;
-  };
-  Phase prefill_, decode_;
-  Phase* running_ = nullptr;
+  Metrics metrics_;
+  Metrics::Phase* phase_ = nullptr;  // of the step in hand
   Clock::time_point step_start_;
+  mutable std::mutex published_mutex_;
+  Metrics published_;
 };
 
 }  // namespace moesaic

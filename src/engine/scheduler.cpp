@@ -18,10 +18,11 @@ std::int64_t largest_batch_rows(std::span<const std::int64_t> num_prompt_tokens,
   return std::min(total, std::max(SchedulerOptions{}.batch_rows, longest_chunk));
 }
 
-Scheduler::Scheduler(const SchedulerOptions& options)
+Scheduler::Scheduler(const SchedulerOptions& options, std::int64_t num_added)
     : options_(options),
       pools_(static_cast<std::size_t>(options.num_groups), BlockPool(options.blocks_per_group)),
-      coming_(pools_.size()) {
+      coming_(pools_.size()),
+      num_added_(num_added) {
   if (options_.prefill_chunk <= 0) options_.prefill_chunk = std::numeric_limits<std::int64_t>::max();
 }
 
@@ -41,21 +42,30 @@ std::int32_t Scheduler::enqueue(std::vector<std::int32_t> tokens, std::int64_t f
   s.scored = scored;
   MOESAIC_CHECK(!s.tokens.empty() && fits(s.num_to_pass()), "a sequence of {} tokens to pass, at most {} blocks",
                 s.num_to_pass(), options_.blocks_per_group);
-  return num_added_++;
+  return number_of(num_added_++);
 }
 
-void Scheduler::append(std::int32_t sequence, std::int32_t token) { running_.at(sequence).tokens.push_back(token); }
+/// The youngest that has this number.
+Scheduler::Age Scheduler::age_of(std::int32_t number) const {
+  const Age youngest = num_added_ - 1;
+  return youngest - (youngest - number) % kNumNumbers;
+}
+
+void Scheduler::append(std::int32_t sequence, std::int32_t token) {
+  running_.at(age_of(sequence)).tokens.push_back(token);
+}
 
 void Scheduler::finish(std::int32_t sequence) {
-  if (waiting_.erase(sequence) > 0) return;
-  const auto found = running_.find(sequence);
-  release(sequence, found->second);
+  const Age age = age_of(sequence);
+  if (waiting_.erase(age) > 0) return;
+  const auto found = running_.find(age);
+  release(age, found->second);
   running_.erase(found);
 }
 
 const std::vector<std::int32_t>& Scheduler::tokens(std::int32_t sequence) const {
-  const auto found = running_.find(sequence);
-  return found != running_.end() ? found->second.tokens : waiting_.at(sequence).tokens;
+  const auto found = running_.find(age_of(sequence));
+  return found != running_.end() ? found->second.tokens : waiting_.at(age_of(sequence)).tokens;
 }
 
 std::int64_t Scheduler::num_used_blocks() const {
@@ -83,8 +93,8 @@ Step Scheduler::next() {
 /// Blocks for the tokens that were drawn, the oldest sequences first.
 void Scheduler::make_room(Step& step) {
   for (auto it = running_.begin(); it != running_.end();) {
-    auto& [number, s] = *it;
-    BlockGrant grant{number, s.group, {}};
+    auto& [age, s] = *it;
+    BlockGrant grant{number_of(age), s.group, {}};
     bool preempted = false;
     while (!preempted && std::ssize(s.blocks) < blocks_for(s.num_to_pass())) {
       if (pool(s).num_free() > 0) {
@@ -109,8 +119,8 @@ void Scheduler::preempt(Sequences::iterator victim) {
   waiting_.insert(running_.extract(victim));
 }
 
-void Scheduler::release(std::int32_t number, Sequence& s) {
-  released_.push_back(number);
+void Scheduler::release(Age age, Sequence& s) {
+  released_.push_back(number_of(age));
   auto& coming = coming_[static_cast<std::size_t>(s.group)];
   for (auto block = static_cast<std::size_t>(s.num_cached / kBlockKeys); block < s.contents.size(); ++block)
     if (const auto found = coming.find(s.contents[block]); found != coming.end()) coming.erase(found);
@@ -123,7 +133,7 @@ void Scheduler::release(std::int32_t number, Sequence& s) {
 Scheduler::Pending Scheduler::count_pending() const {
   Pending pending;
   for (const Sequences* sequences : {&running_, &waiting_})
-    for (const auto& [number, s] : *sequences) {
+    for (const auto& [age, s] : *sequences) {
       pending.num_rows += s.num_pending();
       pending.longest_chunk = std::max(pending.longest_chunk, std::min(s.num_pending(), options_.prefill_chunk));
     }
@@ -142,25 +152,25 @@ std::int64_t Scheduler::row_limit(const Pending& pending, int side_by_side) cons
 TokenBatch Scheduler::draft_batch(std::int64_t row_limit, Step& step) {
   Draft draft{{}, std::vector<std::int64_t>(pools_.size()), 0};
   const std::int64_t share = (row_limit + options_.num_groups - 1) / options_.num_groups;
-  for (const auto& [number, s] : running_)
-    if (s.decodes()) extend(draft, number, row_limit - draft.num_rows);
-  for (const auto& [number, s] : running_)
-    extend(draft, number,
+  for (const auto& [age, s] : running_)
+    if (s.decodes()) extend(draft, age, row_limit - draft.num_rows);
+  for (const auto& [age, s] : running_)
+    extend(draft, age,
            std::min(share - draft.group_rows[static_cast<std::size_t>(s.group)], row_limit - draft.num_rows));
   admit(draft, row_limit, step);
   if (options_.num_groups > 1)
-    for (const auto& [number, s] : running_) extend(draft, number, row_limit - draft.num_rows);
+    for (const auto& [age, s] : running_) extend(draft, age, row_limit - draft.num_rows);
   return to_batch(draft);
 }
 
 /// Adds pending tokens of a running sequence to a batch, behind those that it has there.
-void Scheduler::extend(Draft& draft, std::int32_t number, std::int64_t most_rows) {
-  Sequence& s = running_.at(number);
-  const auto there = draft.chunks.find(number);
+void Scheduler::extend(Draft& draft, Age age, std::int64_t most_rows) {
+  Sequence& s = running_.at(age);
+  const auto there = draft.chunks.find(age);
   const std::int64_t used = there == draft.chunks.end() ? 0 : there->second.size;
   const std::int64_t size = std::min({s.num_pending(), options_.prefill_chunk - used, most_rows});
   if (size <= 0) return;
-  Chunk& chunk = draft.chunks.try_emplace(number, Chunk{s.num_cached, 0}).first->second;
+  Chunk& chunk = draft.chunks.try_emplace(age, Chunk{s.num_cached, 0}).first->second;
   chunk.size += size;
   draft.num_rows += size;
   draft.group_rows[static_cast<std::size_t>(s.group)] += size;
@@ -173,7 +183,7 @@ void Scheduler::admit(Draft& draft, std::int64_t row_limit, Step& step) {
   for (auto it = waiting_.begin(); it != waiting_.end();) {
     if (draft.num_rows >= row_limit || std::ssize(running_) >= options_.most_sequences) return;
     const auto here = it++;
-    const std::int32_t number = here->first;
+    const Age age = here->first;
     switch (place(here->second)) {
       case Place::kNone:
         return;  // younger ones must not take for ever what it waits for
@@ -183,9 +193,9 @@ void Scheduler::admit(Draft& draft, std::int64_t row_limit, Step& step) {
         break;
     }
     running_.insert(waiting_.extract(here));
-    const Sequence& s = running_.at(number);
-    step.grants.push_back({number, s.group, s.blocks});
-    extend(draft, number,
+    const Sequence& s = running_.at(age);
+    step.grants.push_back({number_of(age), s.group, s.blocks});
+    extend(draft, age,
            std::min(share - draft.group_rows[static_cast<std::size_t>(s.group)], row_limit - draft.num_rows));
   }
 }
@@ -267,8 +277,8 @@ TokenBatch Scheduler::to_batch(const Draft& draft) {
   TokenBatch batch;
   batch.num_group_rows = draft.group_rows;
   for (std::int32_t group = 0; group < options_.num_groups; ++group)
-    for (const auto& [number, chunk] : draft.chunks) {
-      Sequence& s = running_.at(number);
+    for (const auto& [age, chunk] : draft.chunks) {
+      Sequence& s = running_.at(age);
       if (s.group != group) continue;
       for (std::int64_t position = chunk.first; position < chunk.first + chunk.size; ++position) {
         if (position >= s.next_logit) {
@@ -277,7 +287,7 @@ TokenBatch Scheduler::to_batch(const Draft& draft) {
           s.next_logit = position + 1;
         }
         batch.tokens.push_back(s.tokens[static_cast<std::size_t>(position)]);
-        batch.sequences.push_back(number);
+        batch.sequences.push_back(number_of(age));
         batch.positions.push_back(static_cast<std::int32_t>(position));
       }
     }

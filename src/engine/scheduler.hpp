@@ -45,9 +45,12 @@ std::int64_t blocks_for(std::int64_t num_tokens);
 
 class Scheduler {
  public:
-  explicit Scheduler(const SchedulerOptions& options);
+  /// num_added: sequences that count as added before.
+  explicit Scheduler(const SchedulerOptions& options, std::int64_t num_added = 0);
 
-  /// Adds a sequence and returns its number, counted from 0. Logits are wanted from position first_logit on, once each.
+  /// Adds a sequence and returns its number: how many were added before, modulo 2^31. No two that are under way have
+  /// the same one as long as fewer than 2^31 are added while one of them is. Logits are wanted from position
+  /// first_logit on, once each.
   std::int32_t add(std::vector<std::int32_t> tokens, std::int64_t first_logit);
   /// The same for a sequence that will not grow: only how probable each token behind first_row is is wanted. Its last
   /// token does not pass.
@@ -75,6 +78,7 @@ class Scheduler {
   const Counts& counts() const { return counts_; }
 
  private:
+  static constexpr std::int64_t kNumNumbers = std::int64_t{1} << 31;  // numbers are not negative
   struct Sequence {
     std::vector<std::int32_t> tokens;
     std::int64_t next_logit = 0;  ///< first position whose logits are wanted and have not been asked for
@@ -90,19 +94,23 @@ class Scheduler {
   struct Chunk {
     std::int64_t first = 0, size = 0;
   };
-  /// A micro-batch in the making: chunks by sequence.
+  /// A sequence's place among all that were ever added: the smaller, the older.
+  using Age = std::int64_t;
+  /// A micro-batch in the making: the chunk of each of its sequences.
   struct Draft {
-    std::map<std::int32_t, Chunk> chunks;
+    std::map<Age, Chunk> chunks;
     std::vector<std::int64_t> group_rows;
     std::int64_t num_rows = 0;
   };
-  using Sequences = std::map<std::int32_t, Sequence>;  // by number, so by age
+  using Sequences = std::map<Age, Sequence>;  // the oldest first
 
+  static std::int32_t number_of(Age age) { return static_cast<std::int32_t>(age % kNumNumbers); }
+  Age age_of(std::int32_t number) const;
   BlockPool& pool(const Sequence& s) { return pools_[static_cast<std::size_t>(s.group)]; }
   std::int32_t enqueue(std::vector<std::int32_t> tokens, std::int64_t first_logit, bool scored);
   void make_room(Step& step);
   void preempt(Sequences::iterator victim);
-  void release(std::int32_t number, Sequence& s);
+  void release(Age age, Sequence& s);
   /// What has not passed yet, of running and waiting sequences.
   struct Pending {
     std::int64_t num_rows = 0, longest_chunk = 0;
@@ -110,7 +118,7 @@ class Scheduler {
   Pending count_pending() const;
   std::int64_t row_limit(const Pending& pending, int side_by_side) const;
   TokenBatch draft_batch(std::int64_t row_limit, Step& step);
-  void extend(Draft& draft, std::int32_t number, std::int64_t most_rows);
+  void extend(Draft& draft, Age age, std::int64_t most_rows);
   void admit(Draft& draft, std::int64_t row_limit, Step& step);
   enum class Place : std::uint8_t { kHere, kLater, kNone };  ///< kLater: another is computing how it begins
   Place place(Sequence& s);
@@ -125,7 +133,7 @@ class Scheduler {
   Sequences waiting_, running_;
   std::vector<std::multiset<Hash128>> coming_;  // by group: contents that running sequences are about to compute
   std::vector<std::int32_t> released_;
-  std::int32_t num_added_ = 0;
+  Age num_added_;
   Counts counts_;
 };
 

@@ -6,12 +6,12 @@
 
 #include "base/log.hpp"
 #include "base/parallel.hpp"
-#include "engine/memory_check.hpp"
 #include "host/memory.hpp"
 #include "host/node.hpp"
 #include "measure/kernel_case.hpp"
 #include "measure/link_costs.hpp"
 #include "moe/routing.hpp"
+#include "start/memory_check.hpp"
 
 namespace moesaic::measure {
 namespace {

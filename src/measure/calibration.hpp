@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "comm/mpi.hpp"
-#include "engine/threads.hpp"
 #include "plan/machine_model.hpp"
+#include "start/threads.hpp"
 
 /// Measuring what the cost model needs to know of a machine.
 namespace moesaic::measure {

@@ -4,8 +4,8 @@
 
 #include "base/parallel.hpp"
 #include "base/random.hpp"
-#include "engine/memory_check.hpp"
 #include "measure/kernel_case.hpp"
+#include "start/memory_check.hpp"
 
 namespace moesaic::measure {
 GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, const Compute& compute)

@@ -8,6 +8,7 @@
 #include "../io/expect_error.hpp"
 #include "../io/temporary_folder.hpp"
 #include "config/grok1.hpp"
+#include "engine/text_stream.hpp"
 
 namespace moesaic::batch {
 namespace {

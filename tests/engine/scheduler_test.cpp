@@ -279,5 +279,23 @@ TEST(Scheduler, TheYoungestGivesWayAndComesBack) {
   EXPECT_EQ(step.batches[0].logit_rows.size(), 1u);
 }
 
+TEST(Scheduler, NumbersBeginAnewAndAgeDoesNot) {
+  SchedulerOptions options;
+  options.blocks_per_group = 1;
+  Scheduler scheduler(options, (std::int64_t{1} << 31) - 1);
+  const std::int32_t older = scheduler.add(tokens(4), 3), younger = scheduler.add(tokens(5), 4);
+  EXPECT_EQ(older, std::numeric_limits<std::int32_t>::max());
+  EXPECT_EQ(younger, 0);
+  Step step = scheduler.next();
+  EXPECT_EQ(step.grants.at(0).sequence, older);
+  EXPECT_EQ(step.batches.at(0).sequences, std::vector<std::int32_t>(4, older));
+  EXPECT_EQ(scheduler.tokens(younger).size(), 5u);
+  scheduler.append(older, 7);
+  scheduler.finish(older);
+  step = scheduler.next();
+  EXPECT_EQ(step.released, std::vector<std::int32_t>{older});
+  EXPECT_EQ(step.batches.at(0).sequences, std::vector<std::int32_t>(5, younger));
+}
+
 }  // namespace
 }  // namespace moesaic

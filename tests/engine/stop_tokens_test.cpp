@@ -18,19 +18,14 @@ Continuation continuation(GenerationRequest request) {
   options.blocks_per_group = 8;
   request.prompt = {3, 4};
   request.max_tokens = 4;
-  std::optional<GenerationRequest> next = std::move(request);
-  Continuation result;
-  Generation generation(config, options, nullptr, [&] { return std::exchange(next, std::nullopt); },
-                        {.text = {},
-                         .finish = [&](std::int64_t, const Continuation& finished) { result = finished; },
-                         .before_step = {},
-                         .stopped = {}});
+  Generation generation(config, options, nullptr);
+  generation.submit(std::move(request));
   for (Step step = generation.next(); !step.batches.empty(); step = generation.next())
     for (const TokenBatch& batch : step.batches) {
       const std::vector<float> logits = {0, 0, 2, 0, 0, 3, 1, 0};
-      generation.take(batch, batch.logit_rows, logits.data());
+      generation.take_logits(batch, batch.logit_rows, logits.data());
     }
-  return result;
+  return std::get<RequestFinished>(generation.take_events().at(0).what).result;
 }
 
 TEST(StopTokens, EndAContinuationAndArePartOfIt) {

@@ -91,7 +91,7 @@ class Goldens : public testing::TestWithParam<std::string> {
     const bool root = world.rank() == 0;
     RunSetting setting{layouts.back(), numeric.numerics, cpu::isa_from_option("auto"), 0, 1};
     setting.dispatch.payload = numeric.payload;
-    run_golden(world, golden, setting, golden.sequences, root ? LogitsRun::TakeRow(take_row) : LogitsRun::TakeRow(),
+    run_golden(world, golden, setting, golden.sequences, root ? LogitsProbe(take_row) : LogitsProbe(),
                root ? sink : CaptureSink());
     return errors;
   }

@@ -28,7 +28,7 @@ std::string RunSetting::text() const {
 }
 
 std::string run_golden(const comm::Communicator& world, const Golden& golden, const RunSetting& setting,
-                       const std::vector<std::vector<std::int32_t>>& sequences, LogitsRun::TakeRow take_row,
+                       const std::vector<std::vector<std::int32_t>>& sequences, LogitsProbe logits_probe,
                        CaptureSink capture_sink) {
   set_threads(world.split_node(), setting.num_threads);
   const auto backend = backend::open({setting.backend, std::string(name(setting.isa))}, setting.numerics);
@@ -49,13 +49,12 @@ std::string run_golden(const comm::Communicator& world, const Golden& golden, co
   SchedulerOptions scheduler;
   scheduler.prefill_chunk = setting.prefill_chunk;
   scheduler.overlap_rows = setting.overlap_rows;
-  LogitsRun driver(grid, sequences, scheduler, std::move(take_row));
-  run(world, stage, world.rank() == 0 ? &driver : nullptr, captures ? &capture : nullptr);
+  Engine engine(world, stage, scheduler, nullptr,
+                {.logits = std::move(logits_probe), .observer = captures ? &capture : nullptr});
+  const Hash128 hash = hash_of_answers(world, engine, logits_requests(sequences));
   if (!setting.layer_hash_file.empty())
     layer_hashes.write(world, setting.layer_hash_file, fmt::format("logits {}", name(setting.numerics)));
-  std::string hash = world.rank() == 0 ? driver.hash().hex() : "";
-  world.broadcast(hash, 0);
-  return hash;
+  return hash.hex();
 }
 
 }  // namespace moesaic::test

@@ -6,8 +6,8 @@
 #include "comm/mpi.hpp"
 #include "cpu/isa.hpp"
 #include "engine/capture.hpp"
-#include "engine/logits_run.hpp"
-#include "engine/model_loader.hpp"
+#include "engine/driver.hpp"
+#include "start/session.hpp"
 
 /// Running a golden's store inside a test, on all ranks together.
 namespace moesaic::test {
@@ -41,7 +41,7 @@ struct RunSetting {
 
 /// Runs sequences of a golden; every rank gets the hash. take_row and capture are used on rank 0.
 std::string run_golden(const comm::Communicator& world, const Golden& golden, const RunSetting& setting,
-                       const std::vector<std::vector<std::int32_t>>& sequences, LogitsRun::TakeRow take_row = {},
+                       const std::vector<std::vector<std::int32_t>>& sequences, LogitsProbe logits_probe = {},
                        CaptureSink capture = {});
 
 }  // namespace moesaic::test

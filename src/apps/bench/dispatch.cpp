@@ -9,13 +9,13 @@
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "comm/locality.hpp"
-#include "engine/placed_grid.hpp"
 #include "engine/routing_trace.hpp"
-#include "engine/threads.hpp"
 #include "measure/raw_exchange.hpp"
 #include "measure/statistics.hpp"
 #include "measure/sum_orders.hpp"
 #include "plan/dispatch_policy.hpp"
+#include "start/placed_grid.hpp"
+#include "start/threads.hpp"
 
 namespace moesaic::apps::bench {
 namespace {

@@ -48,16 +48,14 @@ double needed_bytes(const ModelWeights& weights, const io::StoreIndex& index) {
 }
 
 /// Collective: the store becomes a stage that could run, and goes again. Of this rank.
-LoadBytes load(const comm::Communicator& world, const ModelOptions& options) {
-  const OpenedModel opened = open_model(world, options);
-  check_memory(world, opened, {.num_sequences = 1, .context = 1, .batch_rows = 1});
-  ModelWeights weights;
-  comm::together(world, [&] {
-    weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, *opened.backend);
-  });
-  const LoadBytes bytes{static_cast<double>(opened.reader->bytes_read()), needed_bytes(weights, opened.reader->index()),
+LoadBytes load(const ModelOptions& options) {
+  const start::Session session(options);
+  session.check_memory({.num_sequences = 1, .context = 1, .batch_rows = 1});
+  ModelWeights weights = session.load_weights();
+  const LoadBytes bytes{static_cast<double>(session.reader().bytes_read()),
+                        needed_bytes(weights, session.reader().index()),
                         static_cast<double>(weights.memory.size_bytes())};
-  const Stage stage(world, opened.grid, opened.backend, std::move(weights));
+  const Stage stage(session.world(), session.grid(), session.backend(), std::move(weights));
   return bytes;
 }
 
@@ -131,7 +129,7 @@ void measure(const comm::Communicator& world, ModelOptions model, double own_byt
       const double seconds = timed_together(world, [&] {
         if (const auto* into = std::get_if<Into>(&test.how)) return read_plainly(world, model.store, own_bytes, *into);
         model.verify = std::get<io::Verify>(test.how);
-        (void)load(world, model);
+        (void)load(model);
       });
       if (r > 0) test.seconds.push_back(seconds);
     }
@@ -158,17 +156,16 @@ int run_load(const std::vector<std::string>& arguments) {
 
   const comm::Communicator world = comm::Communicator::world();
   comm::on_root(world, [&] { open_results({model.store}); });
-  model.layout.ranks = world.size();
   std::string layout;
   int num_threads = 0;
   std::string isa;
   {
-    const OpenedModel opened = open_model(world, model);
-    layout = opened.choice.layout.text();
-    num_threads = opened.num_threads;
-    isa = opened.backend->name();
+    const start::Session session(model);
+    layout = session.layout().text();
+    num_threads = session.num_threads();
+    isa = session.backend()->name();
   }
-  const LoadBytes own = load(world, model);
+  const LoadBytes own = load(model);
   const double peak_over_owned = world.max(static_cast<double>(host::peak_memory_bytes()) / own.owned);
   const LoadBytes all{world.sum(own.read), world.sum(own.needed), world.sum(own.owned)};
   measure(world, model, own.needed, repetitions, tests);

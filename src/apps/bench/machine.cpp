@@ -2,8 +2,8 @@
 #include "apps/command.hpp"
 #include "apps/results.hpp"
 #include "comm/agree.hpp"
-#include "engine/memory_check.hpp"
 #include "measure/limits.hpp"
+#include "start/memory_check.hpp"
 
 namespace moesaic::apps::bench {
 namespace {

@@ -43,10 +43,10 @@ void check_context(const std::vector<ModelTest>& tests, const ModelConfig& confi
 }
 
 /// Collective: weights, the largest test's cache and buffers, and the memory that is read for the limits.
-void check_memory(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
+void check_memory(const start::Session& session, const ModelBenchOptions& options,
                   const std::vector<ModelTest>& tests) {
   for (const ModelTest& test : tests)
-    moesaic::check_memory(world, opened, test.workload(options.scheduler.prefill_chunk), options.memory_mib << 20);
+    session.check_memory(test.workload(options.scheduler.prefill_chunk), options.memory_mib << 20);
 }
 
 constexpr Column kColumns[] = {{"layout", "layout"},
@@ -102,30 +102,26 @@ int run_model(const std::vector<std::string>& arguments) {
     command.bench.model.num_threads = static_cast<int>(*std::max_element(thread_counts.begin(), thread_counts.end()));
   }
 
-  const comm::Communicator world = comm::Communicator::world();
-  command.bench.model.layout.ranks = world.size();
-  const OpenedModel opened =
-      open_model(world, command.bench.model, [&](const ModelConfig& config) { check_context(tests, config); });
-  if (thread_counts.empty()) thread_counts.push_back(opened.num_threads);
-  check_memory(world, command.bench, opened, tests);
+  const start::Session session(command.bench.model, [&](const ModelConfig& config) { check_context(tests, config); });
+  const comm::Communicator& world = session.world();
+  if (thread_counts.empty()) thread_counts.push_back(session.num_threads());
+  check_memory(session, command.bench, tests);
   std::optional<io::TemporaryFile> trace_place;  // rank 0's
   comm::on_root(world, [&] {
     check_writable(command.trace_file, "trace-routing", {command.bench.model.store});
     open_results({command.bench.model.store, command.trace_file});
     if (!command.trace_file.empty()) trace_place.emplace(command.trace_file);
   });
-  RoutingTrace trace(opened.grid.config());
+  RoutingTrace trace(session.config());
   if (!command.trace_file.empty()) command.bench.trace = &trace;
-  ModelWeights weights;
-  comm::together(world, [&] {
-    weights = load_weights(*opened.reader, opened.grid, plan::WorldRank{world.rank()}, *opened.backend);
-  });
+  const ModelWeights weights = session.load_weights();
 
-  Table table(command.format, this_testbed(world, opened.backend->name()), {std::begin(kColumns), std::end(kColumns)});
+  Table table(command.format, this_testbed(world, session.backend()->name()),
+              {std::begin(kColumns), std::end(kColumns)});
   bool right = true;
   for (const std::int64_t num_threads : thread_counts) {
     set_threads(world.split_node(), static_cast<int>(num_threads), command.bench.model.bind);
-    ModelBench model(world, command.bench, opened, weights, static_cast<int>(num_threads));
+    ModelBench model(session, command.bench, weights, static_cast<int>(num_threads));
     right &= model.as_portable();
     model.measure_peak();
     for (const ModelTest& test : tests) model.measure(test);

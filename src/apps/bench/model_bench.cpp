@@ -12,22 +12,6 @@ namespace {
 
 constexpr int kReadRounds = 1;  ///< a tenth of a second
 
-struct Repetition {
-  double seconds;  // on rank 0, else 0
-  std::string hash;
-};
-
-/// Collective; every rank gets rank 0's hash.
-Repetition pass(const comm::Communicator& world, Stage& stage, const ModelTest& test,
-                const SchedulerOptions& scheduler) {
-  ModelDriver driver(stage.grid(), test, scheduler);
-  world.barrier();
-  run(world, stage, world.rank() == 0 ? &driver : nullptr);
-  std::string hash = driver.hash().hex();
-  world.broadcast(hash, 0);
-  return {driver.seconds(), hash};
-}
-
 /// The same weights by reference: a stage of another instruction path costs no second copy.
 ModelWeights shared_with(const ModelWeights& weights) {
   return {weights.layers, weights.embedding, weights.final_norm, {}};
@@ -44,39 +28,40 @@ std::string now() {
 
 }  // namespace
 
-ModelBench::ModelBench(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
-                       const ModelWeights& weights, int num_threads)
-    : world_(world),
+ModelBench::ModelBench(const start::Session& session, const ModelBenchOptions& options, const ModelWeights& weights,
+                       int num_threads)
+    : session_(session),
+      world_(session.world()),
       options_(options),
-      opened_(opened),
       weights_(weights),
       num_threads_(num_threads),
-      stage_(world, opened.grid, opened.backend, shared_with(weights_), opened.dispatch),
-      loops_(cpu::peak_loops(cpu::isa_from_option(opened.backend->name()))) {
+      stage_(world_, session.grid(), session.backend(), shared_with(weights_), session.dispatch()),
+      loops_(cpu::peak_loops(cpu::isa_from_option(session.backend()->name()))) {
   const double least_owned = world_.min(static_cast<double>(weights_.memory.size_bytes()));
   if (least_owned * world_.size() < static_cast<double>(kReadMemory_bytes))
     memory_.emplace(options_.memory_mib << 20, num_threads_);
 }
 
 bool ModelBench::as_portable() {
-  if (opened_.backend->name() == "portable") return true;
+  if (session_.backend()->name() == "portable") return true;
   constexpr double kMultiplyAdds = 20e9;  // seconds of the portable path
   constexpr std::int64_t kLeastTokens = 3, kMostTokens = 40, kGenerated = 2;
-  const ModelConfig& c = opened_.grid.config();
+  const ModelConfig& c = session_.config();
   const double a_token = static_cast<double>(c.num_layers * 3 * c.num_selected_experts * c.emb_size * c.ffn_size);
   const auto affordable = static_cast<std::int64_t>(std::min(kMultiplyAdds / a_token, 1e6));
   const ModelTest test{1, std::min(std::clamp(affordable, kLeastTokens, kMostTokens), c.sequence_len - kGenerated),
                        kGenerated};
-  Stage portable(world_, opened_.grid, backend::open({"cpu", "portable"}, opened_.backend->numerics()),
-                 shared_with(weights_), opened_.dispatch);
-  const std::string expected = pass(world_, portable, test, options_.scheduler).hash;
-  const std::string found = pass(world_, stage_, test, options_.scheduler).hash;
-  if (found != expected) spdlog::error("{}: logits hash {}, the portable path's is {}", test.name(), found, expected);
+  Stage portable(world_, session_.grid(), backend::open({"cpu", "portable"}, session_.backend()->numerics()),
+                 shared_with(weights_), session_.dispatch());
+  const Hash128 expected = run_test(world_, portable, test, options_.scheduler).hash;
+  const Hash128 found = run_test(world_, stage_, test, options_.scheduler).hash;
+  if (found != expected)
+    spdlog::error("{}: logits hash {}, the portable path's is {}", test.name(), found.hex(), expected.hex());
   return found == expected;
 }
 
 void ModelBench::measure_peak() {
-  const Limit peak = multiply_add_peak(world_, loops_, factors_of(opened_.backend->numerics()), num_threads_);
+  const Limit peak = multiply_add_peak(world_, loops_, factors_of(session_.backend()->numerics()), num_threads_);
   limits_right_ &= peak.right;
   peak_gmacs_ = std::max(peak_gmacs_, peak.rate.median);
 }
@@ -93,23 +78,24 @@ double ModelBench::read_gbps() {
 
 void ModelBench::measure(const ModelTest& test) {
   Result result{test, {}, {}, {}, {}, true};
-  WorkCounter counter(opened_.grid, plan::WorldRank{world_.rank()}, opened_.backend->packer());
+  WorkCounter counter(session_.grid(), plan::WorldRank{world_.rank()}, session_.backend()->packer());
   Probes probes;
   probes.add(&counter);
   if (options_.trace) probes.add(options_.trace);
   stage_.watch(&probes);
-  result.hash = pass(world_, stage_, test, options_.scheduler).hash;
+  result.hash = run_test(world_, stage_, test, options_.scheduler).hash;
   stage_.watch(nullptr);
   result.work = counter.work(world_, weights_);
   double before_gbps = read_gbps();
   for (std::int64_t r = 0; r < options_.repetitions; ++r) {
-    const Repetition repetition = pass(world_, stage_, test, options_.scheduler);
+    const ModelPass repetition = run_test(world_, stage_, test, options_.scheduler);
     const double after_gbps = read_gbps();
     result.seconds.push_back(repetition.seconds);
     result.read_gbps.push_back((std::exchange(before_gbps, after_gbps) + after_gbps) / 2);
     if (repetition.hash == result.hash) continue;
     result.right = false;
-    spdlog::error("{}: logits hash {} in repetition {}, {} before", test.name(), repetition.hash, r + 1, result.hash);
+    spdlog::error("{}: logits hash {} in repetition {}, {} before", test.name(), repetition.hash.hex(), r + 1,
+                  result.hash.hex());
   }
   spdlog::info("{}, {} sequence{}: done", test.name(), test.num_sequences, test.num_sequences == 1 ? "" : "s");
   results_.push_back(std::move(result));
@@ -135,15 +121,15 @@ Record ModelBench::record_of(const Result& result) const {
   const Statistics ts = statistics(rates), ns = statistics(times_ns);
   const double mean_s = ns.mean / 1e9, share = statistics(shares).mean;
   return {{"model_filename", options_.model.store},
-          {"model_size", opened_.reader->index().weight_bytes()},
+          {"model_size", session_.reader().index().weight_bytes()},
           {"test", test.name()},
           {"n_prompt", test.num_prompt},
           {"n_gen", test.num_generated},
           {"n_depth", 0},
           {"batch", test.num_sequences},
           {"n_threads", num_threads_},
-          {"layout", opened_.choice.layout.text()},
-          {"numerics", opened_.numeric().text()},
+          {"layout", session_.layout().text()},
+          {"numerics", session_.numeric().text()},
           {"prefill_chunk", options_.scheduler.prefill_chunk},
           {"two_batch_overlap", options_.scheduler.overlap_rows},
           {"test_time", now()},
@@ -162,7 +148,7 @@ Record ModelBench::record_of(const Result& result) const {
           {"weight_gbps", work.total_weight_bytes() / mean_s / 1e9},
           {"weight_bytes", work.total_weight_bytes()},
           {"multiply_adds", work.total_multiply_adds()},
-          {"logits_hash", hash},
+          {"logits_hash", hash.hex()},
           {"ts", fmt::format("{:.2f} ± {:.2f}", ts.mean, ts.deviation)},
           {"right", right}};
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "apps/bench/bench.hpp"
-#include "apps/bench/model_driver.hpp"
+#include "apps/bench/model_test.hpp"
 #include "apps/bench/model_work.hpp"
 #include "measure/limits.hpp"
 
@@ -24,8 +24,8 @@ struct ModelBenchOptions {
 /// add_records() are collective.
 class ModelBench {
  public:
-  ModelBench(const comm::Communicator& world, const ModelBenchOptions& options, const OpenedModel& opened,
-             const ModelWeights& weights, int num_threads);
+  ModelBench(const start::Session& session, const ModelBenchOptions& options, const ModelWeights& weights,
+             int num_threads);
 
   /// Whether a short prompt and some tokens give the portable path's logits.
   bool as_portable();
@@ -46,7 +46,7 @@ class ModelBench {
  private:
   struct Result {
     ModelTest test;
-    std::string hash;
+    Hash128 hash;
     ModelWork work;
     std::vector<double> seconds;    // of each repetition
     std::vector<double> read_gbps;  // beside each repetition
@@ -55,9 +55,9 @@ class ModelBench {
   double read_gbps();
   Record record_of(const Result& result) const;
 
+  const start::Session& session_;
   const comm::Communicator& world_;
   const ModelBenchOptions& options_;
-  const OpenedModel& opened_;
   const ModelWeights& weights_;
   int num_threads_;
   Stage stage_;

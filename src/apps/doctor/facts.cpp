@@ -15,11 +15,11 @@
 #include "comm/share.hpp"
 #include "comm/single_copy.hpp"
 #include "comm/transport.hpp"
-#include "engine/threads.hpp"
 #include "host/binding.hpp"
 #include "host/control_groups.hpp"
 #include "host/memory.hpp"
 #include "host/node.hpp"
+#include "start/threads.hpp"
 
 namespace moesaic::apps::doctor {
 

@@ -19,7 +19,7 @@ struct RankFacts {
   int num_node_processors = 0;  ///< that the job may use of the node
   double cpu_quota = 0;         ///< processors that its control group may use on average; 0: no quota
   int num_threads = 1;
-  std::vector<std::string> thread_warnings;  ///< of engine/threads.hpp
+  std::vector<std::string> thread_warnings;  ///< of start/threads.hpp
   std::string placement;                     ///< of the node's threads, in words
   std::string cpu, isa, build;
   std::string mpi_library;

@@ -1,4 +1,4 @@
-#include "engine/threads.hpp"
+#include "start/threads.hpp"
 
 #include <gmock/gmock.h>
 #include <sched.h>

@@ -1,4 +1,4 @@
-#include "engine/threads.hpp"
+#include "start/threads.hpp"
 
 #include <cstring>
 #include <latch>
@@ -54,7 +54,8 @@ std::vector<std::string> warnings_for(std::span<const host::NodeRank> ranks, std
 }  // namespace
 
 int threads_per_rank(const comm::Communicator& node, int asked) {
-  const auto ranks = comm::exchange_values(node, host::NodeRank{host::initial_mask(), 1, host::ControlGroups().cpu_quota()});
+  const auto ranks =
+      comm::exchange_values(node, host::NodeRank{host::initial_mask(), 1, host::ControlGroups().cpu_quota()});
   const auto me = static_cast<std::size_t>(node.rank());
   return host::threads_per_rank(asked, host::num_with_mask(ranks, me), host::quota_share(ranks, me));
 }

@@ -1,4 +1,4 @@
-#include "engine/placed_grid.hpp"
+#include "start/placed_grid.hpp"
 
 #include "base/log.hpp"
 #include "comm/agree.hpp"

@@ -1,4 +1,4 @@
-#include "engine/memory_check.hpp"
+#include "start/memory_check.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -30,8 +30,8 @@ void require_memory(const comm::Communicator& world, const MemoryNeed& own) {
   std::optional<std::string> error;
   if (node.rank() == 0 && needed > available)
     error = fmt::format("{}: the node has {:.0f} MiB of memory left, its {} would need {:.0f} MiB ({}); {}",
-                        host::host_name(), available / kMiB, counted(node.size(), "rank"), needed / kMiB,
-                        own.contents, own.remedy);
+                        host::host_name(), available / kMiB, counted(node.size(), "rank"), needed / kMiB, own.contents,
+                        own.remedy);
   else if (own.bytes > process_memory_left_bytes())
     if (const auto limit = tightest_process_limit())
       error = fmt::format(

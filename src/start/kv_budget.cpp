@@ -1,40 +1,40 @@
-#include "engine/kv_budget.hpp"
+#include "start/kv_budget.hpp"
 
 #include <algorithm>
 #include <cmath>
 
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
-#include "engine/memory_check.hpp"
 #include "engine/scheduler.hpp"
 #include "host/memory.hpp"
+#include "start/memory_check.hpp"
 
-namespace moesaic {
+namespace moesaic::start {
 namespace {
 
 constexpr double kMiB = 1 << 20;
 constexpr double kUsedShare = 0.9;  // of the memory that is left: the system and the transport need some
 
-plan::Footprint footprint_of(const comm::Communicator& world, const OpenedModel& opened, plan::Workload workload,
-                             std::int64_t blocks) {
+plan::Footprint footprint_of(const Session& session, plan::Workload workload, std::int64_t blocks) {
   workload.kv_blocks = blocks;
-  return plan::footprint(opened.grid, plan::WorldRank{world.rank()}, opened.arithmetic(), workload);
+  return plan::footprint(session.grid(), plan::WorldRank{session.world().rank()}, session.arithmetic(), workload);
 }
 
 }  // namespace
 
-std::int64_t kv_bytes(const comm::Communicator& world, const OpenedModel& opened, std::int64_t blocks) {
-  return footprint_of(world, opened, {}, blocks).kv_bytes;
+std::int64_t kv_bytes(const Session& session, std::int64_t blocks) {
+  return footprint_of(session, {}, blocks).kv_bytes;
 }
 
-std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opened, const plan::Workload& workload,
-                       const KvRequest& request) {
-  const plan::Footprint one = footprint_of(world, opened, workload, 1);
+std::int64_t kv_blocks(const Session& session, const plan::Workload& root_workload, std::int64_t limit_mib) {
+  const comm::Communicator& world = session.world();
+  const plan::Workload workload = share(world, root_workload);
+  const plan::Footprint one = footprint_of(session, workload, 1);
   const double block_bytes = static_cast<double>(one.kv_bytes);
   double blocks;
   const char* remedy = "raise --kv-memory";
-  if (request.limit_mib > 0) {
-    blocks = std::floor(static_cast<double>(request.limit_mib) * kMiB / block_bytes);
+  if (limit_mib > 0) {
+    blocks = std::floor(static_cast<double>(limit_mib) * kMiB / block_bytes);
   } else {
     const comm::Communicator node = world.split_node();
     const auto others = static_cast<double>(one.weight_bytes + one.buffer_bytes);
@@ -47,8 +47,8 @@ std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opene
   }
   blocks = world.min(blocks);
 
-  const std::int64_t context = opened.grid.config().sequence_len, dp = opened.grid.layout().dp;
-  const std::int64_t of_one = blocks_for(context), of_all = of_one * ((request.num_sequences + dp - 1) / dp);
+  const std::int64_t context = session.config().sequence_len, dp = session.layout().dp;
+  const std::int64_t of_one = blocks_for(context), of_all = of_one * ((workload.num_sequences + dp - 1) / dp);
   const double largest_block = world.max(block_bytes);
   std::optional<std::string> error;
   if (world.rank() == 0 && blocks < static_cast<double>(of_one))
@@ -60,4 +60,4 @@ std::int64_t kv_blocks(const comm::Communicator& world, const OpenedModel& opene
   return static_cast<std::int64_t>(std::min(blocks, static_cast<double>(of_all)));
 }
 
-}  // namespace moesaic
+}  // namespace moesaic::start
