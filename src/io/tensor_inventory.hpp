@@ -49,35 +49,6 @@ struct TensorSpec {
   std::string describe_piece(std::int64_t piece) const;
 };
 
-// Names in the store, by role.
-inline constexpr std::int64_t kEmbedPieceRows = kVocabularyPiece_rows;
-inline constexpr std::string_view kEmbed = tensor_row(TensorRole::kEmbed).name;
-inline constexpr std::string_view kFinalNorm = tensor_row(TensorRole::kFinalNorm).name;
-inline constexpr std::string_view kQuery = tensor_row(TensorRole::kQuery).name;
-inline constexpr std::string_view kKey = tensor_row(TensorRole::kKey).name;
-inline constexpr std::string_view kValue = tensor_row(TensorRole::kValue).name;
-inline constexpr std::string_view kAttnOut = tensor_row(TensorRole::kAttnOut).name;
-inline constexpr std::string_view kMoeGate = tensor_row(TensorRole::kMoeGate).name;
-inline constexpr std::string_view kMoeUp = tensor_row(TensorRole::kMoeUp).name;
-inline constexpr std::string_view kMoeDown = tensor_row(TensorRole::kMoeDown).name;
-inline constexpr std::string_view kRouter = tensor_row(TensorRole::kRouter).name;
-inline constexpr std::string_view kNormAttnIn = tensor_row(TensorRole::kNormAttnIn).name;
-inline constexpr std::string_view kNormAttnOut = tensor_row(TensorRole::kNormAttnOut).name;
-inline constexpr std::string_view kNormMoeIn = tensor_row(TensorRole::kNormMoeIn).name;
-inline constexpr std::string_view kNormMoeOut = tensor_row(TensorRole::kNormMoeOut).name;
-inline constexpr std::string_view kQueryScales = tensor_row(TensorRole::kQuery).scales;
-inline constexpr std::string_view kKeyScales = tensor_row(TensorRole::kKey).scales;
-inline constexpr std::string_view kValueScales = tensor_row(TensorRole::kValue).scales;
-inline constexpr std::string_view kAttnOutScales = tensor_row(TensorRole::kAttnOut).scales;
-inline constexpr std::string_view kMoeGateScales = tensor_row(TensorRole::kMoeGate).scales;
-inline constexpr std::string_view kMoeUpScales = tensor_row(TensorRole::kMoeUp).scales;
-inline constexpr std::string_view kMoeDownScales = tensor_row(TensorRole::kMoeDown).scales;
-
-/// Names of a layer's matrix and of its scales.
-struct MatrixNames {
-  std::string_view weights, scales;
-};
-
 /// Where an int8 store has the scales of a matrix's piece, one a column: in piece `piece` of the tensor of scales, from
 /// element `first_elem` of that piece on.
 struct ScalesAt {

@@ -12,8 +12,6 @@
 namespace moesaic {
 namespace {
 
-static_assert(plan::kVocabularyPiece_rows == io::kEmbedPieceRows);
-
 constexpr std::chrono::seconds kProgressInterval{10};  ///< nothing is said of loads that take less
 
 /// Small enough for a core's cache: what was read is packed before it has left it.
@@ -68,8 +66,14 @@ class Loader {
     return at;
   }
 
-  const io::StoredTensor& tensor(std::string_view part) const {
-    return store_.index().tensor(io::layer_tensor(layer_, part));
+  /// A tensor of the model, or of the layer that is being planned.
+  const io::StoredTensor& tensor(TensorRole role) const {
+    const TensorRow& row = tensor_row(role);
+    return row.per == PerUnit::kModel ? store_.index().tensor(row.name) : layer_tensor(row.name);
+  }
+  const io::StoredTensor& scales(TensorRole role) const { return layer_tensor(tensor_row(role).scales); }
+  const io::StoredTensor& layer_tensor(std::string_view name) const {
+    return store_.index().tensor(io::layer_tensor(layer_, name));
   }
 
   backend::Matrix matrix(const backend::MatrixShape& shape) {
@@ -83,29 +87,30 @@ class Loader {
     const Range layers = grid_.layers(stage_);
     const bool first = stage_ == 0, last = stage_ == grid_.num_stages() - 1;
     if (first || last) weights.embedding = embedding();
-    if (last) weights.final_norm = vector(store_.index().tensor(io::kFinalNorm));
+    if (last) weights.final_norm = vector(TensorRole::kFinalNorm);
     for (layer_ = layers.begin; layer_ < layers.end; ++layer_) weights.layers.push_back(layer());
   }
 
   LayerWeights layer() {
     LayerWeights w;
-    w.norm_attn_in = vector(tensor(io::kNormAttnIn));
-    w.norm_attn_out = vector(tensor(io::kNormAttnOut));
-    w.norm_moe_in = vector(tensor(io::kNormMoeIn));
-    w.norm_moe_out = vector(tensor(io::kNormMoeOut));
-    w.router = vector(tensor(io::kRouter));
+    w.norm_attn_in = vector(TensorRole::kNormAttnIn);
+    w.norm_attn_out = vector(TensorRole::kNormAttnOut);
+    w.norm_moe_in = vector(TensorRole::kNormMoeIn);
+    w.norm_moe_out = vector(TensorRole::kNormMoeOut);
+    w.router = vector(TensorRole::kRouter);
     w.qkv = qkv();
     w.attn_out = attn_out();
     for (const std::int32_t e : grid_.placement().experts(layer_, grid_.subset(me_))) {
-      w.experts.gate.push_back(up_projection({io::kMoeGate, io::kMoeGateScales}, e));
-      w.experts.up.push_back(up_projection({io::kMoeUp, io::kMoeUpScales}, e));
+      w.experts.gate.push_back(up_projection(TensorRole::kMoeGate, e));
+      w.experts.up.push_back(up_projection(TensorRole::kMoeUp, e));
       w.experts.down.push_back(down_projection(e));
     }
     return w;
   }
 
   /// A small fp32 tensor that every rank of the stage holds whole.
-  backend::Ptr<const float> vector(const io::StoredTensor& tensor) {
+  backend::Ptr<const float> vector(TensorRole role) {
+    const io::StoredTensor& tensor = this->tensor(role);
     const auto size = static_cast<std::size_t>(tensor.spec.size_bytes());
     const backend::Bytes into = place(size);
     add(tensor, 0, [=, this, &tensor](std::span<std::byte>) {
@@ -117,10 +122,10 @@ class Loader {
   }
 
   /// Packs a piece (inputs, columns) into a leaf and columns of a matrix; of int4 also its scales.
-  void pack_piece(const backend::Matrix& w, const io::MatrixNames& names, std::int64_t piece, std::int64_t leaf,
+  void pack_piece(const backend::Matrix& w, TensorRole role, std::int64_t piece, std::int64_t leaf,
                   std::int64_t first_column, std::int64_t num_columns) {
-    if (type_ == DType::kInt4x2) pack_scales(w, tensor(names.scales), piece, leaf, first_column, num_columns);
-    add(tensor(names.weights), piece, [=, this, &tensor = tensor(names.weights)](std::span<std::byte> scratch) {
+    if (type_ == DType::kInt4x2) pack_scales(w, scales(role), piece, leaf, first_column, num_columns);
+    add(tensor(role), piece, [=, this, &tensor = tensor(role)](std::span<std::byte> scratch) {
       // Inputs are packed in pairs, so every chunk begins at an even row; an odd last row makes the unit a single row.
       // Rows of int4 are pairs already.
       const std::int64_t row_inputs = type_ == DType::kInt4x2 ? 2 : 1,
@@ -150,10 +155,10 @@ class Loader {
 
   /// int8: reads num_columns scales, from source_offset in a piece of a scales tensor, for a leaf and columns of a
   /// matrix.
-  void read_scales(const backend::Matrix& w, std::string_view scales, std::int64_t piece, std::int64_t source_offset,
+  void read_scales(const backend::Matrix& w, TensorRole role, std::int64_t piece, std::int64_t source_offset,
                    std::int64_t leaf, std::int64_t first_column, std::int64_t num_columns) {
     if (!w.shape.has_scales()) return;
-    add(tensor(scales), piece, [=, this, &tensor = tensor(scales)](std::span<std::byte>) {
+    add(scales(role), piece, [=, this, &tensor = scales(role)](std::span<std::byte>) {
       std::vector<float> values(static_cast<std::size_t>(tensor.spec.piece_bytes(piece)) / sizeof(float));
       store_.read_piece(tensor, piece, std::as_writable_bytes(std::span(values)));
       packer_.set_scales(
@@ -167,58 +172,58 @@ class Loader {
     const std::int64_t q_columns = config_.q_per_kv() * config_.key_size, k_columns = config_.key_size;
     const backend::Matrix w = matrix({type_, 1, config_.emb_size, heads.size() * (q_columns + 2 * k_columns)});
     std::int64_t column = 0;
-    const auto part = [&](const io::MatrixNames& names, std::int64_t head_columns) {
-      read_scales(w, names.scales, 0, heads.begin * head_columns, 0, column, heads.size() * head_columns);
+    const auto part = [&](TensorRole role, std::int64_t head_columns) {
+      read_scales(w, role, 0, heads.begin * head_columns, 0, column, heads.size() * head_columns);
       for (std::int64_t head = heads.begin; head < heads.end; ++head, column += head_columns)
-        pack_piece(w, names, head, 0, column, head_columns);
+        pack_piece(w, role, head, 0, column, head_columns);
     };
-    part({io::kQuery, io::kQueryScales}, q_columns);
-    part({io::kKey, io::kKeyScales}, k_columns);
-    part({io::kValue, io::kValueScales}, k_columns);
+    part(TensorRole::kQuery, q_columns);
+    part(TensorRole::kKey, k_columns);
+    part(TensorRole::kValue, k_columns);
     return w;
   }
 
   /// Leaves `leaves` of a row-parallel matrix whose pieces are its eighths; scales in 1 or 8 groups.
-  backend::Matrix row_parallel(const io::MatrixNames& names, std::int64_t inputs, Range leaves,
+  backend::Matrix row_parallel(TensorRole role, std::int64_t inputs, Range leaves,
                                std::int64_t first_piece, std::int64_t scales_piece, std::int64_t groups) {
     const std::int64_t width = config_.emb_size;
     const backend::Matrix w = matrix({type_, leaves.size(), inputs / kNumLeaves, width});
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf) {
-      pack_piece(w, names, first_piece + leaf, leaf - leaves.begin, 0, width);
-      read_scales(w, names.scales, scales_piece, groups == 1 ? 0 : leaf * width, leaf - leaves.begin, 0, width);
+      pack_piece(w, role, first_piece + leaf, leaf - leaves.begin, 0, width);
+      read_scales(w, role, scales_piece, groups == 1 ? 0 : leaf * width, leaf - leaves.begin, 0, width);
     }
     return w;
   }
 
   backend::Matrix attn_out() {
     const Range leaves = grid_.attention_leaves()[static_cast<std::size_t>(grid_.shard(me_))];
-    return row_parallel({io::kAttnOut, io::kAttnOutScales}, config_.attn_size(), leaves, 0, 0,
+    return row_parallel(TensorRole::kAttnOut, config_.attn_size(), leaves, 0, 0,
                         store_.index().groups().attn_out);
   }
 
   backend::Matrix down_projection(std::int64_t expert) {
     const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
-    return row_parallel({io::kMoeDown, io::kMoeDownScales}, config_.ffn_size, leaves, io::expert_piece(expert, 0),
+    return row_parallel(TensorRole::kMoeDown, config_.ffn_size, leaves, io::expert_piece(expert, 0),
                         expert, store_.index().groups().moe_down);
   }
 
-  backend::Matrix up_projection(const io::MatrixNames& names, std::int64_t expert) {
+  backend::Matrix up_projection(TensorRole role, std::int64_t expert) {
     const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
     const std::int64_t leaf_columns = config_.ffn_size / kNumLeaves;
     const backend::Matrix w = matrix({type_, 1, config_.emb_size, leaves.size() * leaf_columns});
-    read_scales(w, names.scales, expert, leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
+    read_scales(w, role, expert, leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf)
-      pack_piece(w, names, io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns, leaf_columns);
+      pack_piece(w, role, io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns, leaf_columns);
     return w;
   }
 
   /// The rank's rows of the table as columns of the head: (D, vocabulary) in the activation type.
   backend::Matrix embedding() {
     const Range rows = grid_.vocabulary(me_);
-    const io::StoredTensor& table = store_.index().tensor(io::kEmbed);
+    const io::StoredTensor& table = tensor(TensorRole::kEmbed);
     const backend::Matrix w = matrix({act_, 1, config_.emb_size, rows.size()});
-    for (std::int64_t row = rows.begin; row < rows.end; row += io::kEmbedPieceRows)
-      pack_rows(w, table, row / io::kEmbedPieceRows, row - rows.begin);
+    for (std::int64_t row = rows.begin; row < rows.end; row += kVocabularyPiece_rows)
+      pack_rows(w, table, row / kVocabularyPiece_rows, row - rows.begin);
     return w;
   }
 
