@@ -7,6 +7,7 @@
 #include "apps/plan_replicas.hpp"
 #include "apps/results.hpp"
 #include "base/json_text.hpp"
+#include "base/units.hpp"
 #include "synthetic/synthesize.hpp"
 
 namespace moesaic::apps {
@@ -14,7 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kMiB = 1 << 20;
 
 json to_json(const plan::Layout& layout) {
   return {{"ranks", layout.ranks()}, {"pp", layout.pp}, {"dp", layout.dp},

@@ -29,8 +29,8 @@ std::vector<std::string> gather_hosts(const Communicator& world) {
   gethostname(own.data(), own.size() - 1);
   std::vector<Name> all(static_cast<std::size_t>(world.size()));
   MPI_Request request = MPI_REQUEST_NULL;
-  MOESAIC_MPI(MPI_Iallgather(own.data(), sizeof own, MPI_BYTE, all.data(), sizeof own, MPI_BYTE, world.handle(),
-                             &request));
+  MOESAIC_MPI(
+      MPI_Iallgather(own.data(), sizeof own, MPI_BYTE, all.data(), sizeof own, MPI_BYTE, world.handle(), &request));
   wait_for(request, {"names of hosts", nullptr, world.world_ranks()});
   std::vector<std::string> hosts;
   for (const Name& name : all) hosts.emplace_back(name.data());

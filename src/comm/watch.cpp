@@ -112,7 +112,8 @@ void on_alarm(int signal) {
   if (g_state.way_out) siglongjmp(*g_state.way_out, 1);
   if (g_state.alarms) _exit(kJobFailed);
   g_state.alarms = 1;
-  print_report(own_report(), "; the job ends in 5 s if this goes on; the likely culprit is the rank that prints nothing");
+  print_report(own_report(),
+               "; the job ends in 5 s if this goes on; the likely culprit is the rank that prints nothing");
   ::alarm(kBlocking_s);
 }
 

@@ -20,9 +20,9 @@ struct Wait {
 /// Means against a job that stands still which end more than a library may end on its own account, so a program has to
 /// ask for them; `moesaic` does.
 struct LastResorts {
-  /// A call into MPI that has no polling form (blocking_call()) and does not return within the timeout is left by a jump
-  /// out of the handler of SIGALRM, so that this rank can still tell and collect who waits for whom. MPI's own state is
-  /// lost with it, but the job ends right after. Without this the rank prints its own report and ends.
+  /// A call into MPI that has no polling form (blocking_call()) and does not return within the timeout is left by a
+  /// jump out of the handler of SIGALRM, so that this rank can still tell and collect who waits for whom. MPI's own
+  /// state is lost with it, but the job ends right after. Without this the rank prints its own report and ends.
   bool leave_blocked_calls = false;
   /// When this rank ends the job, mpirun is ended too: see end_job() in comm/end_job.hpp.
   bool end_launcher = false;
@@ -60,9 +60,9 @@ class BlockingCall {
   BlockingCall& operator=(const BlockingCall&) = delete;
 };
 
-/// Makes a call that blocks, between join_watch() and leave_watch(). With LastResorts::leave_blocked_calls it is left by
-/// force after the timeout, for the diagnosis. MPI may be in the midst of anything then; should it not answer any more,
-/// an alarm ends the job.
+/// Makes a call that blocks, between join_watch() and leave_watch(). With LastResorts::leave_blocked_calls it is left
+/// by force after the timeout, for the diagnosis. MPI may be in the midst of anything then; should it not answer any
+/// more, an alarm ends the job.
 template <class Call>
 void blocking_call(const char* name, Call&& call) {
   sigjmp_buf way_out;

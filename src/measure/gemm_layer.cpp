@@ -4,16 +4,12 @@
 
 #include "base/parallel.hpp"
 #include "base/random.hpp"
+#include "base/units.hpp"
 #include "engine/memory_check.hpp"
 #include "measure/kernel_case.hpp"
 
 namespace moesaic::measure {
-namespace {
-
-constexpr std::size_t kAlign_bytes = 64;
-std::size_t aligned(std::size_t size) { return (size + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes; }
-
-}  // namespace
+namespace {}  // namespace
 
 GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, const ops::Kernels& kernels)
     : grid_(grid),

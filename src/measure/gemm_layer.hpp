@@ -23,8 +23,8 @@ class GemmLayer {
   const plan::Grid& grid_;
   moe::Router router_;
   moe::Experts experts_;
-  AlignedBuffer memory_;                     // of the packed matrices
-  std::vector<moe::ExpertWeights> weights_;  // of local experts
+  AlignedBuffer memory_;                     // holds the packed matrices
+  std::vector<moe::ExpertWeights> weights_;  // by local expert
   std::vector<float> router_weights_;        // (D, E)
   std::vector<float> rows_;                  // (most rows so far, D)
   moe::Routing routing_;

@@ -5,6 +5,7 @@
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
 #include "base/random.hpp"
+#include "base/units.hpp"
 #include "measure/compare.hpp"
 #include "measure/kernel_case.hpp"
 
@@ -47,7 +48,7 @@ void pack_bytes(const ops::MatrixShape& shape, const std::byte* source, std::byt
 class MatrixSet {
  public:
   MatrixSet(const ops::MatrixShape& shape, std::int64_t memory_bytes)
-      : shape_(shape), stride_((shape.total_bytes() + 63) / 64 * 64) {
+      : shape_(shape), stride_(aligned(shape.total_bytes())) {
     num_matrices_ = std::max<std::int64_t>(2, memory_bytes / static_cast<std::int64_t>(stride_));
     memory_ = AlignedBuffer(static_cast<std::size_t>(num_matrices_) * stride_);
     // Every matrix is another window of one list of random bytes.

@@ -70,10 +70,9 @@ std::string Table::text() const {
 }
 
 std::string Table::markdown() const {
-  std::string text =
-      fmt::format("moesaic {} on {}; {} processors a rank, {} rank{} on {}, {} instructions\n\n", MOESAIC_VERSION,
-                  testbed_.cpu, testbed_.num_processors, testbed_.num_ranks, testbed_.num_ranks == 1 ? "" : "s",
-                  testbed_.hosts, ops::name(testbed_.isa));
+  std::string text = fmt::format("moesaic {} on {}; {} processors a rank, {} rank{} on {}, {} instructions\n\n",
+                                 MOESAIC_VERSION, testbed_.cpu, testbed_.num_processors, testbed_.num_ranks,
+                                 testbed_.num_ranks == 1 ? "" : "s", testbed_.hosts, ops::name(testbed_.isa));
   std::vector<std::size_t> widths;
   for (const Column& column : columns_) {
     widths.push_back(num_characters(column.title));

@@ -13,8 +13,8 @@ enum class OutputFormat { kMarkdown, kJson, kCsv };
 
 /// What the figures of a run were measured on.
 struct Testbed {
-  std::string cpu;  ///< "AMD EPYC, family 25 model 17"
-  std::string hosts;        ///< names of all nodes, with spaces between
+  std::string cpu;         ///< "AMD EPYC, family 25 model 17"
+  std::string hosts;       ///< names of all nodes, with spaces between
   int num_processors = 1;  ///< processors that a rank may use
   int num_ranks = 1;
   ops::Isa isa = ops::Isa::kPortable;

@@ -1,12 +1,12 @@
 #include "moe/segment.hpp"
 
+#include "base/units.hpp"
+
 #include <algorithm>
 
 namespace moesaic::moe {
 namespace {
 
-constexpr std::size_t kAlign_bytes = 64;
-std::size_t aligned(std::size_t size) { return (size + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes; }
 
 /// The most terms that a rank's experts may have: all rows of the stage choose as many of them as they can.
 std::size_t most_terms(const plan::DispatchSetting& setting, const plan::RowMap& rows, plan::StageRank rank) {

@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/units.hpp"
 
 namespace moesaic::plan {
 namespace {
 
-constexpr std::size_t kAlign_bytes = 64;
 
 constexpr std::string_view kNames[] = {"flat", "hier", "agrs", "dense", "alltoallv"};
 
@@ -38,7 +38,7 @@ std::optional<DispatchAlgorithm> dispatch_from(std::string_view word) {
 
 std::size_t RowMessage::rows_offset_bytes(std::int64_t num_rows) const {
   const std::size_t end = slots_offset_bytes() + static_cast<std::size_t>(num_rows * active) * sizeof(std::int32_t);
-  return (end + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes;
+  return aligned(end);
 }
 
 std::size_t RowMessage::size_bytes(std::int64_t num_rows) const {
