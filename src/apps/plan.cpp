@@ -8,13 +8,13 @@
 #include "apps/results.hpp"
 #include "base/json_text.hpp"
 #include "config/grok1.hpp"
+#include "base/units.hpp"
 
 namespace moesaic::apps {
 namespace {
 
 using nlohmann::json;
 
-constexpr double kMiB = 1 << 20;
 
 json to_json(const plan::Layout& layout) {
   return {{"ranks", layout.ranks()}, {"pp", layout.pp}, {"dp", layout.dp},

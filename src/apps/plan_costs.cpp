@@ -10,13 +10,13 @@
 #include "base/digits.hpp"
 #include "base/error.hpp"
 #include "base/json_text.hpp"
+#include "base/units.hpp"
 
 namespace moesaic::apps {
 namespace {
 
 using nlohmann::ordered_json;
 
-constexpr double kMiB = 1 << 20;
 
 ordered_json to_json(const plan::RankedLayout& ranked) {
   const auto& [layout, p] = ranked;

@@ -10,6 +10,7 @@
 #include "base/counted.hpp"
 #include "base/error.hpp"
 #include "base/json_text.hpp"
+#include "base/units.hpp"
 #include "plan/cost_model.hpp"
 #include "plan/dispatch_traffic.hpp"
 #include "plan/footprint.hpp"
@@ -20,7 +21,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr double kMiB = 1 << 20;
 
 /// What the busiest rank of a stage does and what a rank does in the mean, of some layers and steps added up.
 struct Work {

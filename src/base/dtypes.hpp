@@ -11,7 +11,7 @@ enum class DType : std::uint8_t {
   kF32,
   kBf16,
   kInt8,
-  kInt4x2,  ///< two int4 in a byte: a pair of inputs of one column, the even one in the low half
+  kInt4x2,          ///< two int4 in a byte: a pair of inputs of one column, the even one in the low half
   kSignMagnitude8,  ///< int8 as bit 7 the sign, bits 0 to 6 the magnitude, -128 as -0; in memory only
 };
 inline constexpr std::size_t kNumDTypes = 5;

@@ -1,5 +1,7 @@
 #include "base/out_of_memory.hpp"
 
+#include "base/units.hpp"
+
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -10,8 +12,6 @@
 
 namespace moesaic {
 namespace {
-
-constexpr double kMiB = 1 << 20;
 
 std::atomic<const char*> g_purpose = nullptr;
 

@@ -9,7 +9,7 @@ namespace moesaic {
 
 /// A limit that this process, alone, was given by its shell or batch system.
 struct ProcessLimit {
-  const char* option = "";  ///< that sets it: "ulimit -v"
+  const char* option = "";  ///< the command that sets it: "ulimit -v"
   std::int64_t limit_bytes = 0, used_bytes = 0;
   std::int64_t left_bytes() const { return limit_bytes > used_bytes ? limit_bytes - used_bytes : 0; }
 };
@@ -18,8 +18,9 @@ struct ProcessLimit {
 /// or data (RLIMIT_DATA). None when both are unlimited. Takes no memory itself.
 std::optional<ProcessLimit> tightest_process_limit();
 
-/// What memory is asked for while this object lives, and the option that lowers it, for the message of OutOfMemory:
-/// "the KV cache; a lower --kv-memory takes less". A literal; of the main thread, and so of the team that works for it.
+/// Says what memory is asked for while this object lives, and the option that lowers it, for the message of
+/// OutOfMemory: "the KV cache; a lower --kv-memory takes less". A literal; of the main thread, and so of the team that
+/// works for it.
 class MemoryPurpose {
  public:
   explicit MemoryPurpose(const char* purpose);

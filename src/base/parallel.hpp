@@ -13,7 +13,7 @@
 namespace moesaic {
 
 struct TeamOptions {
-  int num_threads = 1;  ///< that work on a loop; the thread that calls it is one of them
+  int num_threads = 1;  ///< threads that work on a loop; the one that calls it is one of them
   bool spin = false;    ///< whether each thread has a core to itself, so that waiting may use it
   /// Called in each thread that is made, once, with its number from 1.
   std::function<void(int thread)> at_start;
@@ -51,7 +51,7 @@ int num_threads();
 
 namespace parallel {
 
-/// body(context, range); see parallel_ranges().
+/// Shares out a loop whose body is a plain function, body(context, range); see parallel_ranges().
 using Body = void (*)(const void* context, Range range);
 void run(std::int64_t num_items, std::int64_t most_items, const void* context, Body body);
 
@@ -72,7 +72,7 @@ void parallel_for(std::int64_t num_items, const Work& work) {
   parallel_ranges(num_items, 1, [&work](Range range) { work(range.begin); });
 }
 
-/// The same in ranges of at least `grain` items, for items that are little work.
+/// As parallel_for(), in ranges of at least `grain` items, for items that are little work.
 template <class Work>
 void parallel_for(std::int64_t num_items, std::int64_t grain, const Work& work) {
   parallel_for((num_items + grain - 1) / grain, [&](std::int64_t part) {

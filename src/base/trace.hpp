@@ -19,7 +19,7 @@ enum class Zone : std::uint8_t {
   kDispatch,
   kExperts,
   kCombine,
-  kPermute,  // this and the next three: is_part()
+  kPermute,  // this and the next three are parts of dispatch or combine: is_part()
   kSend,
   kWait,
   kUnpermute,
@@ -35,7 +35,7 @@ enum class Zone : std::uint8_t {
 inline constexpr std::size_t kNumZones = static_cast<std::size_t>(Zone::kCount);
 
 std::string_view name(Zone zone);
-/// Of dispatch or combine.
+/// Whether a zone is a part of dispatch or combine, so that its time is counted in theirs too.
 constexpr bool is_part(Zone zone) { return zone >= Zone::kPermute && zone <= Zone::kUnpermute; }
 
 /// Seconds spent in each zone by this rank's main thread.
@@ -49,15 +49,15 @@ ZoneTimes& zone_times();
 /// Where this rank's main thread is, for whoever asks while it waits (signal handlers too).
 struct Position {
   static constexpr std::int32_t kNoLayer = -1;
-  std::atomic<std::int64_t> step{0};          ///< of the engine, from 1; 0 before the first
-  std::atomic<std::int32_t> layer{kNoLayer};  ///< of the model
+  std::atomic<std::int64_t> step{0};          ///< step of the engine, from 1; 0 before the first
+  std::atomic<std::int32_t> layer{kNoLayer};  ///< layer of the model
   std::atomic<Zone> zone{Zone::kCount};       ///< innermost zone that is no part of another; kCount: none
   std::atomic<Zone> completed{Zone::kCount};  ///< zone that ended last
 };
 
 Position& position();
 
-/// Adds its own lifetime to a zone.
+/// Adds the time of its own life to a zone.
 class TraceZone {
  public:
   explicit TraceZone(Zone zone);

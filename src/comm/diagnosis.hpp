@@ -6,7 +6,7 @@
 
 #include "comm/report.hpp"
 
-/// Who holds up whom, told from what the ranks report. No MPI.
+/// Tells from the reports of the ranks who holds up whom. Pure: it knows no MPI.
 namespace moesaic::comm {
 
 /// The ranks that the others most likely wait for, and why.
@@ -15,11 +15,11 @@ struct Culprits {
   std::string reason;
 };
 
-/// reports: by rank; nothing of those that do not answer.
+/// reports: indexed by world rank; nothing of ranks that do not answer.
 Culprits culprits(const std::vector<std::optional<Report>>& reports);
 
 /// Several lines for people: what each rank does, who does not answer, the likely culprit and the remedy.
-/// hosts: by rank.
+/// hosts: names of the nodes, indexed by world rank.
 std::string diagnosis(const std::vector<std::optional<Report>>& reports, const std::vector<std::string>& hosts,
                       int told_by, const std::string& transport);
 

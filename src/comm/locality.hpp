@@ -11,7 +11,7 @@
 /// Whether ranks that MPI takes for ranks of one node are: MPI believes its launcher, and launchers have been wrong.
 namespace moesaic::comm {
 
-/// By what a rank tells its node from others: plain data, sent to other ranks as it is.
+/// What a rank tells its node from others by: plain data, sent to other ranks as it is.
 struct NodeIdentity {
   std::array<char, 40> boot_id{};  ///< of the running kernel, which gets a new one at each start; empty: unknown
   std::array<char, 64> host{};

@@ -33,12 +33,13 @@ class Communicator {
   MPI_Comm handle() const { return comm_; }
   int rank() const { return rank_; }
   int size() const { return size_; }
-  /// World ranks of this communicator's ranks.
+  /// World ranks of this communicator's ranks, indexed by rank.
   const std::vector<int>& world_ranks() const { return world_ranks_; }
 
-  /// Ranks of one colour, ordered by their rank here.
+  /// Collective: a communicator of the ranks that give the same colour, ordered by their rank here.
   Communicator split(int color) const;
-  /// Ranks of this rank's node, ordered by their rank here, as MPI has it (a job checks that once: comm/locality.hpp).
+  /// Collective: a communicator of the ranks of this rank's node, ordered by their rank here, as MPI has it (a job
+  /// checks that once: comm/locality.hpp).
   Communicator split_node() const;
 
   /// A look at MPI that lets all messages under way go on; Open MPI moves long ones only while their ranks call it.
@@ -52,7 +53,7 @@ class Communicator {
   double max(double value) const;
   double min(double value) const;
   double sum(double value) const;
-  /// Element by element over the ranks, in place.
+  /// Combines each element over all ranks, in place, on all ranks.
   void reduce(std::span<double> values, MPI_Op op) const;
   void bitwise_or(std::span<std::uint8_t> values) const;
 

@@ -14,10 +14,10 @@ class Line {
  public:
   Line& add(std::string_view text);
   Line& add(std::int64_t number);
-  /// With one decimal.
+  /// Adds seconds with one decimal: "2.0 s".
   Line& add_seconds(double seconds);
   std::string_view text() const { return {text_.data(), size_}; }
-  /// To standard error, in one piece.
+  /// Writes the line to standard error, in one piece.
   void print() const;
 
  private:
@@ -54,7 +54,7 @@ void put_text(std::array<char, N>& into, std::string_view text) {
   into[size] = 0;
 }
 
-/// "2, 5, 7".
+/// Adds ranks as a list: "2, 5, 7".
 template <class Ranks>
 void add_ranks(Line& line, const Ranks& ranks) {
   bool first = true;

@@ -54,7 +54,8 @@ std::vector<std::vector<T>> gather_lists(const Communicator& comm, const std::ve
 template <Plain T>
 std::vector<T> gather_joined(const Communicator& comm, const std::vector<T>& own, int root = 0) {
   std::vector<T> joined;
-  for (const std::vector<T>& list : gather_lists(comm, own, root)) joined.insert(joined.end(), list.begin(), list.end());
+  for (const std::vector<T>& list : gather_lists(comm, own, root))
+    joined.insert(joined.end(), list.begin(), list.end());
   return joined;
 }
 

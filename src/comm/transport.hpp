@@ -14,13 +14,13 @@ struct Transport {
   std::string text;                 ///< for people: "ob1 (tcp, vader)", with what was set
 };
 
-/// After MPI_Init.
+/// The transport of this job; after MPI_Init.
 const Transport& transport_in_use();
-/// Its text.
+/// Transport::text of transport_in_use().
 const std::string& transport();
 
-/// Before MPI_Init, which ends the process when it finds no transport: why UCX, if it is asked for, will not work on
-/// this node, and the remedy. Empty when nothing speaks against it.
+/// To be called before MPI_Init, which ends the process when it finds no transport: why UCX, if it is asked for, will
+/// not work on this node, and the remedy. Empty when nothing speaks against it.
 std::string doubtful_transport();
 
 }  // namespace moesaic::comm

@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/trace.hpp"
 #include "comm/agree.hpp"
+#include "comm/share.hpp"
 #include "io/hdf5.hpp"
 
 namespace moesaic {
@@ -20,15 +21,6 @@ struct Key {
   std::int32_t step, sequence, position;
   friend auto operator<=>(const Key&, const Key&) = default;
 };
-
-template <class T>
-void share_list(const comm::Communicator& world, std::vector<T>& list) {
-  const auto bytes_of = std::as_bytes(std::span(list));
-  std::vector<std::byte> bytes(bytes_of.begin(), bytes_of.end());
-  world.broadcast(bytes, 0);
-  list.resize(bytes.size() / sizeof(T));
-  if (!bytes.empty()) std::memcpy(list.data(), bytes.data(), bytes.size());
-}
 
 }  // namespace
 
@@ -146,16 +138,14 @@ RoutingTraceFile RoutingTraceFile::read(const std::string& path) {
 }
 
 void RoutingTraceFile::share(const comm::Communicator& world) {
-  std::vector<std::int64_t> sizes = {num_experts, num_layers, num_active};
-  share_list(world, sizes);
-  num_experts = sizes[0];
-  num_layers = sizes[1];
-  num_active = sizes[2];
-  share_list(world, first_row);
-  share_list(world, sequences);
-  share_list(world, positions);
-  share_list(world, experts);
-  share_list(world, gates);
+  num_experts = comm::shared(world, num_experts);
+  num_layers = comm::shared(world, num_layers);
+  num_active = comm::shared(world, num_active);
+  first_row = comm::shared(world, first_row);
+  sequences = comm::shared(world, sequences);
+  positions = comm::shared(world, positions);
+  experts = comm::shared(world, experts);
+  gates = comm::shared(world, gates);
 }
 
 std::pair<std::vector<std::int32_t>, std::vector<float>> RoutingTraceFile::layer(std::int64_t batch,

@@ -22,8 +22,8 @@ void use(Placement placement);
 
 /// How often since use() the system has not done what was asked of it.
 struct Refused {
-  int threads = 0;  ///< that a placement has a processor for
-  int areas = 0;    ///< of memory
+  int threads = 0;  ///< threads that could not be bound to the processor that a placement has for them
+  int areas = 0;    ///< areas of memory that could not be spread
 };
 Refused refused();
 

@@ -13,18 +13,18 @@ namespace moesaic::host {
 
 /// A hardware thread.
 struct Processor {
-  int number = 0;  ///< the system's, as taskset has it
+  int number = 0;  ///< its number in the system, as taskset has it
   int core = 0;
   int domain = 0;  ///< the NUMA domain
   friend bool operator==(const Processor&, const Processor&) = default;
 };
 
-/// Processors by their number.
+/// A set of processors; bit n is the processor with number n.
 using ProcessorSet = std::bitset<4096>;
 
 /// Processors that a control group may use on average, however many there are.
 struct CpuQuota {
-  double processors = 0;    ///< 0: no quota
+  double processors = 0;    ///< how many, also a fraction; 0: no quota
   std::uint64_t group = 0;  ///< the control group: ranks of one share its quota
 };
 
@@ -41,7 +41,7 @@ std::optional<Bind> bind_from(std::string_view word);
 
 struct Placement {
   std::vector<Processor> threads;  ///< the processor of each thread; empty: not bound
-  std::string reason;              ///< why not
+  std::string reason;              ///< why the threads are not bound
   bool processor_each = false;     ///< whether every thread that shares the rank's mask can run at once
   /// Processors of `threads` that another thread, of this rank or another one, is bound to as well.
   std::vector<Processor> shared;

@@ -12,7 +12,7 @@ namespace moesaic::host {
 class Progress {
  public:
   Progress(std::string what, std::int64_t total_bytes, std::chrono::seconds interval = std::chrono::seconds(1));
-  /// By any thread; of those that come at the same time one logs.
+  /// Says that done_bytes of all have been moved; any thread may, and of those that come at the same time one logs.
   void report(std::int64_t done_bytes);
 
  private:
@@ -24,7 +24,7 @@ class Progress {
   std::atomic<Clock::time_point> last_ = start_;
 };
 
-/// "1.23 GB" and the like, powers of ten.
+/// A number of bytes for people, in powers of ten: "1.23 GB".
 std::string readable_bytes(std::int64_t bytes);
 
 }  // namespace moesaic::host

@@ -12,14 +12,14 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  /// What still comes is ignored, after this object's life too: the run ends already, and other ranks get the signal
-  /// later.
+  /// Ignores signals that still come, after this object's life too: the run ends already, and other ranks get the
+  /// signal later.
   void ignore() { ignores_ = true; }
-  /// The signal that has come; 0: none.
+  /// Number of the signal that has come; 0: none.
   static int received();
-  /// The signal that has come is dealt with; later ones count anew.
+  /// Forgets the signal that has come, since it is dealt with; later ones count anew.
   static void clear();
-  /// Error once a signal has come.
+  /// Throws Error once a signal has come.
   static void check();
 
  private:

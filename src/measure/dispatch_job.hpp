@@ -18,14 +18,14 @@
 
 namespace moesaic::measure {
 
-/// What a repetition's time goes to, on one rank.
+/// The phases of a layer's dispatch and combine whose time is measured on each rank.
 enum class DispatchPhase : std::uint8_t {
   kTotal,      ///< dispatch and combine, experts left out
   kTransport,  ///< sends and waits
   kDispatch,
   kCombine,
   kPermute,
-  kPlan,  ///< of dispatch and combine what is none of permute, send, wait, unpermute: what goes where
+  kPlan,  ///< finding out what goes where: dispatch and combine less permute, send, wait and unpermute
   kSend,
   kWait,
   kUnpermute,
@@ -36,29 +36,29 @@ enum class DispatchPhase : std::uint8_t {
 inline constexpr std::size_t kNumPhases = static_cast<std::size_t>(DispatchPhase::kCount);
 std::string_view name(DispatchPhase phase);
 
-/// Microseconds, by phase, rank and repetition; rank 0's.
+/// Microseconds of the phases, indexed by phase, rank and repetition; rank 0 alone has them.
 struct PhaseTimes {
   std::array<std::vector<std::vector<double>>, kNumPhases> us;
 
-  std::vector<double> all(DispatchPhase phase) const;      ///< of all ranks and repetitions
-  std::vector<double> slowest(DispatchPhase phase) const;  ///< rank, by repetition
-  std::vector<double> medians(DispatchPhase phase) const;  ///< by rank
+  std::vector<double> all(DispatchPhase phase) const;      ///< the times of all ranks and repetitions
+  std::vector<double> slowest(DispatchPhase phase) const;  ///< the time of the slowest rank in each repetition
+  std::vector<double> medians(DispatchPhase phase) const;  ///< the median over the repetitions of each rank
 };
 
 /// What was found out about one algorithm; complete on rank 0, except where it says that all have it.
 struct DispatchResult {
   PhaseTimes times;
   std::int64_t num_wrong = 0;      ///< rows, all ranks and checked repetitions; all have it
-  std::int64_t num_checked = 0;    ///< likewise
-  std::string hash;                ///< of the rows' hashes, step after step; all have it
+  std::int64_t num_checked = 0;    ///< rows that were checked, counted as num_wrong
+  std::string hash;                ///< hash of the hashes of all rows, step after step; all have it
   plan::DispatchTraffic counted;   ///< bytes of dispatch and combine together in `dispatch`, of all steps once
   plan::DispatchTraffic analytic;  ///< the same by the rule, in both parts
   bool bytes_right = true;         ///< all have it
-  double overlap_percent = 0;      ///< of the first step; all have it
-  std::optional<PayloadErrors> payload_errors = {};  ///< likewise; where experts do not get the rows as they are
+  double overlap_percent = 0;      ///< hidden share of the first step's messages; all have it
+  std::optional<PayloadErrors> payload_errors = {};  ///< of the first step, where experts get rounded rows; all have it
 };
 
-/// The same rows, routed through any algorithm. All ranks together.
+/// Dispatches the same rows by any algorithm, so that times, bytes and results can be compared. Collective.
 class DispatchJob {
  public:
   /// What may be otherwise.
@@ -74,25 +74,26 @@ class DispatchJob {
 
   struct Repetitions {
     std::int64_t warmup = 5, timed = 20;
-    std::int64_t check_every = 1;  ///< of these; 0: never. Each step is run and checked once before them
+    std::int64_t check_every =
+        1;  ///< every how many repetitions the result is checked; 0: none. Each step is checked once before them
   };
   /// after(step): called after each timed repetition, outside of its time.
   DispatchResult measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions,
                          const std::function<void(std::size_t step)>& after);
 
-  /// By the rule, step by step.
+  /// The traffic of each step as the rule of the algorithm has it, indexed by step.
   std::vector<plan::DispatchTraffic> traffic(plan::DispatchAlgorithm algorithm) const;
 
   /// How rows travel.
   plan::RowMessage row_message() const;
-  std::int64_t num_rows() const;  ///< of all steps
+  std::int64_t num_rows() const;  ///< rows of all steps together
   std::int64_t num_steps() const { return static_cast<std::int64_t>(steps_.size()); }
-  /// Of all steps: payload by the meaning of the layer.
+  /// What a layer has to move at least, whatever the algorithm: rows to experts and their outputs, of all steps.
   const plan::DispatchTraffic& logical() const { return logical_; }
-  /// Of all steps.
+  /// Terms (row, expert) that each rank computes in all steps, indexed by rank.
   const std::vector<std::int64_t>& terms() const { return terms_; }
   const plan::Domains& nodes() const { return nodes_; }
-  /// Of this rank's share of a step's rows.
+  /// The routing of this rank's share of a step's rows.
   moe::HostRouting own_routing(std::size_t step) const;
   const comm::Communicator& world() const { return world_; }
   const plan::Grid& grid() const { return grid_; }

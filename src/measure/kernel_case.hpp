@@ -17,9 +17,9 @@ namespace moesaic::measure {
 struct KernelCase {
   std::string op;
   std::int64_t num_rows = 0, num_inputs = 0, num_columns = 0;
-  Factors factors = Factors::kF32;  ///< of its multiply-adds
-  double multiply_adds = 0;         ///< a call
-  double read_bytes = 0;            ///< of weights or pages, a call
+  Factors factors = Factors::kF32;  ///< the kind of its multiply-adds
+  double multiply_adds = 0;         ///< multiply-adds of a call
+  double read_bytes = 0;            ///< bytes of weights or pages that a call reads
   std::function<void(std::size_t call)> run;
   /// Runs once and compares with the portable path bit by bit; what is wrong first.
   std::function<std::optional<std::string>()> check;
@@ -29,7 +29,7 @@ struct KernelCase {
 struct KernelWorkload {
   ModelConfig config;
   std::vector<std::int64_t> row_counts;
-  std::int64_t memory_bytes = 0;  ///< of each set of weights or pages, far more than the caches hold
+  std::int64_t memory_bytes = 0;  ///< size of each set of weights or pages, far more than the caches hold
   std::int64_t context = 0;       ///< keys that the last row of attention sees
 };
 

@@ -16,17 +16,17 @@
 namespace moesaic::measure {
 
 struct Limit {
-  Statistics rate;      ///< of all ranks together: GB/s, or GMAC/s
+  Statistics rate;      ///< GB/s or GMAC/s of all ranks together
   int num_streams = 0;  ///< reading: the best number of places read by turns
   bool right = true;    ///< the loops' results were as they must be, on all ranks
 };
 
-/// Which multiply-adds.
+/// The type of the factors of multiply-adds.
 enum class Factors : std::uint8_t { kF32, kBf16, kInt8 };
 constexpr const char* name(Factors factors) {
   return factors == Factors::kF32 ? "fp32" : factors == Factors::kBf16 ? "bf16" : "int8";
 }
-/// Those that a numeric mode's matrix products are made of.
+/// The factors that the matrix products of a numeric mode are made of.
 Factors factors_of(Numerics numerics);
 
 /// Collective: multiply-adds from registers, GMAC/s.
@@ -42,7 +42,7 @@ class ReadMemory {
 
  private:
   AlignedBuffer buffer_;
-  std::uint64_t sum_ = 0;  // of its 64-bit words
+  std::uint64_t sum_ = 0;  // sum of the 64-bit words
 };
 
 /// Collective: reading memory from end to end `num_rounds` times, GB/s of the best number of streams. sum: what must
@@ -54,7 +54,7 @@ Limit read_bandwidth(const comm::Communicator& world, const cpu::PeakLoops& loop
 /// leave a rank.
 Limit alltoallv_bandwidth(const comm::Communicator& world, int peer_bytes);
 
-/// Less would be read from caches.
+/// Memory that a benchmark of reading goes through: less would be read from caches.
 inline constexpr std::int64_t kReadMemory_bytes = std::int64_t{1} << 30;
 
 /// Collective: runs `work` on all ranks, which begin together; seconds of the slowest.

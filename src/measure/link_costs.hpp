@@ -8,14 +8,14 @@ namespace moesaic::measure {
 
 /// Where the ranks of a job are.
 struct RankSites {
-  std::vector<int> node, numa;  ///< by world rank: the first world rank of the node, the NUMA domain
+  std::vector<int> node, numa;  ///< indexed by world rank: the first world rank of its node; its NUMA domain
 
   plan::LinkClass between(int a, int b) const;
-  /// The most ranks of a node, of a domain.
+  /// The most ranks that any node has, and any domain.
   plan::RankPlacement placement() const;
 };
 
-/// Collective.
+/// Collective: asks all ranks where they are.
 RankSites rank_sites(const comm::Communicator& world);
 
 /// Between ranks a and b, who alone need to call it: the median over `num_samples` of the microseconds one way, on

@@ -5,6 +5,7 @@
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
 #include "base/random.hpp"
+#include "base/units.hpp"
 #include "measure/compare.hpp"
 #include "measure/kernel_case.hpp"
 

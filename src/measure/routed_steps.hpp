@@ -14,11 +14,11 @@ namespace moesaic::measure {
 /// The rows of one dispatch and where they go, all of a stage: the same on all ranks.
 struct RoutedStep {
   std::vector<std::int64_t> num_group_rows;  ///< (dp)
-  moe::HostRouting routing;                  ///< of all rows
-  std::int64_t layer = 0;                    ///< whose placement holds
+  moe::HostRouting routing;                      ///< routing of all rows
+  std::int64_t layer = 0;                    ///< the layer whose placement of experts holds
 };
 
-/// Any step, from 0; all ranks give the same.
+/// Gives any step, counted from 0; all ranks get the same.
 using RoutingSource = std::function<RoutedStep(std::int64_t step)>;
 
 /// Rows of a synthetic load, rows_a_rank of them a rank on average. The grid must outlive the source.

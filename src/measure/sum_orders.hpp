@@ -28,7 +28,7 @@ class SumOrders {
   bool agree(std::size_t step);
 
  private:
-  struct Own;  // of a step: what this rank sends, gets and makes of it
+  struct Own;  // what this rank sends, gets and adds up in a step
   void run(SumOrder order, Own& own);
   void add_stream(Own& own, int holder);
 
@@ -37,7 +37,7 @@ class SumOrders {
   const int me_;
   const std::unique_ptr<comm::Mailbox> mail_;
   std::vector<Own> own_;
-  AlignedBuffer pieces_;  // of one holder, as many as any stream has
+  AlignedBuffer pieces_;  // the pieces of one holder, as many as any stream has
 };
 
 }  // namespace moesaic::measure

@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/units.hpp"
 
 namespace moesaic::plan {
 namespace {
 
-constexpr std::size_t kAlign_bytes = 64;
 
 /// Calls visit(row, a, slot) for all rows of a block, ascending.
 template <class Visit>
@@ -28,7 +28,7 @@ bool holds(const SubsetTree& tree, int domain) {
 
 std::size_t RowMessage::rows_offset_bytes(std::int64_t num_rows) const {
   const std::size_t end = slots_offset_bytes() + static_cast<std::size_t>(num_rows * active) * sizeof(std::int32_t);
-  return (end + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes;
+  return aligned(end);
 }
 
 std::size_t RowMessage::size_bytes(std::int64_t num_rows) const {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/out_of_memory.hpp"
+#include "base/units.hpp"
 #include "comm/agree.hpp"
 #include "engine/scheduler.hpp"
 #include "host/memory.hpp"
@@ -12,7 +13,6 @@
 namespace moesaic::start {
 namespace {
 
-constexpr double kMiB = 1 << 20;
 constexpr double kUsedShare = 0.9;  // of the memory that is left: the system and the transport need some
 
 plan::Footprint footprint_of(const Session& session, plan::Workload workload, std::int64_t blocks) {

@@ -5,6 +5,7 @@
 
 #include "base/counted.hpp"
 #include "base/out_of_memory.hpp"
+#include "base/units.hpp"
 #include "comm/agree.hpp"
 #include "host/memory.hpp"
 #include "host/node.hpp"
@@ -12,7 +13,6 @@
 namespace moesaic {
 namespace {
 
-constexpr double kMiB = 1 << 20;
 constexpr std::int64_t kBeside_bytes = std::int64_t{128} << 20;
 
 }  // namespace

@@ -160,8 +160,7 @@ Findings check_folder(const comm::Communicator& world, const comm::Communicator&
   world.broadcast(error, 0);
   world.broadcast(path, 0);
   seed = comm::shared(world, seed);
-  if (error.empty() && own.error.empty() && node.rank() == 0)
-    read_file(path, content(seed), world.rank() == 0, own);
+  if (error.empty() && own.error.empty() && node.rank() == 0) read_file(path, content(seed), world.rank() == 0, own);
   const std::vector<FolderFacts> nodes = gather_of_nodes(world, node, own);
   if (world.rank() != 0) return {};
   return judge_folder(folder, nodes, rates);

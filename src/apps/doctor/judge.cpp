@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "base/units.hpp"
 #include "comm/single_copy.hpp"
 #include "host/placement.hpp"
 
@@ -18,7 +19,6 @@ using Facts = std::vector<RankFacts>;
 using RanksBy = std::map<std::string, std::vector<int>>;
 
 constexpr double kGiB = 1 << 30;
-constexpr std::int64_t kMiB = 1 << 20;
 
 /// Which ranks have which text.
 RanksBy grouped(const Facts& facts, const std::function<std::string(const RankFacts&)>& text) {
