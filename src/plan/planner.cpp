@@ -1,12 +1,11 @@
 #include "plan/planner.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 
 #include "base/digits.hpp"
 #include "base/error.hpp"
-#include "plan/footprint.hpp"
+#include "plan/cost_model.hpp"
 
 namespace moesaic::plan {
 namespace {
@@ -69,6 +68,25 @@ std::string explain(const ModelConfig& config, const LayoutRequest& request) {
                      config.num_layers, config.num_experts, attention_units(config));
 }
 
+/// The machine that layouts are chosen for; its constants are documented in docs/cost-model.md.
+const Machine& planned_machine() {
+  static const Machine machine = machine_preset("ordinary");
+  return machine;
+}
+
+/// The grid that decodes one sequence fastest; of equal ones that with the fewest data-parallel groups, so that one
+/// sequence keeps all ranks busy.
+std::optional<RankedLayout> least_decode_time(const ModelConfig& config, const Arithmetic& arithmetic,
+                                              std::span<const Grid> grids) {
+  const Machine& machine = planned_machine();
+  CostModel model(config, arithmetic, machine);
+  const auto ranked = rank_layouts(model, grids, Job{}, {machine.ranks_per_node, machine.ranks_per_numa});
+  const auto best = std::ranges::min_element(ranked, {}, [](const RankedLayout& candidate) {
+    return std::pair(candidate.prediction.ms_per_token, candidate.layout.dp);
+  });
+  return best == ranked.end() ? std::nullopt : std::optional(*best);
+}
+
 std::vector<Layout> nearest_layouts(const ModelConfig& config, const LayoutRequest& request,
                                     const Arithmetic& arithmetic) {
   constexpr std::size_t kMost = 3;
@@ -80,12 +98,10 @@ std::vector<Layout> nearest_layouts(const ModelConfig& config, const LayoutReque
     return nearest;
   }
   const auto cheapest = [&](int ranks) {
-    const auto all = all_layouts(config, ranks);
-    const auto best = std::min_element(all.begin(), all.end(), [&](const Layout& a, const Layout& b) {
-      return decode_cost_ms(config, a, arithmetic) < decode_cost_ms(config, b, arithmetic);
-    });
-    if (best != all.end()) nearest.push_back(*best);
-    return best != all.end();
+    const auto best = least_decode_time(
+        config, arithmetic, placed_grids({}, "", config, all_layouts(config, ranks), planned_machine().ranks_per_node));
+    if (best) nearest.push_back(best->layout);
+    return best.has_value();
   };
   const std::int64_t most = config.num_layers * config.num_experts * kNumLeaves;
   for (int below = static_cast<int>(std::min<std::int64_t>(request.ranks - 1, most)); below >= 1; --below)
@@ -125,66 +141,22 @@ std::vector<Layout> matching_layouts(const ModelConfig& config, const LayoutRequ
   return layouts;
 }
 
-double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Arithmetic& arithmetic) {
-  constexpr double kRead_bytes_per_ms = 20e6;  // of one rank's share of a node's memory
-  constexpr double kWire_bytes_per_ms = 5e6;   // one message stream between two ranks
-  constexpr double kMessage_ms = 0.004;        // start of one collective per peer that takes part
-  const Grid grid(config, layout);
-  const auto widest = [](const std::vector<Range>& cut) {
-    std::int64_t most = 0;
-    for (const Range& part : cut) most = std::max(most, part.size());
-    return static_cast<double>(most) / kNumLeaves;
-  };
-  const double width = static_cast<double>(config.emb_size);
-  // Of a column of the model's width; what scales add is nearly the same in all.
-  const double weight_bytes = static_cast<double>(matrix_bytes(arithmetic.format, 1, config.emb_size, 1)) /
-                              static_cast<double>(config.emb_size);
-  const double attention_bytes = 2 * width * static_cast<double>(config.attn_size() + config.kv_size()) * weight_bytes *
-                                 widest(grid.attention_leaves());
-  const double expert_bytes =
-      3 * width * static_cast<double>(config.ffn_size) * weight_bytes * widest(grid.expert_leaves());
-  // The rank that holds most of the chosen experts sets the pace: its expected number under uniform routing, at least
-  // one.
-  const double active = static_cast<double>(config.num_selected_experts);
-  const double busiest = std::max(active / layout.ep, std::min(active, 1 + (active - 1) / layout.ep));
-  const double read_ms = (attention_bytes + busiest * expert_bytes) / kRead_bytes_per_ms;
-  const NumericSetting numeric = arithmetic.numeric();
-  const auto row_ms = [&](const GemmInput& row) {
-    return (static_cast<double>(row.row_bytes()) + 4 * width) / kWire_bytes_per_ms;
-  };
-  const double attention_ms =
-      layout.tp == 1 ? 0 : 2 * (layout.tp - 1) * kMessage_ms + row_ms(numeric.row(config.emb_size));
-  const int stage = grid.ranks_per_stage();
-  const double holders = std::min<double>(active, layout.ep) * layout.etp;
-  const double expert_ms = stage == 1 ? 0
-                                      : 2 * std::log2(stage) * kMessage_ms +
-                                            holders * (kMessage_ms + row_ms(numeric.expert_row(config.emb_size)));
-  const double head_ms = width * static_cast<double>(config.vocab_size) / stage *
-                         static_cast<double>(size_bytes(activation_type(numeric.numerics))) / kRead_bytes_per_ms;
-  return static_cast<double>(config.num_layers) * (read_ms + attention_ms + expert_ms) + head_ms +
-         (layout.pp - 1) * (kMessage_ms + 4 * width / kWire_bytes_per_ms);
-}
-
 PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic) {
   return choose_layout(config, request, arithmetic, {}, "");
 }
 
 PlanResult choose_layout(const ModelConfig& config, const LayoutRequest& request, const Arithmetic& arithmetic,
                          const PlacementRequest& copies, const std::string& file_text) {
+  const std::vector<Grid> grids =
+      placed_grids(copies, file_text, config, matching_layouts(config, request), planned_machine().ranks_per_node);
   PlanResult result;
-  double best_ms = 0;
-  const std::vector<Layout> candidates = layouts_with(copies, file_text, config, matching_layouts(config, request));
-  for (const Layout& layout : candidates) {
-    // Equal costs go to fewer data-parallel groups, so that one sequence keeps all ranks busy.
-    const double ms = decode_cost_ms(config, layout, arithmetic);
-    if (result.choice && (ms > best_ms || (ms == best_ms && layout.dp >= result.choice->layout.dp))) continue;
-    best_ms = ms;
-    result.choice = Choice{layout, ""};
-  }
-  if (result.choice)
-    result.choice->reason = fmt::format(
-        "least estimated time for one token of one sequence ({} ms by nominal constants) of {} layout{} that fit",
-        in_digits(best_ms, 3), candidates.size(), candidates.size() == 1 ? "" : "s");
+  if (const auto best = least_decode_time(config, arithmetic, grids))
+    result.choice = Choice{
+        best->layout,
+        fmt::format("least predicted time for one token of one sequence ({} ms by the costs of '{}') of {} layout{} "
+                    "that fit",
+                    in_digits(best->prediction.ms_per_token, 3), planned_machine().name, grids.size(),
+                    grids.size() == 1 ? "" : "s")};
   else
     result.refusal = {text(request), explain(config, request), nearest_layouts(config, request, arithmetic)};
   return result;

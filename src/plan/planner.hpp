@@ -33,14 +33,11 @@ struct Refusal {
 
 /// All layouts of a rank count that work.
 std::vector<Layout> all_layouts(const ModelConfig& config, int ranks);
-/// Those of them that fit a request.
+/// The layouts of all_layouts() that satisfy what the user has fixed.
 std::vector<Layout> matching_layouts(const ModelConfig& config, const LayoutRequest& request);
 
-/// Estimated milliseconds for one token of one sequence: the bytes of weights that the slowest rank of each stage
-/// reads, and the messages on the way. Constants of an ordinary cluster node; a measured model comes with `calibrate`.
-double decode_cost_ms(const ModelConfig& config, const Layout& layout, const Arithmetic& arithmetic);
-
-/// The cheapest layout that fits the request, or why there is none.
+/// The layout that fits the request and takes the least time for one token of one sequence by the cost model, on the
+/// machine preset "ordinary"; or why there is none.
 struct PlanResult {
   std::optional<Choice> choice;
   Refusal refusal;  ///< meaningful when there is no choice
