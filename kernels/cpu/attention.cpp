@@ -5,6 +5,7 @@
 
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
+#include "base/units.hpp"
 #include "drivers.hpp"
 
 /// Attention, block by block: one pass over a kv head's pages serves the query heads that share it, for a
@@ -58,9 +59,9 @@ class GroupAttention {
         softmax_(shape.multiplier, shape.cap),
         last_block_(rows_[rows.size() - 1].position / kKeys) {
     const auto queries = static_cast<std::size_t>(num_queries_), tile = static_cast<std::size_t>(path.tile_queries);
-    const std::size_t q_bytes = round_up(queries * static_cast<std::size_t>(num_pairs_) * path.pair_bytes),
+    const std::size_t q_bytes = aligned(queries * static_cast<std::size_t>(num_pairs_) * path.pair_bytes),
                       out_bytes = queries * static_cast<std::size_t>(value_stride_) * sizeof(float),
-                      sums_bytes = round_up(queries * sizeof(float)), scores_bytes = tile * kKeys * sizeof(float),
+                      sums_bytes = aligned(queries * sizeof(float)), scores_bytes = tile * kKeys * sizeof(float),
                       p_bytes = tile * kKeys / 2 * path.pair_bytes;
     thread_local AlignedBuffer buffer;
     buffer.reserve(q_bytes + out_bytes + sums_bytes + scores_bytes + p_bytes);
@@ -87,8 +88,6 @@ class GroupAttention {
   }
 
  private:
-  static std::size_t round_up(std::size_t size_bytes) { return (size_bytes + 63) / 64 * 64; }
-
   /// Where a query's head begins in rows of all q heads, in elements.
   std::size_t head_index(std::int64_t query, std::int64_t kv_head) const {
     const std::int64_t row = query / shape_.q_per_kv, head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;

@@ -4,6 +4,7 @@
 
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
+#include "base/units.hpp"
 #include "host/binding.hpp"
 #include "pack.hpp"
 #include "tables.hpp"
@@ -37,7 +38,7 @@ class CpuQueue final : public backend::Queue {
 class CpuPacker final : public backend::Packer {
  public:
   std::size_t size_bytes(const MatrixShape& shape) const override {
-    return (PanelLayout(shape).total_bytes() + 63) / 64 * 64;
+    return aligned(PanelLayout(shape).total_bytes());
   }
   void begin(const Matrix& w) override { begin_packing(PanelLayout(w.shape), w.data.address()); }
   void pack(const Matrix& w, const backend::PackBlock& block, const std::byte* source) override {

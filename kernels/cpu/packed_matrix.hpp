@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "backend/matrix.hpp"
+#include "base/units.hpp"
 
 namespace moesaic::cpu {
 
@@ -37,7 +38,7 @@ struct PanelLayout : backend::MatrixShape {
     if (type != DType::kInt4x2) return pairs * 2 * kPanelColumns * size_bytes(type);
     const std::size_t bytes =
         static_cast<std::size_t>(int4_groups(leaf_size)) * kInt4Scales_bytes + pairs * kInt4Line_bytes;
-    return (bytes + 63) / 64 * 64;
+    return aligned(bytes);
   }
   /// Where the lines of a panel and leaf begin that belong to inputs from 2 * pair on; int4: the first pair of a group,
   /// whose scales come first.

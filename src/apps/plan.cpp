@@ -7,14 +7,13 @@
 #include "apps/plan_replicas.hpp"
 #include "apps/results.hpp"
 #include "base/json_text.hpp"
-#include "config/grok1.hpp"
 #include "base/units.hpp"
+#include "config/grok1.hpp"
 
 namespace moesaic::apps {
 namespace {
 
 using nlohmann::json;
-
 
 json to_json(const plan::Layout& layout) {
   return {{"ranks", layout.ranks()}, {"pp", layout.pp}, {"dp", layout.dp},

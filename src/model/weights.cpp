@@ -7,6 +7,7 @@
 #include "base/aligned_buffer.hpp"
 #include "base/error.hpp"
 #include "base/parallel.hpp"
+#include "base/units.hpp"
 #include "host/progress.hpp"
 
 namespace moesaic {
@@ -62,7 +63,7 @@ class Loader {
 
   backend::Bytes place(std::size_t size_bytes) {
     const backend::Bytes at = base_ ? base_ + static_cast<std::int64_t>(offset_) : base_;
-    offset_ += (size_bytes + 63) / 64 * 64;
+    offset_ += aligned(size_bytes);
     return at;
   }
 

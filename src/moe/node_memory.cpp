@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/units.hpp"
+
 namespace moesaic::moe {
 namespace {
-
-std::size_t aligned(std::size_t size) { return (size + 63) / 64 * 64; }
 
 /// The most terms that a rank's experts may have: all rows of the stage choose as many of them as they can.
 std::size_t most_terms(const plan::DispatchSetting& setting, const plan::RowMap& rows, plan::StageRank rank) {
