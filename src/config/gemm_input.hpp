@@ -7,8 +7,8 @@
 
 namespace moesaic {
 
-/// Goes with each leaf of a quantised row: x is about q * scale. The sum of the q, exact, lets a path multiply with
-/// shifted weights and take the shift back.
+/// Scale and sum of one leaf of a quantised row: an input x is about q * scale. `sum` is the exact sum of the leaf's q;
+/// it lets an instruction path multiply with shifted weights and take the shift back.
 struct LeafScale {
   float scale = 0;
   std::int32_t sum = 0;
@@ -22,10 +22,10 @@ inline constexpr std::int64_t kMostQuantisedInputs = 132104;
 struct GemmInput {
   Numerics numerics = Numerics::kF32;
   std::int64_t width = 0;
-  std::int64_t num_leaves = 1;  ///< parts with a scale of their own: those of the matrix
+  std::int64_t num_leaves = 1;  ///< leaves of the matrix that takes the row; each has a scale of its own in the row
 
   constexpr bool quantised() const { return numerics == Numerics::kW8A8; }
-  /// Of the leaf scales in a quantised row.
+  /// Where the leaf scales begin in a quantised row.
   constexpr std::size_t scales_offset_bytes() const { return (static_cast<std::size_t>(width) + 3) / 4 * 4; }
   constexpr std::size_t row_bytes() const {
     if (quantised()) return scales_offset_bytes() + static_cast<std::size_t>(num_leaves) * sizeof(LeafScale);

@@ -15,7 +15,7 @@ inline constexpr DispatchPayload kAllDispatchPayloads[] = {DispatchPayload::kAct
 
 constexpr std::string_view name(DispatchPayload payload) { return payload == DispatchPayload::kAct ? "act" : "int8"; }
 
-/// What dispatch_payload_from takes, for help texts.
+/// The words that dispatch_payload_from() takes, for help texts.
 inline constexpr const char* kDispatchPayloadOptions = "act or int8";
 
 constexpr std::optional<DispatchPayload> dispatch_payload_from(std::string_view text) {
@@ -33,9 +33,9 @@ struct NumericSetting {
   constexpr bool rounds_expert_rows() const {
     return payload == DispatchPayload::kInt8 && !GemmInput{numerics}.quantised();
   }
-  /// A row (D) as it travels to attention shards.
+  /// The form in which a row (D) travels to attention shards.
   constexpr GemmInput row(std::int64_t width) const { return {numerics, width}; }
-  /// A row (D) as it travels to the experts.
+  /// The form in which a row (D) travels to the experts.
   constexpr GemmInput expert_row(std::int64_t width) const {
     return {rounds_expert_rows() ? Numerics::kW8A8 : numerics, width};
   }

@@ -25,7 +25,7 @@ constexpr std::string_view name(Numerics numerics) {
   return kNames[static_cast<std::size_t>(numerics)];
 }
 
-/// What numerics_from takes, for help texts.
+/// The words that numerics_from() takes, for help texts.
 inline constexpr const char* kNumericsOptions = "f32, w8a16, w8a8, w16a16 or w4a16";
 
 constexpr std::optional<Numerics> numerics_from(std::string_view text) {

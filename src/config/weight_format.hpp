@@ -28,7 +28,7 @@ constexpr std::string_view name(WeightFormat format) {
   return kNames[static_cast<std::size_t>(format)];
 }
 
-/// What weight_format_from takes, for help texts.
+/// The words that weight_format_from() takes, for help texts.
 inline constexpr const char* kWeightFormatOptions = "int8, bf16 or int4";
 
 constexpr std::optional<WeightFormat> weight_format_from(std::string_view text) {

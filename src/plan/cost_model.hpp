@@ -25,7 +25,7 @@ struct Job {
   std::int64_t num_tokens() const { return phase == Phase::kDecode ? sequences : sequences * context; }
 };
 
-/// Where the time goes.
+/// The stages of the forward pass that a prediction is made of.
 enum class Part : std::uint8_t {
   kEmbed,
   kNorm,  ///< with residual and router
@@ -36,14 +36,14 @@ enum class Part : std::uint8_t {
   kCombine,
   kHandOver,
   kHead,
-  kIdle,  ///< of a pipeline, while it fills
-  kStep,  ///< the engine
+  kIdle,  ///< a rank waits for the pipeline to fill
+  kStep,  ///< the engine's own work and its broadcasts
 };
 inline constexpr std::size_t kNumParts = 11;
 std::string_view name(Part part);
 
 struct Prediction {
-  std::array<double, kNumParts> ms{};  ///< by part, of the whole job
+  std::array<double, kNumParts> ms{};  ///< of the whole job, indexed by part
   double total_ms = 0;                 ///< one step of decoding, or all prompts
   double ms_per_token = 0;
   DispatchAlgorithm dispatch = DispatchAlgorithm::kFlat;
@@ -102,10 +102,10 @@ class CostModel {
   Arithmetic arithmetic_;
   Machine machine_;
   RecordedRouting recorded_;
-  std::map<std::pair<std::int64_t, std::int64_t>, Counts> routings_;  // by layer and rows
+  std::map<std::pair<std::int64_t, std::int64_t>, Counts> routings_;  // indexed by layer and number of rows
 };
 
-/// The least time per token first.
+/// A layout with its prediction; rank_layouts() gives them with the least time per token first.
 struct RankedLayout {
   Layout layout;
   Prediction prediction;

@@ -12,15 +12,15 @@ namespace moesaic::plan {
 /// a domain once, and a domain sends back what it has completed.
 class Domains {
  public:
-  /// ids: by rank of the stage; equal ones share a domain.
+  /// ids[rank] is any number for each rank of the stage; ranks with equal numbers share a domain.
   explicit Domains(std::span<const int> ids);
-  /// Each rank alone.
+  /// Domains of one rank each.
   static Domains alone(int num_ranks);
 
   int size() const { return static_cast<int>(members_.size()); }
   int num_ranks() const { return static_cast<int>(domains_.size()); }
   int domain(StageRank rank) const { return domains_[static_cast<std::size_t>(index(rank))]; }
-  /// Of a rank among its domain's members.
+  /// Position of a rank in the member list of its domain.
   int place(StageRank rank) const { return places_[static_cast<std::size_t>(index(rank))]; }
   const std::vector<StageRank>& members(int domain) const { return members_[static_cast<std::size_t>(domain)]; }
   /// The member that takes an owner's rows for its domain and sends back their terms: at the same place, so that all
@@ -28,7 +28,7 @@ class Domains {
   StageRank relay(int domain, StageRank owner) const;
 
  private:
-  std::vector<int> domains_, places_;  // by rank
+  std::vector<int> domains_, places_;  // indexed by rank
   std::vector<std::vector<StageRank>> members_;
 };
 
@@ -36,18 +36,18 @@ class Domains {
 struct Fragment {
   int domain = 0;
   Range leaves;
-  std::vector<StageRank> holders;  ///< of its slices, ascending
-  std::vector<Merge> merges;       ///< that join the slices' sums; the result is that of the first
+  std::vector<StageRank> holders;  ///< the ranks that hold the slices of these leaves, ascending
+  std::vector<Merge> merges;       ///< additions that join the slices' sums; the result ends in the first slice's sum
 };
 
 /// How the experts of a subset come together: inside the domains first, the rest at the owner of the row.
 struct SubsetTree {
-  std::vector<Fragment> fragments;                         ///< ascending leaves
-  std::vector<Merge> merges;                               ///< of fragments, at the owner
+  std::vector<Fragment> fragments;                         ///< in the order of their leaves
+  std::vector<Merge> merges;                               ///< additions of the fragments' sums, at the row's owner
   bool complete() const { return fragments.size() == 1; }  ///< one domain has the whole expert
 };
 
-/// By subset.
+/// The summation tree of each expert subset; the result is indexed by subset.
 std::vector<SubsetTree> subset_trees(const Grid& grid, const Domains& domains);
 
 }  // namespace moesaic::plan

@@ -15,13 +15,13 @@ namespace moesaic::plan {
 /// How many ranks of each link class a rank has to do with.
 using Peers = std::array<double, kNumLinkClasses>;
 double total(const Peers& peers);
-/// The other ranks of [ranks.begin, ranks.end).
+/// How many of the ranks [ranks.begin, ranks.end), without `me`, each link class leads to.
 Peers peers_in(const RankPlacement& placement, int me, Range ranks);
 
 /// An exchange as one rank sees it.
 struct Transfer {
   double us = 0;
-  std::array<double, kNumLinkClasses> bytes{};  ///< that it sends
+  std::array<double, kNumLinkClasses> bytes{};  ///< sent by this rank over links of each class
 
   Transfer& operator+=(const Transfer& other);
 };
@@ -34,11 +34,12 @@ Transfer exchange(const Machine& machine, const Peers& peers, const LinkBytes& s
                   const LinkBytes& receive_bytes);
 Transfer exchange(const Machine& machine, const Peers& peers, double send_bytes, double receive_bytes);
 
-/// Rows of a micro-batch, as the busiest rank has them: of the stage, of its attention group, its own.
+/// Rows of a micro-batch, as the busiest rank sees them: all rows of the stage, those of its attention group, and those
+/// that it owns.
 struct BatchShape {
   double rows = 0, group_rows = 0, own_rows = 0;
 };
-/// `sequences` of one row each, or one sequence of many rows, over the groups and shards.
+/// The shape of `rows` rows of so many sequences, spread over the attention groups and their shards.
 BatchShape batch_shape(const Layout& layout, std::int64_t rows, std::int64_t sequences);
 
 /// The exchanges of one layer and the copying that goes with them, of one rank.
@@ -50,7 +51,7 @@ struct LayerExchanges {
   double us() const { return attention.us + dispatch.us + combine.us; }
 };
 
-/// Norms, residual and router of a layer for some rows.
+/// Microseconds that norms, residual and router of a layer take for some rows.
 double norms_us(const ModelConfig& config, double rows, const ComputeCosts& compute);
 
 /// What the layers of a grid cost on a machine beside attention and experts. All that it is made of must outlive it.
@@ -65,8 +66,8 @@ class ExchangeCosts {
   /// rank owns. Of the slowest rank of the first stage.
   double overhead_us(DispatchAlgorithm algorithm, const BatchShape& batch) const;
 
-  /// The one with the least overhead; the first of equals in the order of kAllDispatchAlgorithms. Left out are
-  /// alltoallv, the reference, and hier where a stage has no nodes of several ranks, or they have no shared memory.
+  /// The algorithm with the least overhead_us(); the first of equals in the order of kAllDispatchAlgorithms. Left out
+  /// are alltoallv, the reference, and hier where a stage has no nodes of several ranks, or they have no shared memory.
   DispatchAlgorithm cheapest(const BatchShape& batch, bool shared_memory = true) const;
 
   const Grid& grid() const { return grid_; }
@@ -86,8 +87,8 @@ class ExchangeCosts {
   const Machine& machine_;
   const ComputeCosts& compute_;
   const RankPlacement ranks_;
-  std::map<int, ExpectedRouting> routings_;   // by where a stage begins on its first node
-  std::optional<ExpectedRouting> no_owners_;  // where all ranks own all rows
+  std::map<int, ExpectedRouting> routings_;   // indexed by the place on its node at which a stage begins
+  std::optional<ExpectedRouting> no_owners_;  // expected routing where all ranks own all rows
 };
 
 }  // namespace moesaic::plan

@@ -8,37 +8,37 @@ namespace moesaic::plan {
 /// take turns (plan/slot_choice.hpp). Expected values, means over the layers that the placement tells apart.
 class ExpectedRouting {
  public:
-  /// nodes: of the stage's ranks.
+  /// nodes: the nodes of the stage's ranks.
   ExpectedRouting(const Grid& grid, const Domains& nodes);
 
   /// Probability that a row of `owner` goes to a subset.
   double reaches(StageRank owner, int subset) const;
-  /// The number of its experts that are chosen there.
+  /// Expected number of the experts of a row of `owner` that are chosen in a subset.
   double terms(StageRank owner, int subset) const;
 
   /// A row of one rank and another rank.
   struct Pair {
     double reaches = 0;  ///< probability that the row goes there
-    double terms = 0;    ///< of its experts, those that are chosen there
+    double terms = 0;    ///< expected number of its experts that are chosen there
   };
   /// Means over all pairs on the same node, and on two nodes.
   const Pair& beside() const { return beside_; }
   const Pair& across() const { return across_; }
   /// Mean over all pairs of nodes: the probability that a row of one goes to the other. 0 where there is one node.
   double reaches_node() const { return reaches_node_; }
-  /// Of a row's experts' slices, the part on other nodes than the row's.
+  /// Share of the expert slices that a row is sent to which lie on another node than the row itself, 0 to 1.
   double away() const { return away_; }
-  /// Of an expert's rows, those that its copy in `slot` of a layer gets.
+  /// Share of an expert's rows that its copy in `slot` of a layer gets, 0 to 1.
   double share(std::int64_t layer, std::int32_t slot) const;
 
  private:
-  /// By a row's node.
+  /// What holds for the rows of one node.
   struct FromNode {
-    std::vector<double> reaches, terms;  // by subset
+    std::vector<double> reaches, terms;  // indexed by subset
   };
-  std::vector<FromNode> from_;
-  std::vector<int> node_of_;                 // by rank
-  std::vector<std::vector<double>> shares_;  // by layer and slot
+  std::vector<FromNode> from_;               // indexed by node
+  std::vector<int> node_of_;                 // indexed by rank
+  std::vector<std::vector<double>> shares_;  // indexed by layer and slot
   Pair beside_, across_;
   double reaches_node_ = 0, away_ = 0;
 };

@@ -27,7 +27,8 @@ struct Arithmetic {
   NumericSetting numeric() const { return {numerics, payload}; }
 };
 
-/// Bytes of `leaves` leaves of some inputs each, with the scales; the padding of a few columns is left out.
+/// Bytes of a matrix of `leaves` leaves with leaf_size inputs each, with its scales; the padding of its columns, a few
+/// at most, is left out.
 std::int64_t matrix_bytes(WeightFormat format, std::int64_t leaves, std::int64_t leaf_size, std::int64_t outputs);
 
 /// Memory that one rank owns, bytes.
@@ -49,7 +50,7 @@ struct Link {
   double bytes_per_token = 0;
 };
 
-/// All pairs with traffic.
+/// The links of all pairs of ranks that send each other anything.
 std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const RankPlacement& ranks);
 
 }  // namespace moesaic::plan

@@ -14,7 +14,7 @@ namespace moesaic::plan {
 /// so the bytes can be counted beforehand; the result does not depend on it.
 class SlotChoice {
  public:
-  /// nodes: of the stage's ranks. owner: nobody where all ranks own all rows.
+  /// nodes: the nodes of the stage's ranks. owner: the rank that owns the rows; nullopt where all ranks own all rows.
   SlotChoice(const Grid& grid, const Domains& nodes, std::optional<StageRank> owner);
 
   /// Replaces `slots` (rows, A) by those for experts (rows, A). first_row: number of the first row in the batch.
@@ -23,13 +23,14 @@ class SlotChoice {
 
  private:
   const Grid& grid_;
-  std::vector<char> near_;  // by subset
+  std::vector<char> near_;  // indexed by subset: whether the owner's node has a slice of it
 };
 
-/// By node and subset: whether the node has a slice of the subset's experts.
+/// Whether a node has a slice of a subset's experts; the result is indexed by node, then by subset.
 std::vector<std::vector<char>> subsets_near(const Grid& grid, const Domains& nodes);
 
-/// By slot of a layer: the share of its expert's rows that it gets in turn, of owners that are `near` these subsets.
+/// The share of its expert's rows that each slot of a layer gets in turn, from owners on a node that has the subsets
+/// with near[subset] != 0; the result is indexed by slot.
 std::vector<double> turn_shares(const Placement& placement, std::int64_t layer, const std::vector<char>& near);
 
 /// The slots (all rows, A) that the owners of a batch choose for experts (all rows, A).
