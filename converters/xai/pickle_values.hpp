@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "xai/pickle.hpp"
+#include "xai/pickled_tensor.hpp"
 
 /// What the pickle machine's stack holds. Values refer to each other by their index in one list, so that no nesting,
 /// however deep, is walked recursively, not even when it is freed.

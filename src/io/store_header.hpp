@@ -7,7 +7,8 @@
 #include <string>
 
 #include "base/hash.hpp"
-#include "io/store_index.hpp"
+#include "config/weight_format.hpp"
+#include "io/extent.hpp"
 
 namespace moesaic::io {
 

@@ -8,16 +8,10 @@
 #include <vector>
 
 #include "base/hash.hpp"
+#include "io/extent.hpp"
 #include "io/tensor_inventory.hpp"
 
 namespace moesaic::io {
-
-/// Bytes [offset, offset + size) of the file.
-struct Extent {
-  std::int64_t offset_bytes = 0;
-  std::int64_t size_bytes = 0;
-  std::int64_t end_bytes() const { return offset_bytes + size_bytes; }
-};
 
 /// A tensor and where it lies. Each piece has two hashes: of all its bytes, and of samples (piece_hash.hpp).
 struct StoredTensor {

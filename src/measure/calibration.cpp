@@ -6,6 +6,7 @@
 
 #include "base/log.hpp"
 #include "base/parallel.hpp"
+#include "config/grok1.hpp"
 #include "host/memory.hpp"
 #include "host/node.hpp"
 #include "measure/kernel_case.hpp"
@@ -59,6 +60,7 @@ int calls_for(std::int64_t rows, bool short_run) {
 
 KernelWorkload workload(bool short_run) {
   KernelWorkload workload;
+  workload.config = kGrok1;
   workload.config.emb_size = kWidth;
   workload.config.ffn_size = kNumLeaves * kWidth;
   workload.config.num_q_heads = 24;

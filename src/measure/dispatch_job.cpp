@@ -155,10 +155,10 @@ void DispatchJob::expect(Step& step, StandIn kind) {
 }
 
 plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const {
-  const bool hier = algorithm == plan::DispatchAlgorithm::kHier, dense = algorithm == plan::DispatchAlgorithm::kDense;
-  const plan::DispatchSetting setting(grid_, hier ? nodes_ : plan::Domains::alone(world_.size()),
+  const plan::AlgorithmTraits& traits = plan::traits(algorithm);
+  const plan::DispatchSetting setting(grid_, traits.by_nodes ? nodes_ : plan::Domains::alone(world_.size()),
                                       moe::piece_sizes(grid_, compute_.numerics()));
-  const plan::RowMap& rows = dense ? step.replicated : step.shared;
+  const plan::RowMap& rows = step.owned(traits.ownership);
   return dispatch_traffic(setting, algorithm, rows, row_message(), step.slots_of(grid_, nodes_, rows));
 }
 
@@ -175,10 +175,10 @@ std::unique_ptr<moe::Dispatcher> DispatchJob::make(plan::DispatchAlgorithm algor
 
 DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Repetitions& repetitions,
                                     const std::function<void(std::size_t step)>& after) {
-  const bool dense = algorithm == plan::DispatchAlgorithm::kDense;
+  const plan::Ownership ownership = plan::traits(algorithm).ownership;
   const auto dispatcher = make(algorithm, variant_.payload);
   const std::int64_t width = grid_.config().emb_size;
-  const auto map_of = [&](const Step& step) -> const plan::RowMap& { return dense ? step.replicated : step.shared; };
+  const auto map_of = [&](const Step& step) -> const plan::RowMap& { return step.owned(ownership); };
 
   std::vector<Own> own;
   for (const Step& step : steps_) {

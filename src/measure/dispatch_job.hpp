@@ -104,6 +104,7 @@ class DispatchJob {
     moe::HostRouting routing;  // of all rows
     std::int64_t layer;
     plan::RowMap shared, replicated;  // the same rows by either ownership
+    const plan::RowMap& owned(plan::Ownership by) const { return by == plan::Ownership::kShared ? shared : replicated; }
     std::vector<std::int32_t> slots_of(const plan::Grid& grid, const plan::Domains& nodes,
                                        const plan::RowMap& rows) const;
     std::array<std::vector<Hash128>, 2> expected;  // by StandIn, of all rows

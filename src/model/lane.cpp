@@ -13,8 +13,7 @@ Lane::Lane(StageContext& context)
 void Lane::enter(const TokenBatch& batch, const KvCache& cache) {
   const plan::Grid& grid = context_.grid;
   const plan::DispatchAlgorithm dispatch = context_.dispatch.algorithm(batch.num_rows());
-  map_.emplace(grid, batch.num_group_rows,
-               dispatch == plan::DispatchAlgorithm::kDense ? plan::Ownership::kReplicated : plan::Ownership::kShared);
+  map_.emplace(grid, batch.num_group_rows, plan::traits(dispatch).ownership);
   const Range group = map_->group_rows(grid.group(context_.me));
   rows_.emplace(
       BatchRows{batch, *map_, dispatch, map_->rows(context_.me), group, make_page_table(batch, group, cache)});

@@ -10,32 +10,30 @@
 namespace moesaic::moe {
 namespace {
 
-using plan::DispatchAlgorithm;
 using plan::StageRank;
 
 constexpr int kRowsTag = 5, kPiecesTag = 6;
 
-std::unique_ptr<comm::Mailbox> make_mailbox(DispatchAlgorithm algorithm, const comm::Communicator& stage, int tag) {
-  return algorithm == DispatchAlgorithm::kAlltoallv ? comm::make_alltoallv_mailbox(stage)
-                                                    : comm::make_pairwise_mailbox(stage, tag);
+std::unique_ptr<comm::Mailbox> make_mailbox(const plan::AlgorithmTraits& traits, const comm::Communicator& stage,
+                                            int tag) {
+  return traits.sizes_first ? comm::make_alltoallv_mailbox(stage) : comm::make_pairwise_mailbox(stage, tag);
 }
 
 class RoutedDispatcher final : public Dispatcher {
  public:
-  RoutedDispatcher(DispatchAlgorithm algorithm, const plan::Grid& grid, std::span<const int> node_of,
+  RoutedDispatcher(const plan::AlgorithmTraits& traits, const plan::Grid& grid, std::span<const int> node_of,
                    const comm::Communicator& stage, backend::Backend& backend, backend::Queue& queue,
                    DispatchPayload payload)
-      : context_{algorithm,
-                 {grid,
-                  algorithm == DispatchAlgorithm::kHier ? plan::Domains(node_of) : plan::Domains::alone(stage.size()),
+      : context_{traits,
+                 {grid, traits.by_nodes ? plan::Domains(node_of) : plan::Domains::alone(stage.size()),
                   piece_sizes(grid, backend.numerics())},
                  stage,
                  StageRank{stage.rank()},
                  backend,
                  queue,
                  payload},
-        rows_mail_(make_mailbox(algorithm, stage, kRowsTag)),
-        pieces_mail_(make_mailbox(algorithm, stage, kPiecesTag)),
+        rows_mail_(make_mailbox(traits, stage, kRowsTag)),
+        pieces_mail_(make_mailbox(traits, stage, kPiecesTag)),
         memory_(context_),
         row_sender_(context_, *rows_mail_),
         row_inbox_(context_, memory_, *rows_mail_),
@@ -155,10 +153,10 @@ plan::PieceSizes piece_sizes(const plan::Grid& grid, Numerics numerics) {
   return {width * size_bytes(activation_type(numerics)), width * sizeof(float)};
 }
 
-std::unique_ptr<Dispatcher> make_dispatcher(DispatchAlgorithm algorithm, const plan::Grid& grid,
+std::unique_ptr<Dispatcher> make_dispatcher(plan::DispatchAlgorithm algorithm, const plan::Grid& grid,
                                             std::span<const int> node_of, const comm::Communicator& stage,
                                             backend::Backend& backend, backend::Queue& queue, DispatchPayload payload) {
-  return std::make_unique<RoutedDispatcher>(algorithm, grid, node_of, stage, backend, queue, payload);
+  return std::make_unique<RoutedDispatcher>(plan::traits(algorithm), grid, node_of, stage, backend, queue, payload);
 }
 
 std::vector<int> nodes_of(const comm::Communicator& stage) {

@@ -8,7 +8,7 @@ namespace moesaic::moe {
 
 /// What the parts of a dispatcher share; lives as long as it.
 struct DispatchContext {
-  const plan::DispatchAlgorithm algorithm;
+  const plan::AlgorithmTraits& traits;
   const plan::DispatchSetting setting;
   const comm::Communicator& stage;
   const plan::StageRank me;
@@ -22,9 +22,7 @@ struct DispatchContext {
   std::int64_t width() const { return setting.grid.config().emb_size; }
   NumericSetting numeric() const { return {backend.numerics(), payload}; }
   plan::RowMessage message() const { return {numeric().expert_row(width()).row_bytes(), setting.active()}; }
-  bool rows_travel() const { return algorithm != plan::DispatchAlgorithm::kDense; }
-  /// Whether the ranks of a node see each other's rows and outputs.
-  bool shares_memory() const { return algorithm == plan::DispatchAlgorithm::kHier; }
+  bool rows_travel() const { return traits.ownership == plan::Ownership::kShared; }
 };
 
 }  // namespace moesaic::moe

@@ -17,7 +17,7 @@ std::size_t most_terms(const plan::DispatchSetting& setting, const plan::RowMap&
 }  // namespace
 
 NodeMemory::NodeMemory(const DispatchContext& context) : context_(context), segments_(context.members().size()) {
-  if (context.shares_memory()) shared_.emplace(context.stage.split(context.domain()));
+  if (context.traits.by_nodes) shared_.emplace(context.stage.split(context.domain()));
 }
 
 void NodeMemory::lay_out(const plan::RowMap& rows) {

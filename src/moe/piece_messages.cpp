@@ -23,7 +23,7 @@ void PieceSender::send(const plan::RowBlock& block, std::span<const std::int32_t
                                             backend::TreeList(queue, trees_), queue.argument(outputs),
                                             context_.setting.term_bytes(), context_.width(), stream.data());
   }
-  const bool to_all = context_.algorithm == plan::DispatchAlgorithm::kDense;  // every rank owns the rows
+  const bool to_all = !context_.rows_travel();  // every rank owns the rows
   if (stream_bytes == 0 || (!to_all && block.owner == context_.me)) return;
   const TraceZone zone(Zone::kSend);
   context_.queue.wait();

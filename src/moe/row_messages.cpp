@@ -34,7 +34,7 @@ backend::ConstBytes RowSender::encode(backend::ConstBytes n, std::int64_t num_ro
 void RowSender::send(backend::ConstBytes own, std::span<const std::int32_t> slots, const plan::OwnerPlan& plan) {
   const auto num_own = std::ssize(slots) / context_.setting.active();
   if (num_own == 0) return;
-  const bool all = context_.algorithm == plan::DispatchAlgorithm::kAgrs;  // everybody gets the same message
+  const bool all = context_.traits.sends_all_rows;  // everybody gets the same message
   const plan::Domains& domains = context_.setting.domains;
   const auto message_for = [&](int domain) {
     const std::size_t size = context_.message().size_bytes(all ? num_own : std::ssize(plan.rows_for(domain)));

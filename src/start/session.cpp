@@ -150,7 +150,8 @@ plan::Workload share(const comm::Communicator& world, plan::Workload workload) {
 
 void Session::check_memory(const plan::Workload& workload, std::int64_t more_bytes) const {
   plan::Workload asked = workload;
-  asked.replicated = dispatch_.algorithm == plan::DispatchAlgorithm::kDense;
+  asked.replicated =
+      dispatch_.algorithm && plan::traits(*dispatch_.algorithm).ownership == plan::Ownership::kReplicated;
   const auto needs = plan::footprint(*grid_, plan::WorldRank{world_.rank()}, arithmetic(), asked);
   require_memory(world_,
                  {needs.total_bytes() + more_bytes, "weights, KV cache, buffers",
@@ -185,7 +186,7 @@ ModelWeights Session::load_weights() const {
 
 void Session::load(const plan::Workload& root_workload) {
   const plan::Workload workload = share(world_, root_workload);
-  if (dispatch_.algorithm == plan::DispatchAlgorithm::kHier) comm::require_shared_memory(world_);
+  if (dispatch_.algorithm && plan::traits(*dispatch_.algorithm).by_nodes) comm::require_shared_memory(world_);
   check_memory(workload);
   ModelWeights weights;
   timed(Zone::kLoad, [&] { weights = load_weights(); });

@@ -103,7 +103,7 @@ int run_dispatch(const std::vector<std::string>& arguments) {
   const auto algorithms = algorithms_of(command);
   const comm::Communicator world = comm::Communicator::world();
   comm::on_root(world, [&] { open_results({command.replay, command.placement.file}); });
-  if (std::ranges::find(algorithms, plan::DispatchAlgorithm::kHier) != algorithms.end())
+  if (std::ranges::any_of(algorithms, [](const auto algorithm) { return plan::traits(algorithm).by_nodes; }))
     comm::require_shared_memory(world);
   const Compute compute = Compute::cpu(command.isa, *numerics);
   const Progress progress = progress_from(command.progress);
