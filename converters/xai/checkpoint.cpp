@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "config/config_file.hpp"
 #include "io/mapped_file.hpp"
 #include "xai/parameters.hpp"
 

@@ -7,6 +7,7 @@
 #include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
+#include "config/config_file.hpp"
 #include "host/stop_signals.hpp"
 #include "io/file.hpp"
 #include "io/mapped_file.hpp"

@@ -47,7 +47,7 @@ batch::Identity identity_of(const BatchOptions& options, const start::Session& s
     chat_template =
         options.chat_template == "plain" ? "plain" : hash_bytes(io::MappedFile(options.chat_template).bytes()).hex();
   batch::Identity identity = {{"input", text_of(options.input.content)},
-                              {"format", options.input.format == batch::LineFormat::kJson ? "jsonl" : "text"},
+                              {"format", options.input.format == openai::LineFormat::kJson ? "jsonl" : "text"},
                               {"shard", fmt::format("{}/{}", options.input.shard.part, options.input.shard.count)},
                               {"store", "XXH3-128 of its index " + store_id(session)},
                               {"model name", options.model_name()},
@@ -79,7 +79,7 @@ class BatchJob final : public Driver {
     if (std::filesystem::exists(options.output) && std::filesystem::equivalent(options.output, options.input.path))
       fail("--output {}: is the input too; give another name", options.output);
     options.input.format = options.format ? *options.format : batch::guess_format(options.input.path);
-    if (!options.chat_template.empty()) chat_template_ = batch::ChatTemplate::load(options.chat_template);
+    if (!options.chat_template.empty()) chat_template_ = openai::ChatTemplate::load(options.chat_template);
     options.input.defaults.vocab_size = config_.vocab_size;
     options.input.defaults.chat_template = chat_template_ ? &*chat_template_ : nullptr;
     tokenizer_ = session.tokenizer();
@@ -222,7 +222,7 @@ class BatchJob final : public Driver {
   const start::Session& session_;
   const ModelConfig& config_;
   StopLimit limit_;
-  std::optional<batch::ChatTemplate> chat_template_;
+  std::optional<openai::ChatTemplate> chat_template_;
   std::optional<io::Tokenizer> tokenizer_;
   std::int64_t num_requests_ = 0;
   std::optional<batch::ResultFiles> results_;

@@ -18,9 +18,9 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
 }
 
 /// auto: nothing.
-std::optional<batch::LineFormat> format_of(const std::string& text) {
-  if (text == "jsonl") return batch::LineFormat::kJson;
-  if (text == "text") return batch::LineFormat::kText;
+std::optional<openai::LineFormat> format_of(const std::string& text) {
+  if (text == "jsonl") return openai::LineFormat::kJson;
+  if (text == "text") return openai::LineFormat::kText;
   if (text != "auto") fail("--format is '{}', expected jsonl, text or auto", text);
   return std::nullopt;
 }

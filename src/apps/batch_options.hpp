@@ -10,17 +10,17 @@
 
 namespace moesaic::apps {
 
-/// What `moesaic batch` is asked for.
+/// The command line of `moesaic batch`.
 struct BatchOptions {
   ModelOptions model;
   batch::BatchInput input;
   std::string output, chat_template, report;
-  std::optional<batch::LineFormat> format;  ///< nothing: guessed
+  std::optional<openai::LineFormat> format;  ///< nothing: guessed
   SchedulerOptions scheduler;
   std::int64_t kv_memory_mib = 0;  ///< of each rank; 0: chosen
   std::optional<std::chrono::seconds> max_time;
 
-  /// In results of requests that name no model: the store's name without folder and ending.
+  /// The model's name in results of requests that name none: the store's name without folder and ending.
   std::string model_name() const;
 };
 

@@ -20,7 +20,7 @@ class Interval {
   Clock::time_point last_ = Clock::now();
 };
 
-/// When a job is to stop by itself: its time is over, or a file asks for it.
+/// Tells when a job is to stop by itself: its time is over, or a file asks for it.
 class StopLimit {
  public:
   /// output: OUTPUT.stop, and STOP in its folder, stop the job.
@@ -28,7 +28,7 @@ class StopLimit {
 
   /// The reason to stop now. Files are looked for twice a second.
   std::optional<std::string> reached();
-  /// Until the time is over; nothing: there is no limit.
+  /// Seconds until the time is over; nothing: there is no limit.
   std::optional<double> seconds_left() const;
   /// Error when a file asks to stop already.
   void check_files() const;

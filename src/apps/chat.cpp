@@ -66,8 +66,8 @@ int run_chat(const std::vector<std::string>& arguments) {
     tokenizer = session.tokenizer();
     if (!tokenizer)
       fail("{}: has no tokenizer, which a chat needs; convert again with --tokenizer FILE", chat.model.store);
-    if (chat.session.raw) chat.session.form = batch::ChatTemplate::raw();
-    if (!chat.chat_template.empty()) chat.session.form = batch::ChatTemplate::load(chat.chat_template);
+    if (chat.session.raw) chat.session.form = openai::ChatTemplate::raw();
+    if (!chat.chat_template.empty()) chat.session.form = openai::ChatTemplate::load(chat.chat_template);
     chat.session.form.render({{"user", ""}, {"assistant", ""}});
   });
   session.load(workload_of(session, chat.scheduler));

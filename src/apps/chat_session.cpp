@@ -9,9 +9,9 @@
 #include "apps/command.hpp"
 #include "apps/results.hpp"
 #include "base/error.hpp"
-#include "batch/json_line.hpp"
 #include "host/stop_signals.hpp"
 #include "io/file.hpp"
+#include "openai/json_line.hpp"
 
 namespace moesaic::apps {
 namespace {
@@ -105,7 +105,7 @@ void ChatSession::await_line() {
 }
 
 void ChatSession::take_line(const std::string& line) {
-  batch::check_text(line);
+  openai::check_text(line);
   if (line.starts_with("//")) return ask(line.substr(1));
   if (line.starts_with('/')) return command(line);
   if (!line.empty()) return ask(line);
@@ -192,7 +192,7 @@ void ChatSession::save(const std::string& file) {
 
 void ChatSession::load(const std::string& file) {
   if (file.empty()) fail("/load takes a file's name");
-  conversation_.load(io::read_text_file(file, static_cast<std::int64_t>(batch::kLargestLine_bytes)), file);
+  conversation_.load(io::read_text_file(file, static_cast<std::int64_t>(openai::kLargestLine_bytes)), file);
   saved_file_ = file;
   notice("{} messages from {}", conversation_.messages().size(), file);
 }

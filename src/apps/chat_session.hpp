@@ -6,12 +6,12 @@
 
 #include "apps/line_input.hpp"
 #include "apps/options.hpp"
-#include "batch/conversation.hpp"
 #include "engine/driver.hpp"
+#include "openai/conversation.hpp"
 
 namespace moesaic::apps {
 
-/// What /set can change in a session: the sampling options and --max-tokens.
+/// Options that /set can change in a session: those of sampling and --max-tokens.
 po::options_description answer_options(GenerationRequest& answer);
 
 /// Rank 0's side of a chat: reads lines, does commands, asks for answers and prints them. Answers go to standard
@@ -19,7 +19,7 @@ po::options_description answer_options(GenerationRequest& answer);
 class ChatSession final : public Driver {
  public:
   struct Options {
-    batch::ChatTemplate form = batch::ChatTemplate::plain();
+    openai::ChatTemplate form = openai::ChatTemplate::plain();
     bool raw = false;  ///< answers go on behind what was written, without a space or line end between
     GenerationRequest answer;
     std::map<std::string, std::string> settings;  ///< of answer_options(), as text
@@ -47,7 +47,7 @@ class ChatSession final : public Driver {
   Options options_;
   const ModelConfig& config_;
   const io::Tokenizer& tokenizer_;
-  batch::Conversation conversation_;
+  openai::Conversation conversation_;
   LineInput input_;
   std::string line_;  // its parts so far: a backslash at a line's end goes on with the next one
   std::string saved_file_;

@@ -10,7 +10,7 @@ namespace moesaic::apps {
 /// (--prompt, --stop, --system) is not shown.
 std::string command_line(const std::string& command, const std::vector<std::string>& arguments);
 
-/// The same for comparing: a hash stands for each text.
+/// The command for comparing it between ranks: a hash stands for each text.
 std::string distinct_command_line(const std::string& command, const std::vector<std::string>& arguments);
 
 /// The options that were not given and have a default, with it: "--isa auto --threads 0".

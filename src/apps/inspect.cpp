@@ -4,6 +4,7 @@
 #include "apps/results.hpp"
 #include "base/error.hpp"
 #include "base/json_text.hpp"
+#include "config/config_file.hpp"
 #include "host/progress.hpp"
 #include "host/thread_count.hpp"
 #include "io/store_header.hpp"

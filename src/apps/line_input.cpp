@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
-#include "batch/json_line.hpp"
+#include "openai/json_line.hpp"
 
 namespace moesaic::apps {
 
@@ -32,8 +32,8 @@ void LineInput::read() {
   if (size < 0 && errno != EINTR && errno != EAGAIN) fail("standard input cannot be read: {}", std::strerror(errno));
   if (size == 0) ended_ = true;
   if (size > 0) buffer_.append(part.data(), static_cast<std::size_t>(size));
-  if (buffer_.size() > batch::kLargestLine_bytes && buffer_.find('\n') == std::string::npos)
-    fail("standard input has a line of more than {} bytes", batch::kLargestLine_bytes);
+  if (buffer_.size() > openai::kLargestLine_bytes && buffer_.find('\n') == std::string::npos)
+    fail("standard input has a line of more than {} bytes", openai::kLargestLine_bytes);
 }
 
 LineInput::State LineInput::next(std::chrono::milliseconds most, std::string& line) {

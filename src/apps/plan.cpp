@@ -8,6 +8,7 @@
 #include "apps/results.hpp"
 #include "base/json_text.hpp"
 #include "base/units.hpp"
+#include "config/config_file.hpp"
 #include "config/grok1.hpp"
 
 namespace moesaic::apps {

@@ -9,7 +9,6 @@
 #include "base/log.hpp"
 #include "base/math.hpp"
 #include "base/utf8.hpp"
-#include "batch/json_line.hpp"
 #include "batch/line_reader.hpp"
 #include "comm/agree.hpp"
 #include "engine/driver.hpp"
@@ -18,6 +17,7 @@
 #include "io/file.hpp"
 #include "io/foreign_format.hpp"
 #include "io/token_file.hpp"
+#include "openai/json_line.hpp"
 #include "start/kv_budget.hpp"
 
 namespace moesaic::apps {
@@ -67,7 +67,7 @@ std::vector<std::vector<std::int32_t>> read_text(const ScoreOptions& options, co
   batch::LineReader reader(options.text_file);
   while (const auto line = reader.next()) {
     try {
-      batch::check_text(line->text);
+      openai::check_text(line->text);
     } catch (const Error& error) {
       fail("{}: line {}: {}", options.text_file, line->place.number, error.what());
     }

@@ -11,7 +11,7 @@
 #include "batch/line_job.hpp"
 #include "batch/line_reader.hpp"
 #include "batch/result_files.hpp"
-#include "batch/unknown_fields.hpp"
+#include "openai/unknown_fields.hpp"
 
 namespace moesaic::batch {
 
@@ -26,9 +26,9 @@ struct Shard {
 struct BatchInput {
   std::string path;
   FileContent content;  ///< of the file, which must not change while the batch runs
-  LineFormat format = LineFormat::kJson;
+  openai::LineFormat format = openai::LineFormat::kJson;
   Shard shard;
-  RequestDefaults defaults;
+  openai::RequestDefaults defaults;
 };
 
 /// Rank 0's work of a batch: lines become sequences for the engine as it has room for more, and their results records.
@@ -38,7 +38,7 @@ class BatchRun {
 
   /// The next sequence that an engine is to answer; nothing: that was the last.
   std::optional<GenerationRequest> next();
-  /// What became of the sequence that next() gave with this ticket.
+  /// Takes the result of the sequence that next() gave with this ticket.
   void finish(std::int64_t ticket, const Continuation& result);
   /// The engine could not take up the sequence; its line's record says so once all its sequences have ended.
   void failed(std::int64_t ticket, const std::string& reason);
@@ -66,7 +66,7 @@ class BatchRun {
   std::map<std::int64_t, Ticket> tickets_;  // sequences under way
   std::int64_t next_ticket_ = 0;
   std::optional<Ticket> next_sequence_;  // of the line that was begun last
-  UnknownFields unknown_fields_;
+  openai::UnknownFields unknown_fields_;
   std::int64_t num_finished_ = 0;
   Latencies latencies_;
 };

@@ -20,7 +20,7 @@ class RepeatedIds {
   void add(std::string_view custom_id, std::int64_t line_number);
   /// (first line with its custom_id, this line), by number: what nobody can tell apart in the output.
   std::vector<std::pair<std::int64_t, std::int64_t>> repeats();
-  /// The same as warnings about the file: the first 20 pairs, then how many more there are.
+  /// Repeated ids as warnings about the file: the first 20 pairs, then how many more there are.
   std::vector<std::string> warnings(const std::string& path);
 
  private:

@@ -13,7 +13,8 @@
 
 namespace moesaic::batch {
 
-/// What a batch's results depend on, as (name, value), e.g. {"input", "requests.jsonl: 1234 bytes, xxh3 ..."},
+/// Everything that a batch's results depend on, as (name, value), e.g. {"input", "requests.jsonl: 1234 bytes, xxh3
+/// ..."},
 /// {"store",
 /// ...}, {"numerics", "w8a16"}, {"seed", "0"}. Names are unique; no NUL bytes.
 using Identity = std::vector<std::pair<std::string, std::string>>;
@@ -26,14 +27,14 @@ struct Finished {
   bool is_error = false;
 };
 
-/// What is left of a journal once all requests are finished and in the output.
+/// Content of a journal once all requests are finished and in the output.
 struct Completed {
   std::int64_t num_requests = 0, num_errors = 0;
   std::int64_t output_bytes = 0;
   Hash128 output_hash, logits_hash;
 };
 
-/// What a journal says about its batch as a whole.
+/// Facts in a journal about its batch as a whole.
 struct JournalFacts {
   Identity identity;
   std::optional<Completed> completed;
@@ -71,7 +72,7 @@ class Journal {
   /// Error, and the end as it was, when it cannot be written.
   JournalPlace append(const Finished& finished);
   Finished read(const JournalPlace& place) const;
-  /// What was appended is safe afterwards. Error when it cannot be known to be: then also when the file was removed or
+  /// Makes safe what was appended. Error when it cannot be known to be: then also when the file was removed or
   /// replaced meanwhile (its content is saved before).
   void sync();
   /// Replaces the journal, all at once, by one without results.

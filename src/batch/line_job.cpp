@@ -24,9 +24,9 @@ std::int64_t longest_piece_bytes(const io::Tokenizer* tokenizer) {
   return longest;
 }
 
-LineJob::LineJob(const RunModel& model, std::int64_t index, const std::string& line, Request request)
-    : model_(model), index_(index), id_(record_id(index, line)), request_(std::move(request)) {
-  if (request_.kind == RequestKind::kLoglikelihood) {
+LineJob::LineJob(const RunModel& model, std::int64_t index, const std::string& line, openai::Request request)
+    : model_(model), index_(index), id_(openai::record_id(index, line)), request_(std::move(request)) {
+  if (request_.kind == openai::RequestKind::kLoglikelihood) {
     encode_loglikelihood();
   } else {
     for (std::size_t i = 0; i < request_.prompts.size(); ++i)
@@ -39,15 +39,15 @@ LineJob::LineJob(const RunModel& model, std::int64_t index, const std::string& l
 }
 
 /// The tokens of a completion's or chat's prompt. One that is truncated becomes token ids, which an echo shows.
-std::vector<std::int32_t> LineJob::encode_prompt(Prompt& prompt, const std::string& what) const {
+std::vector<std::int32_t> LineJob::encode_prompt(openai::Prompt& prompt, const std::string& what) const {
   const std::int64_t context = model_.config.sequence_len;
   const auto asked = request_.truncate_prompt_tokens;
-  if (asked == Request::kAllThatFit && *request_.max_tokens >= context)
+  if (asked == openai::Request::kAllThatFit && *request_.max_tokens >= context)
     fail("truncate_prompt_tokens is -1, and max_tokens, {}, leave no room for a prompt in the model's context, {}",
          *request_.max_tokens, context);
   std::vector<std::int32_t> tokens = encode(prompt, what, asked ? Excess::kIsCut : Excess::kIsRefused);
   if (asked) {
-    const std::int64_t most = *asked == Request::kAllThatFit ? context - *request_.max_tokens : *asked;
+    const std::int64_t most = *asked == openai::Request::kAllThatFit ? context - *request_.max_tokens : *asked;
     if (std::ssize(tokens) > most) {
       tokens.erase(tokens.begin(), tokens.end() - most);
       prompt = tokens;
@@ -58,7 +58,7 @@ std::vector<std::int32_t> LineJob::encode_prompt(Prompt& prompt, const std::stri
 }
 
 /// what: the prompt's name in an Error. The tokens may be more than the context has place for, if its excess is cut.
-std::vector<std::int32_t> LineJob::encode(const Prompt& prompt, const std::string& what, Excess excess) const {
+std::vector<std::int32_t> LineJob::encode(const openai::Prompt& prompt, const std::string& what, Excess excess) const {
   const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt);
   std::vector<std::int32_t> tokens = ids ? *ids : encode_text(std::get<std::string>(prompt), what, excess);
   if (tokens.empty()) fail("{} has no tokens", what);
@@ -92,8 +92,8 @@ bool LineJob::cannot_fit(const std::string& text) const {
 /// behind as many as the context alone has, and follow the context's own, also where a token of both together spans the
 /// join. Behind an empty context, one prefix token stands for it. What is too long for the model loses its beginning.
 void LineJob::encode_loglikelihood() {
-  const Prompt& first = request_.prompts[0];
-  const Prompt& second = request_.prompts[1];
+  const openai::Prompt& first = request_.prompts[0];
+  const openai::Prompt& second = request_.prompts[1];
   std::vector<std::int32_t> tokens, continuation;  // tokens: the context's at first
   if (std::visit([](const auto& context) { return context.empty(); }, first)) {
     continuation = encode(second, "continuation", Excess::kIsCut);
@@ -135,7 +135,7 @@ GenerationRequest LineJob::sequence(std::int64_t k) const {
   // A seed of its own makes a request's draws its own too, wherever its line stands.
   sequence.draw_sequence = request_.has_seed ? 0 : static_cast<std::uint64_t>(index_);
   sequence.draw_choice = static_cast<std::uint32_t>(k);
-  if (request_.kind == RequestKind::kLoglikelihood) {
+  if (request_.kind == openai::RequestKind::kLoglikelihood) {
     sequence.max_tokens = 0;
     sequence.score_from = num_context_;
     return sequence;
@@ -166,7 +166,7 @@ void LineJob::failed(const std::string& reason) {
 
 /// A token that is no text by itself, a control one or a part of a character, has its piece's name; one that the
 /// tokenizer does not have, its id. So two of them are told apart.
-ShownToken LineJob::shown(std::int32_t token) const {
+openai::ShownToken LineJob::shown(std::int32_t token) const {
   const io::Tokenizer* tokenizer = model_.tokenizer;
   std::string bytes = tokenizer ? tokenizer->piece(token) : "";
   if (!tokenizer || token >= tokenizer->num_pieces()) return {std::move(bytes), fmt::format("token_id:{}", token)};
@@ -174,8 +174,8 @@ ShownToken LineJob::shown(std::int32_t token) const {
   return {std::move(bytes), is_text ? "" : tokenizer->name(token)};
 }
 
-TokenScores LineJob::scores_of(const ScoredToken& token) const {
-  TokenScores scores{shown(token.token), token.log_prob, {}};
+openai::TokenScores LineJob::scores_of(const ScoredToken& token) const {
+  openai::TokenScores scores{shown(token.token), token.log_prob, {}};
   for (const TokenLogProb& other : token.top) scores.top.push_back({shown(other.id), other.log_prob});
   return scores;
 }
@@ -192,14 +192,14 @@ std::string LineJob::text_before(const std::vector<std::int32_t>& continuation,
   return text;
 }
 
-Choice LineJob::choice(std::int64_t k) const {
+openai::Choice LineJob::choice(std::int64_t k) const {
   const Continuation& result = results_[static_cast<std::size_t>(k)];
   const std::vector<std::int32_t>& prompt = prompt_of(k);
-  Choice choice;
+  openai::Choice choice;
   choice.stopped = result.finish_reason == FinishReason::kStop;
   choice.tokens = result.tokens;
   if (request_.echo) {
-    const Prompt& asked = request_.prompts[static_cast<std::size_t>(k / request_.num_drawn)];
+    const openai::Prompt& asked = request_.prompts[static_cast<std::size_t>(k / request_.num_drawn)];
     const auto* text = std::get_if<std::string>(&asked);
     choice.text = text ? *text : text_before(result.tokens, prompt);
   }
@@ -236,24 +236,24 @@ std::vector<std::int64_t> LineJob::chosen() const {
 }
 
 std::string LineJob::record() const {
-  if (request_.kind == RequestKind::kLoglikelihood) {
-    Loglikelihood result{{}, true, num_cut_, prefix_token_};
+  if (request_.kind == openai::RequestKind::kLoglikelihood) {
+    openai::Loglikelihood result{{}, true, num_cut_, prefix_token_};
     for (const auto& token : results_[0].prompt_scores) {
       result.token_log_probs.push_back(token.log_prob);
       result.is_greedy &= token.token == token.best;
     }
-    return loglikelihood_record(id_, request_, model_.name, result);
+    return openai::loglikelihood_record(id_, request_, model_.name, result);
   }
-  Completion completion;
+  openai::Completion completion;
   for (const auto& prompt : prompts_) completion.prompt_tokens += std::ssize(prompt);
   for (const std::int64_t k : chosen()) completion.choices.push_back(choice(k));
   for (const Continuation& result : results_) completion.completion_tokens += std::ssize(result.tokens);
-  return completion_record(id_, request_, model_.name, completion);
+  return openai::completion_record(id_, request_, model_.name, completion);
 }
 
 Finished LineJob::finished() const {
   if (failure_)
-    return {index_, error_record(id_, request_.custom_id, "invalid_request", *failure_), run_hash({}), true};
+    return {index_, openai::error_record(id_, request_.custom_id, "invalid_request", *failure_), run_hash({}), true};
   std::vector<Hash128> hashes;
   for (const Continuation& result : results_) hashes.push_back(result.logits_hash);
   return {index_, record(), run_hash(hashes), false};

@@ -5,8 +5,8 @@
 #include <span>
 
 #include "base/error.hpp"
-#include "batch/json_line.hpp"
 #include "io/foreign_format.hpp"
+#include "openai/json_line.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -16,7 +16,7 @@ constexpr std::size_t kSeenOfFirstLine_bytes = 256;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool is_blank(std::string_view line) {
-  return line.size() <= kLargestLine_bytes && line.find_first_not_of(" \t\r") == std::string_view::npos;
+  return line.size() <= openai::kLargestLine_bytes && line.find_first_not_of(" \t\r") == std::string_view::npos;
 }
 
 }  // namespace
@@ -88,11 +88,11 @@ std::string LineReader::take_line() {
     const auto* end = static_cast<const char*>(std::memchr(begin, '\n', num_left));
     ended = end != nullptr;
     const std::size_t size = ended ? static_cast<std::size_t>(end - begin) : num_left;
-    line.append(begin, std::min(size, kLargestLine_bytes + 1 - line.size()));
+    line.append(begin, std::min(size, openai::kLargestLine_bytes + 1 - line.size()));
     place_.offset_bytes += static_cast<std::int64_t>(size) + ended;
   }
   ++place_.number;
-  if (line.size() <= kLargestLine_bytes && line.ends_with('\r')) line.pop_back();
+  if (line.size() <= openai::kLargestLine_bytes && line.ends_with('\r')) line.pop_back();
   return line;
 }
 
@@ -107,11 +107,11 @@ std::optional<InputLine> LineReader::next() {
   return std::nullopt;
 }
 
-LineFormat guess_format(const std::string& path) {
+openai::LineFormat guess_format(const std::string& path) {
   std::string extension = std::filesystem::path(path).extension();
   std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (extension == ".jsonl" || extension == ".ndjson" || extension == ".json") return LineFormat::kJson;
-  if (extension == ".txt") return LineFormat::kText;
+  if (extension == ".jsonl" || extension == ".ndjson" || extension == ".json") return openai::LineFormat::kJson;
+  if (extension == ".txt") return openai::LineFormat::kText;
   if (extension == ".csv" || extension == ".tsv")
     fail("{}: is named as a table, expected a request a line in JSON; if each line is a prompt, give --format text",
          path);
@@ -119,7 +119,8 @@ LineFormat guess_format(const std::string& path) {
   std::string begin;  // without spaces
   for (const char c : first ? std::string_view(first->text).substr(0, kSeenOfFirstLine_bytes) : std::string_view())
     if (c != ' ' && c != '\t' && c != '\r') begin += c;
-  return begin.starts_with('{') || begin.starts_with("[{") || begin == "[" ? LineFormat::kJson : LineFormat::kText;
+  return begin.starts_with('{') || begin.starts_with("[{") || begin == "[" ? openai::LineFormat::kJson
+                                                                           : openai::LineFormat::kText;
 }
 
 }  // namespace moesaic::batch

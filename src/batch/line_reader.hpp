@@ -9,6 +9,7 @@
 
 #include "base/hash.hpp"
 #include "io/file.hpp"
+#include "openai/request.hpp"
 
 namespace moesaic::batch {
 
@@ -21,12 +22,12 @@ struct LinePlace {
 
 struct InputLine {
   LinePlace place;
-  /// Without its end ("\n" or "\r\n"). Of a line above kLargestLine_bytes the first kLargestLine_bytes + 1: parse_line
-  /// refuses it.
+  /// The line without its end ("\n" or "\r\n"). Of a line above kLargestLine_bytes the first kLargestLine_bytes + 1:
+  /// parse_line refuses it.
   std::string text;
 };
 
-/// What a file held when all of it was read.
+/// Content of a file when all of it was read, by which a change is noticed.
 struct FileContent {
   std::int64_t size_bytes = 0;
   std::int64_t num_lines = 0;  ///< that are not blank
@@ -69,11 +70,9 @@ class LineReader {
   std::int64_t buffer_offset_bytes_ = 0;
 };
 
-enum class LineFormat : std::uint8_t { kJson, kText };
-
 /// .jsonl, .ndjson and .json files are JSON, .txt files text, and others what their first line looks like: JSON if it
 /// begins with '{', or with '[' as an array of objects does. Error for .csv and .tsv files: each of their lines would
 /// be taken for a prompt.
-LineFormat guess_format(const std::string& path);
+openai::LineFormat guess_format(const std::string& path);
 
 }  // namespace moesaic::batch

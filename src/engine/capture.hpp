@@ -9,7 +9,7 @@
 
 namespace moesaic {
 
-/// What `logits --hidden --routing` writes of a row, besides its logits.
+/// Functions that `moesaic logits` gives: each gets what --hidden or --routing writes of one row, besides its logits.
 struct CaptureSink {
   /// hidden: fp32 (D), the residual stream after the embedding (index 0) or after layer index - 1.
   std::function<void(std::int32_t sequence, std::int32_t position, std::int32_t index, std::span<const float> hidden)>

@@ -20,7 +20,7 @@ class StepObserver {
   virtual void after_step() = 0;
 };
 
-/// What looks on while an engine runs, for files of logits and the like.
+/// Objects that look on while an engine runs, for files of logits and the like.
 struct EngineProbes {
   LogitsProbe logits = {};           ///< rank 0's
   StepObserver* observer = nullptr;  ///< every rank's

@@ -42,10 +42,10 @@ class Generation {
   Step next();
   /// Drops what is under way without an event: the last step, which gives up all blocks.
   Step last();
-  /// What the head gives out of a batch, as in HeadSink.
+  /// Take the results of a batch's rows from the head; the arguments are those of HeadSink.
   void take_logits(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits);
   void take_scores(const TokenBatch& batch, std::span<const std::int32_t> rows, std::span<const RowScore> scores);
-  /// After all batches of a step.
+  /// Called after all batches of a step: counts its time.
   void finish_step();
 
  private:
@@ -66,7 +66,7 @@ class Generation {
     bool in_prompt(std::int64_t position) const { return position + 1 < std::ssize(request.prompt); }
     std::int64_t num_drawn() const { return std::ssize(result.tokens); }
   };
-  /// What a row of logits becomes: a drawn token, and how probable it or the prompt's next one is.
+  /// Result of one row of logits: the drawn token, or the prompt's next one, and how probable it is.
   struct RowResult {
     std::int32_t token = 0;
     std::optional<ScoredToken> score;

@@ -4,7 +4,7 @@
 
 namespace moesaic {
 
-/// What an engine is doing, and has done since it was made.
+/// State of an engine between two steps, and counts since it was made.
 struct Metrics {
   std::int64_t num_queued = 0;                       ///< requests that wait for room
   std::int64_t num_running = 0;                      ///< sequences that hold blocks of the KV cache

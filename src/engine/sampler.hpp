@@ -22,7 +22,7 @@ struct SamplingOptions {
   std::vector<std::pair<std::int32_t, float>> logit_bias;  ///< (id, -100 to 100), added first; an id at most once
 };
 
-/// Where a draw stands: the same token is drawn for it in every layout and batch.
+/// Key of a draw's random number: the same token is drawn for it in every layout and batch.
 struct DrawPoint {
   std::uint64_t sequence = 0;  ///< index of the prompt
   std::uint64_t position = 0;  ///< of the token that is drawn; below 2^32

@@ -52,19 +52,19 @@ class Scheduler {
   /// the same one as long as fewer than 2^31 are added while one of them is. Logits are wanted from position
   /// first_logit on, once each.
   std::int32_t add(std::vector<std::int32_t> tokens, std::int64_t first_logit);
-  /// The same for a sequence that will not grow: only how probable each token behind first_row is is wanted. Its last
+  /// Adds a sequence that will not grow: only how probable each token behind first_row is is wanted. Its last
   /// token does not pass.
   std::int32_t add_scored(std::vector<std::int32_t> tokens, std::int64_t first_row);
-  /// One more token of a sequence, drawn from its last logits.
+  /// Adds a token to a sequence, drawn from its last logits.
   void append(std::int32_t sequence, std::int32_t token);
   /// Ends a sequence; it is forgotten.
   void finish(std::int32_t sequence);
 
-  /// What comes next; without batches when nothing is pending.
+  /// The next step; it has no batches when nothing is pending.
   Step next();
 
   const std::vector<std::int32_t>& tokens(std::int32_t sequence) const;
-  /// Whether so many tokens can pass at all.
+  /// True if a sequence of so many tokens fits in a group's KV cache.
   bool fits(std::int64_t num_tokens) const { return blocks_for(num_tokens) <= options_.blocks_per_group; }
 
   std::int64_t num_waiting() const { return std::ssize(waiting_); }
@@ -111,7 +111,7 @@ class Scheduler {
   void make_room(Step& step);
   void preempt(Sequences::iterator victim);
   void release(Age age, Sequence& s);
-  /// What has not passed yet, of running and waiting sequences.
+  /// Rows that have not passed yet, of running and waiting sequences.
   struct Pending {
     std::int64_t num_rows = 0, longest_chunk = 0;
   };

@@ -6,7 +6,7 @@
 
 namespace moesaic {
 
-/// What the functions below work in, kept from call to call so that nothing is allocated.
+/// Buffers of the functions below, kept from call to call so that nothing is allocated.
 struct SortBuffers {
   std::vector<std::uint32_t> keys, spare;
   std::vector<float> floats;

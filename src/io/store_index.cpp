@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "base/json_text.hpp"
+#include "config/config_file.hpp"
 #include "io/store_header.hpp"
 
 namespace moesaic::io {

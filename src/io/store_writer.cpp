@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "config/config_file.hpp"
 #include "io/hdf5.hpp"
 #include "io/piece_hash.hpp"
 #include "io/store_header.hpp"

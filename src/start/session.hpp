@@ -49,12 +49,13 @@ class Session {
   int num_threads() const { return num_threads_; }  ///< of this rank
 
   plan::Arithmetic arithmetic() const { return {reader_->index().format(), backend_->numerics(), dispatch_.payload}; }
-  /// What outputs name beside hashes.
+  /// The numeric setting that outputs name beside hashes.
   NumericSetting numeric() const { return {backend_->numerics(), dispatch_.payload}; }
   /// The store's tokenizer; nothing where it has none.
   std::optional<io::Tokenizer> tokenizer() const;
 
-  /// What exchanges cost, in place of the file that the options name: a text of plan::to_text().
+  /// Sets the machine model by which load() chooses dispatch algorithms, a text of plan::to_text(), in place of the
+  /// file that the options name.
   void set_machine(std::string machine_text) { dispatch_.machine_text = std::move(machine_text); }
 
   /// Collective: Error on all ranks unless every node has the memory for what its ranks would own, and more_bytes a
@@ -81,7 +82,7 @@ class Session {
 /// Collective: Error on all ranks, naming those that see another file than rank 0 under the store's name (or none).
 void require_same_store(const comm::Communicator& world, const std::string& path);
 
-/// What prompts need while up to max_tokens are drawn for each.
+/// Workload of a run that draws up to max_tokens for each prompt.
 plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts, std::int64_t max_tokens,
                            std::int64_t prefill_chunk, const ModelConfig& config);
 

@@ -11,7 +11,7 @@ namespace moesaic {
 /// Threads for this rank: `asked` when positive, else host::threads_per_rank(). Collective over the ranks of a node.
 int threads_per_rank(const comm::Communicator& node, int asked);
 
-/// What became of a rank's threads.
+/// Outcome of making a rank's team of threads.
 struct TeamReport {
   std::string placement;              ///< of the node's ranks, for the header of a run
   std::vector<std::string> warnings;  ///< to this rank: too many threads, processors shared, binding refused

@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "base/error.hpp"
-#include "batch/json_line.hpp"
+#include "openai/json_line.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -15,14 +15,15 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Pair;
 
-const ChatTemplate kPlain = ChatTemplate::plain();
+const openai::ChatTemplate kPlain = openai::ChatTemplate::plain();
 const std::string kGood = R"({"prompt": "a"})", kChat = R"({"messages": [{"role": "user", "content": "a"}]})";
 
 /// What an input of this content is refused with; "": it is not.
-std::string refusal(const std::string& content, LineFormat format = LineFormat::kJson, bool has_template = false) {
+std::string refusal(const std::string& content, openai::LineFormat format = openai::LineFormat::kJson,
+                    bool has_template = false) {
   const std::string path = testing::TempDir() + "input";
   std::ofstream(path, std::ios::binary) << content;
-  const RequestDefaults defaults{1000, 0, has_template ? &kPlain : nullptr};
+  const openai::RequestDefaults defaults{1000, 0, has_template ? &kPlain : nullptr};
   InputCheck check(format, defaults);
   content_of(path, [&](const InputLine& line) { check.see(line); });
   try {
@@ -37,8 +38,8 @@ TEST(InputCheck, OneRequestIsEnough) {
   EXPECT_EQ(refusal(""), "");
   EXPECT_EQ(refusal("\n \n"), "");
   EXPECT_EQ(refusal("[1]\nnot JSON\n" + kChat + "\n" + kGood + "\n[2]\n"), "");
-  EXPECT_EQ(refusal("\xFFz\nOnce\n", LineFormat::kText), "");
-  EXPECT_EQ(refusal("[Verse 1]\n[Verse 2]", LineFormat::kText), "");
+  EXPECT_EQ(refusal("\xFFz\nOnce\n", openai::LineFormat::kText), "");
+  EXPECT_EQ(refusal("[Verse 1]\n[Verse 2]", openai::LineFormat::kText), "");
 }
 
 TEST(InputCheck, RequestsThatAreRefusedForTheirFieldsAreRequests) {
@@ -53,7 +54,7 @@ TEST(InputCheck, AnArrayOverTheWholeFileIsRefusedWhateverItsElements) {
                                   "\xEF\xBB\xBF [" + kGood + ",\n" + kGood + "]",
                                   "[\n  {\n    \"prompt\": \"a\"\n  }\n]\n",
                                   "[]",
-                                  "[{\"prompt\": \"" + std::string(kLargestLine_bytes, 'a') + "\"}]"};
+                                  "[{\"prompt\": \"" + std::string(openai::kLargestLine_bytes, 'a') + "\"}]"};
   for (const std::string& content : contents)
     EXPECT_THAT(refusal(content), HasSubstr("is one JSON array, expected a JSON object a line: jq -c '.[]'"))
         << content.substr(0, 80);
@@ -66,14 +67,15 @@ TEST(InputCheck, WhatIsNotOfTheFormatIsRefusedWithARemedy) {
   EXPECT_THAT(refusal("{\n  \"prompt\": \"a\"\n}\n{\n  \"prompt\": \"b\"\n}\n"),
               HasSubstr("jq -c . makes a line of each"));
   EXPECT_THAT(refusal("prompt,max_tokens\nOnce,5\n"), HasSubstr("no line that is a JSON object"));
-  EXPECT_THAT(refusal("caf\xE9\n", LineFormat::kText), HasSubstr("no line of text in UTF-8; the first: not UTF-8"));
+  EXPECT_THAT(refusal("caf\xE9\n", openai::LineFormat::kText),
+              HasSubstr("no line of text in UTF-8; the first: not UTF-8"));
 }
 
 TEST(InputCheck, ChatsAloneNeedATemplate) {
   EXPECT_THAT(refusal(kChat + "\n" + kChat),
               HasSubstr("has chats and no other request that could be answered: a chat request needs --chat-template"));
   EXPECT_THAT(refusal("not JSON\n" + kChat), HasSubstr("--chat-template"));
-  EXPECT_EQ(refusal(kChat, LineFormat::kJson, true), "");
+  EXPECT_EQ(refusal(kChat, openai::LineFormat::kJson, true), "");
 }
 
 TEST(CustomId, IsFoundInTheOutermostObject) {
@@ -100,10 +102,10 @@ TEST(RepeatedIds, AreTheLinesThatCannotBeToldApart) {
   EXPECT_TRUE(RepeatedIds().warnings("in").empty());
 }
 
-bool needs_later_rules(const std::string& lines, LineFormat format = LineFormat::kJson) {
+bool needs_later_rules(const std::string& lines, openai::LineFormat format = openai::LineFormat::kJson) {
   const std::string path = testing::TempDir() + "requests";
   std::ofstream(path, std::ios::binary) << lines;
-  RequestDefaults defaults;
+  openai::RequestDefaults defaults;
   defaults.vocab_size = 100;
   InputCheck check(format, defaults);
   content_of(path, [&](const InputLine& line) { check.see(line); });
@@ -130,7 +132,7 @@ TEST(LaterRules, RequestsOfLaterRulesAreFound) {
   EXPECT_TRUE(needs_later_rules(bare + R"({"prompt": "a", "stop_token_ids": [7]})"));
   EXPECT_TRUE(needs_later_rules(R"({"prompt": "a", "best_of": 2})"));
   EXPECT_FALSE(needs_later_rules(R"({"prompt": "a", "best_of": 1, "stop_token_ids": []})"));
-  EXPECT_FALSE(needs_later_rules(seeded, LineFormat::kText));
+  EXPECT_FALSE(needs_later_rules(seeded, openai::LineFormat::kText));
 }
 
 }  // namespace

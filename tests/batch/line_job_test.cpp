@@ -21,10 +21,12 @@ class LineJobTest : public testing::Test {
     config.sequence_len = 256;
     return config;
   }
-  LineJob job(Request request) const { return {model_, 0, "line", std::move(request)}; }
-  LineJob job(RequestKind kind, std::vector<Prompt> prompts) const { return job(request_of(kind, std::move(prompts))); }
-  static Request request_of(RequestKind kind, std::vector<Prompt> prompts) {
-    Request request;
+  LineJob job(openai::Request request) const { return {model_, 0, "line", std::move(request)}; }
+  LineJob job(openai::RequestKind kind, std::vector<openai::Prompt> prompts) const {
+    return job(request_of(kind, std::move(prompts)));
+  }
+  static openai::Request request_of(openai::RequestKind kind, std::vector<openai::Prompt> prompts) {
+    openai::Request request;
     request.kind = kind;
     request.prompts = std::move(prompts);
     return request;
@@ -34,11 +36,11 @@ class LineJobTest : public testing::Test {
     for (std::size_t k = 0; k < results.size(); ++k) job.finish(static_cast<std::int64_t>(k), results[k]);
     return nlohmann::json::parse(job.finished().record)["response"]["body"];
   }
-  GenerationRequest loglikelihood(Prompt context, Prompt continuation) const {
-    return job(RequestKind::kLoglikelihood, {std::move(context), std::move(continuation)}).sequence(0);
+  GenerationRequest loglikelihood(openai::Prompt context, openai::Prompt continuation) const {
+    return job(openai::RequestKind::kLoglikelihood, {std::move(context), std::move(continuation)}).sequence(0);
   }
   /// The body of the only sequence's record, as if it had drawn these tokens after the request's prompt.
-  nlohmann::json drawn(Request request, std::vector<std::int32_t> tokens) const {
+  nlohmann::json drawn(openai::Request request, std::vector<std::int32_t> tokens) const {
     LineJob job(model_, 0, "line", std::move(request));
     const GenerationRequest asked = job.sequence(0);
     Continuation result;
@@ -102,8 +104,9 @@ TEST_F(LineJobTest, LoglikelihoodsAreTheRequestsOfLmEval) {
 }
 
 TEST_F(LineJobTest, ARecordSaysWhatStoodForAContextAndWhatWasCutOffIt) {
-  const auto body = [&](Prompt context, Prompt continuation) {
-    return body_of(job(RequestKind::kLoglikelihood, {std::move(context), std::move(continuation)}), {Continuation()});
+  const auto body = [&](openai::Prompt context, openai::Prompt continuation) {
+    return body_of(job(openai::RequestKind::kLoglikelihood, {std::move(context), std::move(continuation)}),
+                   {Continuation()});
   };
   EXPECT_EQ(body("One", " day").value("truncated_tokens", -1), -1);
   EXPECT_EQ(body("One", " day").value("prefix_token", -1), -1);
@@ -118,7 +121,8 @@ TEST_F(LineJobTest, ARecordSaysWhatStoodForAContextAndWhatWasCutOffIt) {
 }
 
 TEST_F(LineJobTest, PromptsAreTruncatedToTheirLastTokens) {
-  Request request = request_of(RequestKind::kCompletion, {"One day Tom was happy", std::vector<std::int32_t>{5, 6, 7}});
+  openai::Request request =
+      request_of(openai::RequestKind::kCompletion, {"One day Tom was happy", std::vector<std::int32_t>{5, 6, 7}});
   request.truncate_prompt_tokens = 2;
   request.echo = true;
   const auto whole = tokenizer_.encode("One day Tom was happy");
@@ -130,7 +134,7 @@ TEST_F(LineJobTest, PromptsAreTruncatedToTheirLastTokens) {
   EXPECT_EQ(body["usage"]["prompt_tokens"], 4);
 
   request.prompts = {repeated("day ", 1000)};
-  request.truncate_prompt_tokens = Request::kAllThatFit;
+  request.truncate_prompt_tokens = openai::Request::kAllThatFit;
   request.max_tokens = 100;
   EXPECT_EQ(job(request).sequence(0).prompt.size(), 156u);
   request.max_tokens = 256;
@@ -154,7 +158,7 @@ TEST_F(LineJobTest, TheBestOfSeveralAreShown) {
   const std::vector<Continuation> results = {
       drawn(10, {-3}),     drawn(11, {-2, -2}), drawn(12, {-2}),  // 12 ties with 11
       drawn(20, {-1, -9}), drawn(21, {-2}),     drawn(22, {})};
-  Request request = request_of(RequestKind::kCompletion, {"One", "Two"});
+  openai::Request request = request_of(openai::RequestKind::kCompletion, {"One", "Two"});
   request.return_token_ids = true;
   request.num_choices = 2;
   request.num_drawn = 3;
@@ -200,15 +204,16 @@ TEST_F(LineJobTest, ATextThatCannotFitIsNotEncodedAndNoneElseIsRefusedSo) {
   EXPECT_EQ(model_.most_token_bytes, std::ssize(longest));
   const std::string fits = repeated(longest, 255);  // behind one for the space at the beginning
   ASSERT_EQ(std::ssize(tokenizer_.encode(fits)), 256);
-  EXPECT_EQ(job(RequestKind::kCompletion, {fits}).sequence(0).prompt.size(), 256u);
-  EXPECT_ERROR(job(RequestKind::kCompletion, {fits + longest}), "prompt has 257 tokens, the model's context is 256");
-  EXPECT_ERROR(job(RequestKind::kCompletion, {repeated(longest, 300)}),
+  EXPECT_EQ(job(openai::RequestKind::kCompletion, {fits}).sequence(0).prompt.size(), 256u);
+  EXPECT_ERROR(job(openai::RequestKind::kCompletion, {fits + longest}),
+               "prompt has 257 tokens, the model's context is 256");
+  EXPECT_ERROR(job(openai::RequestKind::kCompletion, {repeated(longest, 300)}),
                fmt::format("prompt has {} bytes, more than the model's context of 256 tokens of at most {} bytes",
                            300 * longest.size(), longest.size()));
 }
 
 TEST_F(LineJobTest, AnEchoIsTheTextOfPromptAndContinuationTogether) {
-  Request request;
+  openai::Request request;
   request.echo = true;
   const std::int32_t end = 2, the = id_of(" the"), first = id_of("\xE2", true), second = id_of("\x98", true),
                      third = id_of("\x83", true);
@@ -228,7 +233,7 @@ TEST_F(LineJobTest, AnEchoIsTheTextOfPromptAndContinuationTogether) {
 }
 
 TEST_F(LineJobTest, ControlTokensAreNamedAmongTheScores) {
-  Request request;
+  openai::Request request;
   request.echo = true;
   request.log_probs = 3;
   request.prompts = {std::vector<std::int32_t>{2, id_of(" the")}};
@@ -243,7 +248,7 @@ TEST_F(LineJobTest, ControlTokensAreNamedAmongTheScores) {
 }
 
 TEST_F(LineJobTest, TokensThatAreNoTextAreToldApart) {
-  Request request;
+  openai::Request request;
   request.log_probs = 3;
   request.prompts = {std::vector<std::int32_t>{id_of(" the")}};
   const std::int32_t beyond = static_cast<std::int32_t>(tokenizer_.num_pieces());
@@ -257,8 +262,8 @@ TEST_F(LineJobTest, TokensThatAreNoTextAreToldApart) {
 }
 
 TEST_F(LineJobTest, WhatTheTemplateHasBeforeAnAnswerIsNoPartOfIt) {
-  Request request;
-  request.kind = RequestKind::kChat;
+  openai::Request request;
+  request.kind = openai::RequestKind::kChat;
   request.answer_prefix = " ";
   request.prompts = {"Assistant:"};
   EXPECT_EQ(drawn(request, {id_of(" the"), id_of(" the")})["message"]["content"], "the the");
@@ -267,7 +272,7 @@ TEST_F(LineJobTest, WhatTheTemplateHasBeforeAnAnswerIsNoPartOfIt) {
 }
 
 TEST_F(LineJobTest, ARequestsOwnSeedDrawsTheSameOnAnyLine) {
-  Request request;
+  openai::Request request;
   request.prompts = {"One", "Two"};
   request.num_choices = request.num_drawn = 2;
   for (const bool has_seed : {false, true}) {

@@ -9,7 +9,7 @@
 
 #include "../io/expect_error.hpp"
 #include "base/error.hpp"
-#include "batch/json_line.hpp"
+#include "openai/json_line.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -115,11 +115,11 @@ TEST_F(ChangingFile, OtherBytesAreNeverGivenOut) {
 }
 
 TEST_F(LineReaderTest, ALineThatIsTooLongIsCutAndTheNextOneIsWhole) {
-  const auto lines = all(LineReader(write(std::string(kLargestLine_bytes, 'a') + "\n" +
-                                          std::string(kLargestLine_bytes + 5000000, 'b') + "\nnext\n")));
+  const auto lines = all(LineReader(write(std::string(openai::kLargestLine_bytes, 'a') + "\n" +
+                                          std::string(openai::kLargestLine_bytes + 5000000, 'b') + "\nnext\n")));
   ASSERT_EQ(lines.size(), 3u);
-  EXPECT_EQ(lines[0].text.size(), kLargestLine_bytes);
-  EXPECT_EQ(lines[1].text.size(), kLargestLine_bytes + 1);
+  EXPECT_EQ(lines[0].text.size(), openai::kLargestLine_bytes);
+  EXPECT_EQ(lines[1].text.size(), openai::kLargestLine_bytes + 1);
   EXPECT_EQ(lines[2].text, "next");
   EXPECT_EQ(lines[2].place.index, 2);
 }
@@ -137,13 +137,13 @@ TEST_F(LineReaderTest, AFileThatIsNoTextIsRefused) {
 
 TEST_F(LineReaderTest, TheFormatIsGuessedByNameThenFirstLine) {
   const std::string json = "\xEF\xBB\xBF\n {\"prompt\": \"a\"}\n", text = "Once upon a time\n";
-  EXPECT_EQ(guess_format(write(json)), LineFormat::kJson);
-  EXPECT_EQ(guess_format(write(text)), LineFormat::kText);
-  EXPECT_EQ(guess_format(write(text, "lines.jsonl")), LineFormat::kJson);
-  EXPECT_EQ(guess_format(write(json, "lines.txt")), LineFormat::kText);
-  EXPECT_EQ(guess_format(write(" [ {\"prompt\": \"a\"},\n")), LineFormat::kJson);
-  EXPECT_EQ(guess_format(write("[\n{}")), LineFormat::kJson);
-  EXPECT_EQ(guess_format(write("[Verse 1]\n")), LineFormat::kText);
+  EXPECT_EQ(guess_format(write(json)), openai::LineFormat::kJson);
+  EXPECT_EQ(guess_format(write(text)), openai::LineFormat::kText);
+  EXPECT_EQ(guess_format(write(text, "lines.jsonl")), openai::LineFormat::kJson);
+  EXPECT_EQ(guess_format(write(json, "lines.txt")), openai::LineFormat::kText);
+  EXPECT_EQ(guess_format(write(" [ {\"prompt\": \"a\"},\n")), openai::LineFormat::kJson);
+  EXPECT_EQ(guess_format(write("[\n{}")), openai::LineFormat::kJson);
+  EXPECT_EQ(guess_format(write("[Verse 1]\n")), openai::LineFormat::kText);
   EXPECT_ERROR(guess_format(write(text, "lines.csv")), "is named as a table");
   EXPECT_ERROR(guess_format(write(text, "LINES.CSV")), "is named as a table");
 }

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "../io/expect_error.hpp"
+#include "config/arch_fields.hpp"
+#include "config/config_file.hpp"
 #include "config/grok1.hpp"
 
 namespace moesaic {

@@ -27,7 +27,7 @@ class ModelBench {
   ModelBench(const start::Session& session, const ModelBenchOptions& options, const ModelWeights& weights,
              int num_threads);
 
-  /// Whether a short prompt and some tokens give the portable path's logits.
+  /// True if a short prompt and some tokens give the portable path's logits.
   bool as_portable();
 
   /// The multiply-add peak; what counts is the larger of what is measured now and was before.
@@ -37,7 +37,7 @@ class ModelBench {
   /// next on shared machines, is measured before and after each repetition.
   void measure(const ModelTest& test);
 
-  /// Whether all results so far were.
+  /// True if all results so far had the right hash, and all limits were measured right.
   bool right() const;
 
   /// Rank 0.

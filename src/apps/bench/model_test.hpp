@@ -8,7 +8,7 @@
 
 namespace moesaic::apps::bench {
 
-/// What passes through the model in one repetition.
+/// Tokens that pass through the model in one repetition of a test.
 struct ModelTest {
   std::int64_t num_sequences = 1;  ///< at the same time
   std::int64_t num_prompt = 0;     ///< tokens of each that pass as a prompt

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "batch/chat_template.hpp"
+#include "openai/chat_template.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 /// A chat: its messages, and the prompt that they make. The system's message, if there is one, comes first and stays;
 /// a turn is a user's message with the answer, or an answer alone that goes on.
@@ -56,4 +56,4 @@ class Conversation {
   std::size_t num_left_out_ = 0;  // behind the system's
 };
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

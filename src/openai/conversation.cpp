@@ -1,13 +1,13 @@
-#include "batch/conversation.hpp"
+#include "openai/conversation.hpp"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/json_text.hpp"
-#include "batch/request_fields.hpp"
+#include "openai/request_fields.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 void Conversation::set_system(const std::string& text) {
   if (!text.empty()) form_.render({{"system", text}});
@@ -85,7 +85,7 @@ std::string Conversation::json() const {
 void Conversation::load(const std::string& text, const std::string& source) try {
   const nlohmann::json object = parse_object(text);
   Fields fields(object);
-  std::vector<Message> loaded = batch::messages(fields);
+  std::vector<Message> loaded = openai::messages(fields);
   if (const auto unknown = fields.unknown(); !unknown.empty()) fail("{} is no field of a chat", unknown.front());
   form_.render(loaded);
   messages_ = std::move(loaded);
@@ -94,4 +94,4 @@ void Conversation::load(const std::string& text, const std::string& source) try 
   fail("{}: is no saved chat: {}", source, error.what());
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

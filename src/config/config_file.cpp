@@ -1,4 +1,4 @@
-#include "config/model_config.hpp"
+#include "config/config_file.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
+#include "config/arch_fields.hpp"
 #include "config/grok1.hpp"
 
 namespace moesaic {

@@ -7,19 +7,18 @@
 #include <variant>
 #include <vector>
 
-#include "batch/chat_template.hpp"
-#include "batch/line_reader.hpp"
 #include "engine/sampler.hpp"
+#include "openai/chat_template.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 enum class RequestKind : std::uint8_t { kCompletion, kChat, kLoglikelihood };
 
 /// Text that the tokenizer encodes, or token ids.
 using Prompt = std::variant<std::string, std::vector<std::int32_t>>;
 
-/// What one line of the input asks for (docs/batch.md), checked. Choice c of prompt p has the index p * num_choices +
-/// c in the output; continuation c of it p * num_drawn + c for its random numbers.
+/// A checked request, as one line of the input asks for it (docs/batch.md). Choice c of prompt p has the index p *
+/// num_choices + c in the output; continuation c of it p * num_drawn + c for its random numbers.
 struct Request {
   RequestKind kind = RequestKind::kCompletion;
   std::optional<std::string> custom_id;
@@ -62,14 +61,14 @@ struct LineError {
 inline constexpr std::string_view kChatNeedsTemplate =
     "a chat request needs --chat-template: the model is a base model and knows no chat format";
 
-/// What the line alone does not say.
+/// Facts of the run that a request's meaning depends on.
 struct RequestDefaults {
   std::int64_t vocab_size = 0;                  ///< ids are 1 .. vocab_size - 1
   std::uint64_t seed = 0;                       ///< of requests without one: the run's
   const ChatTemplate* chat_template = nullptr;  ///< null: chat requests are errors
 };
 
-/// A line (without its end) as a request. Never throws for what the line holds; depends on nothing but its arguments.
-std::variant<Request, LineError> parse_line(std::string_view line, LineFormat format, const RequestDefaults& defaults);
+/// How a request is written: a JSON object, or a text that is the prompt.
+enum class LineFormat : std::uint8_t { kJson, kText };
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

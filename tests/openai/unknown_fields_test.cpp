@@ -1,8 +1,8 @@
-#include "batch/unknown_fields.hpp"
+#include "openai/unknown_fields.hpp"
 
 #include <gtest/gtest.h>
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 TEST(UnknownFields, EachIsNamedOnce) {
@@ -32,4 +32,4 @@ TEST(UnknownFields, NoMoreThanSomeAreNamed) {
 }
 
 }  // namespace
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 /// Where each token begins in the text that the tokens together have become. They need not be one behind the other in
 /// it: a text lacks the space that SentencePiece puts before its first token, has U+FFFD for bytes that are no
@@ -26,4 +26,4 @@ class TextOffsets {
   std::int64_t num_characters_ = 0;  // that begin before
 };
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,14 +1,14 @@
-#include "batch/request.hpp"
+#include "openai/parse_line.hpp"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
-#include "batch/json_line.hpp"
-#include "batch/request_fields.hpp"
-#include "batch/unsupported_fields.hpp"
+#include "openai/json_line.hpp"
+#include "openai/request_fields.hpp"
+#include "openai/unsupported_fields.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using nlohmann::json;
@@ -173,4 +173,4 @@ std::variant<Request, LineError> parse_line(std::string_view line, LineFormat fo
   }
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -6,10 +6,11 @@
 
 #include "base/error.hpp"
 #include "base/utf8.hpp"
-#include "batch/request.hpp"
-#include "batch/result.hpp"
+#include "openai/parse_line.hpp"
+#include "openai/record.hpp"
+#include "openai/request.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 const std::vector<std::string> kLines = {
@@ -142,4 +143,4 @@ TEST(Mutations, EveryLineIsARequestOrAnErrorRecord) {
 }
 
 }  // namespace
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

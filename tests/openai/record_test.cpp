@@ -1,11 +1,11 @@
-#include "batch/result.hpp"
+#include "openai/record.hpp"
 
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <nlohmann/json.hpp>
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using nlohmann::json;
@@ -119,4 +119,4 @@ TEST(Result, IdsDeriveFromIndexAndLine) {
 }
 
 }  // namespace
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

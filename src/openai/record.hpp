@@ -6,9 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include "batch/request.hpp"
+#include "openai/request.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 /// How a token is shown beside its log-probability.
 struct ShownToken {
@@ -38,13 +38,13 @@ struct Choice {
   std::vector<std::int32_t> tokens{};  ///< drawn, the end token included; shown if the request asks for them
 };
 
-/// What became of a completion or chat.
+/// Result of a completion or chat.
 struct Completion {
   std::vector<Choice> choices;  ///< in the order of their indices
   std::int64_t prompt_tokens = 0, completion_tokens = 0;
 };
 
-/// What became of a loglikelihood request.
+/// Result of a loglikelihood request.
 struct Loglikelihood {
   std::vector<double> token_log_probs;         ///< of the continuation, ascending position
   bool is_greedy = false;                      ///< every token of it is the most probable one
@@ -52,11 +52,11 @@ struct Loglikelihood {
   std::optional<std::int32_t> prefix_token{};  ///< the token that stood for an empty context
 };
 
-/// What a record's ids derive from: the request's index and its line. 32 hexadecimal digits.
+/// Hash that a record's ids are made from: of the request's index and its line, 32 hexadecimal digits.
 std::string record_id(std::int64_t index, std::string_view line);
 
-/// One line of the output each, "\n" included, in OpenAI's batch shape (docs/batch.md). The same arguments give the
-/// same bytes everywhere. `id`: record_id(); `model`: the run's, for requests that name none.
+/// Records, one line of the output each, "\n" included, in OpenAI's batch shape (docs/batch.md). The same arguments
+/// give the same bytes everywhere. `id`: record_id(); `model`: the run's, for requests that name none.
 std::string completion_record(const std::string& id, const Request& request, const std::string& model,
                               const Completion& completion);
 std::string loglikelihood_record(const std::string& id, const Request& request, const std::string& model,
@@ -65,4 +65,4 @@ std::string loglikelihood_record(const std::string& id, const Request& request, 
 std::string error_record(const std::string& id, const std::optional<std::string>& custom_id, const std::string& code,
                          const std::string& message);
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

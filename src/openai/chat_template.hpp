@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 struct Message {
   std::string role, content;
@@ -45,4 +45,4 @@ class ChatTemplate {
   std::vector<std::string> stop_strings_;
 };
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,10 +1,10 @@
-#include "batch/text_offsets.hpp"
+#include "openai/text_offsets.hpp"
 
 #include <string>
 
 #include "base/utf8.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 std::int64_t TextOffsets::next(std::string_view bytes) {
   const std::string shown = valid_utf8(bytes);
@@ -30,4 +30,4 @@ std::int64_t TextOffsets::pass(std::size_t num_bytes) {
   return before;
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,14 +1,14 @@
-#include "batch/chat_template.hpp"
+#include "openai/chat_template.hpp"
 
 #include <nlohmann/json.hpp>
 #include <regex>
 
 #include "base/error.hpp"
-#include "batch/json_line.hpp"
 #include "io/file.hpp"
 #include "io/foreign_format.hpp"
+#include "openai/json_line.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 constexpr std::int64_t kLargestTemplate_bytes = 1 << 20;
@@ -178,4 +178,4 @@ std::string ChatTemplate::render_to_continue(const std::vector<Message>& message
   return prompt + around.substr(0, before) + last.content;
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,4 +1,4 @@
-#include "batch/json_line.hpp"
+#include "openai/json_line.hpp"
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -7,7 +7,7 @@
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using nlohmann::json;
@@ -129,4 +129,4 @@ std::string describe(const json& value) {
   return json_text(value);
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

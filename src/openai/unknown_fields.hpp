@@ -5,7 +5,7 @@
 #include <set>
 #include <string>
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 /// What a log says about fields that mean nothing: each once, and no more of them than somebody reads, since names are
 /// whatever the input has.
@@ -13,7 +13,7 @@ class UnknownFields {
  public:
   static constexpr std::size_t kMostNames = 20, kMostName_bytes = 64;
 
-  /// What is to be said about this one, if anything: ASCII, one line, short.
+  /// The warning about this field, if it needs one: ASCII, one line, short.
   std::optional<std::string> warning(const std::string& name);
 
  private:
@@ -21,4 +21,4 @@ class UnknownFields {
   bool more_ = false;            // that there are others was said
 };
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,4 +1,4 @@
-#include "batch/result.hpp"
+#include "openai/record.hpp"
 
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -8,9 +8,9 @@
 #include "base/hash.hpp"
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
-#include "batch/text_offsets.hpp"
+#include "openai/text_offsets.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -144,4 +144,4 @@ std::string error_record(const std::string& id, const std::optional<std::string>
                  {"error", {{"code", code}, {"message", valid_utf8(message)}}}});
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,11 +1,11 @@
-#include "batch/text_offsets.hpp"
+#include "openai/text_offsets.hpp"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using Offsets = std::vector<std::int64_t>;
@@ -36,4 +36,4 @@ TEST(TextOffsets, WhatTheTextDoesNotHaveIsWhereItWouldBe) {
 }
 
 }  // namespace
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,4 +1,4 @@
-#include "batch/conversation.hpp"
+#include "openai/conversation.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 
 #include "base/error.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using testing::HasSubstr;
@@ -80,4 +80,4 @@ TEST(Conversation, IsSavedAndLoaded) {
 }
 
 }  // namespace
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,4 +1,4 @@
-#include "batch/request_fields.hpp"
+#include "openai/request_fields.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using nlohmann::json;
@@ -165,4 +165,4 @@ std::optional<std::int32_t> alternatives(std::optional<std::int64_t> count) {
   return static_cast<std::int32_t>(*count);
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

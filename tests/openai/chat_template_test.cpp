@@ -1,4 +1,4 @@
-#include "batch/chat_template.hpp"
+#include "openai/chat_template.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 #include "base/error.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using testing::HasSubstr;
@@ -75,7 +75,8 @@ TEST(ChatTemplate, OtherTemplateLanguagesAreRefused) {
   EXPECT_THAT(form("{content}", "{role}:", "x"), HasSubstr("generation_prompt has {role}"));
   EXPECT_THAT(form("{content}", "", "{{ eos_token }}"), HasSubstr("stop has '{{'"));
   EXPECT_THAT(form("{content}", "", "{role}:"), HasSubstr("stop has {role}"));
-  for (const std::string user : {"{bos_token}{content}", "{Role}: {content}", "{content} %(content)s", "<%= x %>{content}"})
+  for (const std::string user :
+       {"{bos_token}{content}", "{Role}: {content}", "{content} %(content)s", "<%= x %>{content}"})
     EXPECT_THAT(form(user, "", "x"), HasSubstr("roles.user has ")) << user;
   // Braces by themselves are text.
   EXPECT_EQ(form(R"({\"role\": \"{role}\", \"content\": {content}}})", "{", "}}"), "");
@@ -110,4 +111,4 @@ TEST(ChatTemplate, WhatIsWrongIsNamed) {
 }
 
 }  // namespace
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 inline constexpr std::size_t kLargestLine_bytes = std::size_t{16} << 20;
 inline constexpr int kDeepestNesting = 64;
@@ -50,4 +50,4 @@ class Fields {
 /// A value as an error message shows it: short, whatever it is.
 std::string describe(const nlohmann::json& value);
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "batch/json_line.hpp"
-#include "batch/request.hpp"
+#include "openai/json_line.hpp"
+#include "openai/request.hpp"
 
 /// The fields of a request that are more than one value of a range. Each Error names the field, what was expected and
 /// what was found.
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 inline constexpr std::int64_t kMostTokens = (std::int64_t{1} << 31) - 1;
 inline constexpr std::int64_t kMostAlternatives = 20, kMostChoices = 128, kMostPrompts = 1024, kMostStopStrings = 64;
@@ -28,4 +28,4 @@ std::optional<float> temperature(Fields& fields);
 std::optional<std::uint64_t> seed(Fields& fields);
 std::optional<std::int32_t> alternatives(std::optional<std::int64_t> count);
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

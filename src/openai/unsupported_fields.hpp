@@ -1,8 +1,8 @@
 #pragma once
 
-#include "batch/request.hpp"
+#include "openai/request.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 class Fields;
 
@@ -11,4 +11,4 @@ class Fields;
 /// answer are passed over: they do not count as unknown.
 void check_unsupported(Fields& fields, RequestKind kind);
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,12 +1,12 @@
-#include "batch/unsupported_fields.hpp"
+#include "openai/unsupported_fields.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/json_text.hpp"
-#include "batch/json_line.hpp"
+#include "openai/json_line.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using nlohmann::json;
@@ -203,4 +203,4 @@ void check_unsupported(Fields& fields, RequestKind kind) {
   for (const char* name : kHarmless) fields.ignore(name);
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

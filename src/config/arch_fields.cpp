@@ -1,4 +1,4 @@
-#include "config/arch_spec.hpp"
+#include "config/arch_fields.hpp"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

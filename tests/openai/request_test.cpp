@@ -1,11 +1,12 @@
-#include "batch/request.hpp"
+#include "openai/request.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "batch/json_line.hpp"
+#include "openai/json_line.hpp"
+#include "openai/parse_line.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 namespace {
 
 using testing::ElementsAre;
@@ -343,4 +344,4 @@ TEST(Request, LinesAreCheckedForHygiene) {
 }
 
 }  // namespace
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai

@@ -1,11 +1,11 @@
-#include "batch/unknown_fields.hpp"
+#include "openai/unknown_fields.hpp"
 
 #include <fmt/format.h>
 
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
 
-namespace moesaic::batch {
+namespace moesaic::openai {
 
 std::optional<std::string> UnknownFields::warning(const std::string& name) {
   if (more_) return std::nullopt;
@@ -20,4 +20,4 @@ std::optional<std::string> UnknownFields::warning(const std::string& name) {
   return fmt::format("the field '{}' means nothing here and is ignored", shown);
 }
 
-}  // namespace moesaic::batch
+}  // namespace moesaic::openai
