@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
+#include "config/config_file.hpp"
 #include "host/progress.hpp"
 #include "host/stop_signals.hpp"
 #include "io/store_writer.hpp"

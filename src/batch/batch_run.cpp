@@ -2,8 +2,9 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
-#include "batch/result.hpp"
 #include "engine/run_hash.hpp"
+#include "openai/parse_line.hpp"
+#include "openai/record.hpp"
 
 namespace moesaic::batch {
 
@@ -28,12 +29,12 @@ bool BatchRun::begin_line() {
   if (!line) return false;
   const std::int64_t index = line->place.index, place = index / input_.shard.count;
   if (index % input_.shard.count != input_.shard.part || results_.finished(place)) return true;
-  auto parsed = parse_line(line->text, input_.format, input_.defaults);
-  if (const auto* error = std::get_if<LineError>(&parsed)) {
+  auto parsed = openai::parse_line(line->text, input_.format, input_.defaults);
+  if (const auto* error = std::get_if<openai::LineError>(&parsed)) {
     refuse(*line, place, error->custom_id, error->message);
     return true;
   }
-  auto& request = std::get<Request>(parsed);
+  auto& request = std::get<openai::Request>(parsed);
   for (const std::string& field : request.unknown_fields)
     if (const auto warning = unknown_fields_.warning(field)) spdlog::warn("{}: {}", input_.path, *warning);
   const std::optional<std::string> custom_id = request.custom_id;
@@ -48,8 +49,8 @@ bool BatchRun::begin_line() {
 
 void BatchRun::refuse(const InputLine& line, std::int64_t place, const std::optional<std::string>& custom_id,
                       const std::string& message) {
-  const std::string id = record_id(line.place.index, line.text);
-  put({place, error_record(id, custom_id, "invalid_request", message), run_hash({}), true}, place);
+  const std::string id = openai::record_id(line.place.index, line.text);
+  put({place, openai::error_record(id, custom_id, "invalid_request", message), run_hash({}), true}, place);
 }
 
 void BatchRun::finish(std::int64_t ticket, const Continuation& result) {

@@ -3,7 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
-#include "batch/json_line.hpp"
+#include "openai/json_line.hpp"
+#include "openai/parse_line.hpp"
 
 namespace moesaic::batch {
 namespace {
@@ -19,10 +20,10 @@ bool may_need_later_rules(std::string_view line) {
   return false;
 }
 
-bool needs_later_rules(const Request& request) {
-  return (request.has_seed && request.sampling.temperature > 0) || request.kind == RequestKind::kLoglikelihood ||
-         !request.stop_tokens.empty() || request.num_drawn > request.num_choices || request.truncate_prompt_tokens ||
-         request.continues_message;
+bool needs_later_rules(const openai::Request& request) {
+  return (request.has_seed && request.sampling.temperature > 0) ||
+         request.kind == openai::RequestKind::kLoglikelihood || !request.stop_tokens.empty() ||
+         request.num_drawn > request.num_choices || request.truncate_prompt_tokens || request.continues_message;
 }
 
 }  // namespace
@@ -32,17 +33,19 @@ void InputCheck::see(const InputLine& line) {
   if (const std::size_t last = line.text.find_last_not_of(kSpace); last != std::string::npos)
     last_character_ = line.text[last];
   if (is_first) first_line_ = line.text;
-  if (format_ == LineFormat::kJson)
+  if (format_ == openai::LineFormat::kJson)
     if (const auto custom_id = custom_id_of(line.text)) repeated_ids_.add(*custom_id, line.place.number);
-  const bool looks_at_rules = !needs_later_rules_ && format_ == LineFormat::kJson && may_need_later_rules(line.text);
+  const bool looks_at_rules =
+      !needs_later_rules_ && format_ == openai::LineFormat::kJson && may_need_later_rules(line.text);
   if (has_request_ && !looks_at_rules) return;
-  const auto parsed = parse_line(line.text, format_, defaults_);
-  if (const auto* request = std::get_if<Request>(&parsed)) needs_later_rules_ |= batch::needs_later_rules(*request);
+  const auto parsed = openai::parse_line(line.text, format_, defaults_);
+  if (const auto* request = std::get_if<openai::Request>(&parsed))
+    needs_later_rules_ |= batch::needs_later_rules(*request);
   if (has_request_) return;
-  const auto* error = std::get_if<LineError>(&parsed);
+  const auto* error = std::get_if<openai::LineError>(&parsed);
   has_request_ = !error;
   if (!error) return;
-  has_chat_without_template_ |= error->reason == LineError::Reason::kNoTemplate;
+  has_chat_without_template_ |= error->reason == openai::LineError::Reason::kNoTemplate;
   if (is_first) first_error_ = *error;
 }
 
@@ -53,8 +56,9 @@ bool InputCheck::begins_with(char c) const {
 
 /// Whether the file is one JSON array, on one line or on several. The elements of one on several may look like lines.
 bool InputCheck::is_array() const {
-  if (format_ != LineFormat::kJson || !begins_with('[')) return false;
-  if (num_lines_ == 1) return last_character_ == ']' || first_line_.size() > kLargestLine_bytes;  // cut: no end is seen
+  if (format_ != openai::LineFormat::kJson || !begins_with('[')) return false;
+  if (num_lines_ == 1)
+    return last_character_ == ']' || first_line_.size() > openai::kLargestLine_bytes;  // cut: no end is seen
   return last_character_ == ']' && !nlohmann::json::accept(first_line_);
 }
 
@@ -63,9 +67,9 @@ void InputCheck::require_requests(const std::string& path) const {
   if (is_array()) fail("{}: is one JSON array, expected a JSON object a line: jq -c '.[]' makes these of it", path);
   if (has_request_) return;
   if (has_chat_without_template_)
-    fail("{}: has chats and no other request that could be answered: {}", path, kChatNeedsTemplate);
-  if (!first_error_ || first_error_->reason != LineError::Reason::kUnreadable) return;
-  if (format_ == LineFormat::kText)
+    fail("{}: has chats and no other request that could be answered: {}", path, openai::kChatNeedsTemplate);
+  if (!first_error_ || first_error_->reason != openai::LineError::Reason::kUnreadable) return;
+  if (format_ == openai::LineFormat::kText)
     fail("{}: has no line of text in UTF-8; the first: {}", path, first_error_->message);
   fail("{}: has no line that is a JSON object with a request (the first: {}). {}", path, first_error_->message,
        begins_with('{') ? "If objects go over several lines, jq -c . makes a line of each"
