@@ -104,7 +104,7 @@ TEST_F(Store, SurvivesTheBroadcast) {
 
 TEST_F(Store, StreamsAPieceInWholeUnits) {
   const StoreReader reader(path, StoreReader::read_index(path), Verify::kFull);
-  const auto& tensor = reader.index().tensor(kEmbed);
+  const auto& tensor = reader.index().tensor(tensor_row(TensorRole::kEmbed).name);
   const std::int64_t row_bytes = 8 * 4, size_bytes = tensor.spec.piece_bytes(0);
   std::vector<std::byte> scratch(5 * 32 + 7), bytes(static_cast<std::size_t>(size_bytes));
   std::int64_t expected_offset = 0;
