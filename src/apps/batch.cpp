@@ -8,6 +8,7 @@
 #include "apps/command.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"
+#include "base/units.hpp"
 #include "batch/batch_run.hpp"
 #include "batch/input_check.hpp"
 #include "batch/journal.hpp"
@@ -20,8 +21,6 @@
 
 namespace moesaic::apps {
 namespace {
-
-constexpr double kMiB = 1 << 20;
 
 /// What tells an input from another.
 std::string text_of(const batch::FileContent& input) {
@@ -275,7 +274,7 @@ int run_batch(const std::vector<std::string>& arguments) {
 
   spdlog::info("KV cache: {} blocks of {} tokens for each of {} attention groups, {:.1f} MiB on this rank",
                workload.kv_blocks, kBlockKeys, session.layout().dp,
-               static_cast<double>(start::kv_bytes(session, workload.kv_blocks)) / kMiB);
+               static_cast<double>(start::kv_bytes(session, workload.kv_blocks)) / static_cast<double>(kMiB));
   session.load(workload);
   Engine engine(world, session.stage(), options.scheduler, job ? job->tokenizer() : nullptr);
   if (job) job->start(engine);

@@ -6,6 +6,7 @@
 #include "base/out_of_memory.hpp"
 #include "base/units.hpp"
 #include "comm/agree.hpp"
+#include "comm/share.hpp"
 #include "engine/scheduler.hpp"
 #include "host/memory.hpp"
 #include "start/memory_check.hpp"
@@ -28,7 +29,7 @@ std::int64_t kv_bytes(const Session& session, std::int64_t blocks) {
 
 std::int64_t kv_blocks(const Session& session, const plan::Workload& root_workload, std::int64_t limit_mib) {
   const comm::Communicator& world = session.world();
-  const plan::Workload workload = share(world, root_workload);
+  const plan::Workload workload = comm::shared(world, root_workload);
   const plan::Footprint one = footprint_of(session, workload, 1);
   const double block_bytes = static_cast<double>(one.kv_bytes);
   double blocks;

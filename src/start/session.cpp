@@ -1,16 +1,15 @@
 #include "start/session.hpp"
 
-#include <cstring>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/counted.hpp"
-#include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"
 #include "base/trace.hpp"
+#include "base/units.hpp"
 #include "comm/agree.hpp"
 #include "comm/locality.hpp"
+#include "comm/share.hpp"
 #include "comm/transport.hpp"
 #include "engine/scheduler.hpp"
 #include "host/binding.hpp"
@@ -22,8 +21,6 @@
 
 namespace moesaic::start {
 namespace {
-
-constexpr double kMiB = 1 << 20;
 
 Numerics numerics_of(const io::StoreIndex& index, const ModelOptions& options) {
   return numerics_for(index.format(), options.numerics, "the weights of " + options.store + " are");
@@ -39,27 +36,12 @@ plan::Choice choose(const io::StoreIndex& index, const ModelOptions& options, in
   return *result.choice;
 }
 
-/// A layout as text for the broadcast, and back.
-std::string to_words(const plan::Choice& choice) {
-  const auto& [pp, dp, tp, ep, etp] = choice.layout;
-  return json_text(nlohmann::json{{"layout", {pp, dp, tp, ep, etp}}, {"reason", choice.reason}});
-}
-
-plan::Choice from_words(const std::string& words) {
-  const auto json = parse_json(words, "the chosen layout");
-  const auto axis = [&](int i) { return json["layout"][static_cast<std::size_t>(i)].get<int>(); };
-  return {{axis(0), axis(1), axis(2), axis(3), axis(4)}, json["reason"].get<std::string>()};
-}
-
 /// Names of the job's hosts, each once; ranks need not be side by side on their nodes.
 std::string hosts_of(const comm::Communicator& world) {
-  const std::string host = host::host_name();
   std::set<std::string> named;
   std::string list;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(host)), 0)) {
-    const std::string name(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  for (const std::string& name : comm::gather_texts(world, host::host_name()))
     if (named.insert(name).second) list += (list.empty() ? "" : " ") + name;
-  }
   return list;
 }
 
@@ -93,17 +75,18 @@ void require_same_store(const comm::Communicator& world, const std::string& path
 
 Session::Session(const ModelOptions& options, const std::function<void(const ModelConfig&)>& check)
     : world_(comm::Communicator::world()), dispatch_(options.dispatch) {
-  std::string index_text, layout_text;
+  std::string index_text;
+  plan::Choice choice;
   comm::on_root(world_, [&] {
     const io::StoreIndex index = io::StoreReader::read_index(options.store, options.verify);
     if (check) check(index.config());
-    layout_text = to_words(choose(index, options, world_.size()));
+    choice = choose(index, options, world_.size());
     index_text = index.serialize();
     if (!options.dispatch.machine.empty())
       dispatch_.machine_text = plan::to_text(plan::read_machine(options.dispatch.machine));
   });
   world_.broadcast(index_text, 0);
-  world_.broadcast(layout_text, 0);
+  choice.layout = comm::shared(world_, choice.layout);
   require_same_store(world_, options.store);
   world_.broadcast(dispatch_.machine_text, 0);
 
@@ -116,7 +99,6 @@ Session::Session(const ModelOptions& options, const std::function<void(const Mod
                                                 options.verify);
     backend_ = backend::open(options.backend, numerics_of(reader_->index(), options));
   });
-  const plan::Choice choice = from_words(layout_text);
   grid_ = placed_grid(world_, reader_->index().config(), choice.layout, options.placement, dispatch_.node_ranks);
   log_warnings(world_, team.warnings);
   print_header(*this, options, choice, team.placement);
@@ -137,14 +119,6 @@ plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts
     workload.context = std::max(workload.context, std::min(std::ssize(tokens) + max_tokens, config.sequence_len));
   }
   workload.batch_rows = largest_batch_rows(lengths, prefill_chunk);
-  return workload;
-}
-
-plan::Workload share(const comm::Communicator& world, plan::Workload workload) {
-  std::vector<std::byte> bytes(sizeof workload);
-  std::memcpy(bytes.data(), &workload, sizeof workload);
-  world.broadcast(bytes, 0);
-  std::memcpy(&workload, bytes.data(), sizeof workload);
   return workload;
 }
 
@@ -185,7 +159,7 @@ ModelWeights Session::load_weights() const {
 }
 
 void Session::load(const plan::Workload& root_workload) {
-  const plan::Workload workload = share(world_, root_workload);
+  const plan::Workload workload = comm::shared(world_, root_workload);
   if (dispatch_.algorithm && plan::traits(*dispatch_.algorithm).by_nodes) comm::require_shared_memory(world_);
   check_memory(workload);
   ModelWeights weights;
@@ -196,7 +170,8 @@ void Session::load(const plan::Workload& root_workload) {
   log_warnings(world_, warnings);
   const double bytes = world_.sum(static_cast<double>(reader_->bytes_read()));
   const double seconds = world_.max(zone_times().seconds[static_cast<std::size_t>(Zone::kLoad)]);
-  spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / kMiB, seconds, bytes / seconds / 1e9);
+  spdlog::info("loaded {:.1f} MiB in {:.2f} s ({:.2f} GB/s)", bytes / static_cast<double>(kMiB), seconds,
+               bytes / seconds / 1e9);
   plan::DispatchRequest dispatch = dispatch_;
   dispatch.shared_memory = has_shared_memory(workload);
   stage_ = std::make_unique<Stage>(world_, *grid_, backend_, std::move(weights), dispatch);

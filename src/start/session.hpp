@@ -86,7 +86,4 @@ void require_same_store(const comm::Communicator& world, const std::string& path
 plan::Workload workload_of(const std::vector<std::vector<std::int32_t>>& prompts, std::int64_t max_tokens,
                            std::int64_t prefill_chunk, const ModelConfig& config);
 
-/// Collective: rank 0's workload, on every rank.
-plan::Workload share(const comm::Communicator& world, plan::Workload workload);
-
 }  // namespace moesaic::start
