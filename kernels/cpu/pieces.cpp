@@ -5,6 +5,7 @@
 #include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
 #include "drivers.hpp"
+#include "row_ops.hpp"
 
 /// Rows on their way to experts and the experts' outputs on their way back.
 namespace moesaic::cpu {
@@ -28,10 +29,6 @@ struct RowScratch {
   std::vector<std::uint8_t> begun;  // by expert: its gated sum is there
 };
 
-void add_rows(const float* x, const float* y, std::int64_t n, float* sum) {
-  for (std::int64_t i = 0; i < n; ++i) sum[i] = x[i] + y[i];
-}
-
 std::span<const plan::Merge> merges_of(const TreeList& trees, const plan::TreeTable::Tree& tree) {
   return {trees.merges.address() + tree.first_merge, static_cast<std::size_t>(tree.num_merges)};
 }
@@ -45,7 +42,7 @@ void add_parts(std::span<const plan::Merge> merges, std::int32_t num_parts, std:
   scratch.sums.reserve(static_cast<std::size_t>(num_parts * width) * sizeof(float));
   plan::add_up(
       merges, scratch.parts, out, [&](int k) { return scratch.sums.as<float>() + k * width; },
-      [&](const float* x, const float* y, float* sum) { add_rows(x, y, width, sum); });
+      [&](const float* x, const float* y, float* sum) { add_row(x, y, width, sum); });
 }
 
 /// As add_parts(), rounded to Act.
@@ -75,7 +72,7 @@ void add_experts(const Path& path, const PiecesOfRows& pieces, std::size_t first
   for (const auto& [into, from] : scratch.merges) {
     begin(into);
     if (begun(from))
-      add_rows(sum(into), sum(from), pieces.width, sum(into));
+      add_row(sum(into), sum(from), pieces.width, sum(into));
     else
       path.add_activation(output(from), pieces.width, gate(from), sum(into));
   }
@@ -110,13 +107,12 @@ void permute(const Path& path, const ConstBytes* blocks, const plan::RowSource* 
       std::memcpy(to, from, row_bytes);
       return;
     }
-    thread_local AlignedBuffer values;
-    values.reserve(static_cast<std::size_t>(width) * sizeof(float));
+    float* const values = row_scratch(width);
     const auto* q = reinterpret_cast<const std::int8_t*>(from);
     LeafScale leaf;
     std::memcpy(&leaf, from + travelling.scales_offset_bytes(), sizeof leaf);
-    for (std::int64_t i = 0; i < width; ++i) values.as<float>()[i] = static_cast<float>(q[i]) * leaf.scale;
-    path.to_activation(values.as<float>(), width, to);
+    for (std::int64_t i = 0; i < width; ++i) values[i] = static_cast<float>(q[i]) * leaf.scale;
+    path.to_activation(values, width, to);
   });
 }
 

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/aligned_buffer.hpp"
 #include "base/parallel.hpp"
 #include "drivers.hpp"
+#include "row_ops.hpp"
 
 /// Operations on rows, shared out over the threads when there is enough of them.
 namespace moesaic::cpu {
@@ -24,18 +24,6 @@ void for_each_part(std::int64_t n, const Body& body) {
 template <class Body>
 void for_each_row(std::int64_t num_rows, std::int64_t width, const Body& body) {
   parallel_for(num_rows, std::max<std::int64_t>(1, kPart_elems / std::max<std::int64_t>(1, width)), body);
-}
-
-/// sum(n) = x + y.
-void add_part(const float* x, const float* y, std::int64_t n, float* sum) {
-  for (std::int64_t i = 0; i < n; ++i) sum[i] = x[i] + y[i];
-}
-
-/// fp32 (width), of this thread until its next call.
-float* row_scratch(std::int64_t width) {
-  thread_local AlignedBuffer values;
-  values.reserve(static_cast<std::size_t>(width) * sizeof(float));
-  return values.as<float>();
 }
 
 /// y(rows) in int8 with a scale a leaf. values(row): fp32 (width).
@@ -94,7 +82,7 @@ void scatter_activations(const Path& path, const std::byte* y, const std::int32_
 }
 
 void add(const Path&, const float* x, const float* y, std::int64_t n, float* sum) {
-  for_each_part(n, [&](std::int64_t first, std::int64_t count) { add_part(x + first, y + first, count, sum + first); });
+  for_each_part(n, [&](std::int64_t first, std::int64_t count) { add_row(x + first, y + first, count, sum + first); });
 }
 
 void scale(const Path&, float factor, std::int64_t n, float* x) {
@@ -118,7 +106,7 @@ void finish_tree(const Path&, const backend::SumTree& tree, float* parts, std::i
     if (merges.empty()) std::memcpy(sum + first, parts + first, static_cast<std::size_t>(count) * sizeof(float));
     for (const auto& [into, from] : merges) {
       float* const to = &into == &merges.back().into ? sum + first : parts + into * n + first;
-      add_part(parts + into * n + first, parts + from * n + first, count, to);
+      add_row(parts + into * n + first, parts + from * n + first, count, to);
     }
   });
 }
