@@ -123,8 +123,7 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
 }
 
 plan::RowMessage DispatchJob::row_message() const {
-  const NumericSetting numeric{compute_.numerics(), variant_.payload};
-  return {numeric.expert_row(grid_.config().emb_size).row_bytes(), grid_.config().num_selected_experts};
+  return plan::row_message(grid_.config(), {compute_.numerics(), variant_.payload});
 }
 
 std::int64_t DispatchJob::num_rows() const {

@@ -21,7 +21,7 @@ struct DispatchContext {
   std::size_t own_place() const { return static_cast<std::size_t>(setting.domains.place(me)); }
   std::int64_t width() const { return setting.grid.config().emb_size; }
   NumericSetting numeric() const { return {backend.numerics(), payload}; }
-  plan::RowMessage message() const { return {numeric().expert_row(width()).row_bytes(), setting.active()}; }
+  plan::RowMessage message() const { return plan::row_message(setting.grid.config(), numeric()); }
   bool rows_travel() const { return traits.ownership == plan::Ownership::kShared; }
 };
 

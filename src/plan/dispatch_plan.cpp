@@ -9,7 +9,6 @@
 namespace moesaic::plan {
 namespace {
 
-
 /// Calls visit(row, a, slot) for all rows of a block, ascending.
 template <class Visit>
 void for_each_choice(const DispatchSetting& setting, std::span<const std::int32_t> slots, Visit&& visit) {
@@ -33,6 +32,10 @@ std::size_t RowMessage::rows_offset_bytes(std::int64_t num_rows) const {
 
 std::size_t RowMessage::size_bytes(std::int64_t num_rows) const {
   return rows_offset_bytes(num_rows) + static_cast<std::size_t>(num_rows) * row_bytes;
+}
+
+RowMessage row_message(const ModelConfig& config, const NumericSetting& numeric) {
+  return {numeric.expert_row(config.emb_size).row_bytes(), config.num_selected_experts};
 }
 
 DispatchSetting::DispatchSetting(const Grid& of, Domains with, const PieceSizes& sizes)

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "config/numeric_setting.hpp"
 #include "plan/dispatch_algorithm.hpp"
 #include "plan/domains.hpp"
 #include "plan/row_map.hpp"
@@ -26,6 +27,9 @@ struct RowMessage {
   std::size_t rows_offset_bytes(std::int64_t num_rows) const;
   std::size_t size_bytes(std::int64_t num_rows) const;
 };
+
+/// The message of rows as they travel to the experts.
+RowMessage row_message(const ModelConfig& config, const NumericSetting& numeric);
 
 /// Bytes of one piece of an expert's output.
 struct PieceSizes {

@@ -193,9 +193,7 @@ class Job {
         algorithm == DispatchAlgorithm::kHier ? plan::Domains(node_of_) : plan::Domains::alone(world_.size());
     const plan::DispatchSetting setting(grid_, domains, piece_sizes(grid_, compute_.numerics()));
     const plan::DispatchTraffic expected = dispatch_traffic(
-        setting, algorithm, layer.rows,
-        {NumericSetting{compute_.numerics(), payload_}.expert_row(grid_.config().emb_size).row_bytes(),
-         grid_.config().num_selected_experts},
+        setting, algorithm, layer.rows, plan::row_message(grid_.config(), {compute_.numerics(), payload_}),
         plan::slots_of_rows(grid_, plan::Domains(node_of_), layer.rows, layer.number, layer.all_experts));
     const auto grown = [](const auto& now, const auto& then, int peer) {
       const auto i = static_cast<std::size_t>(peer);
