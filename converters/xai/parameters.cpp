@@ -44,10 +44,10 @@ XaiParameter parameter(const ModelConfig& c, io::ScaleGroups groups, const Tenso
 
 }  // namespace
 
-std::vector<std::int64_t> string_order(std::int64_t num_layers) {
-  std::vector<std::int64_t> layers(static_cast<std::size_t>(num_layers));
-  for (std::size_t i = 0; i < layers.size(); ++i) layers[i] = static_cast<std::int64_t>(i);
-  std::ranges::sort(layers, {}, [](std::int64_t layer) { return std::to_string(layer); });
+std::vector<ModelLayer> string_order(std::int64_t num_layers) {
+  std::vector<ModelLayer> layers;
+  for (const ModelLayer layer : ids<ModelLayer>(num_layers)) layers.push_back(layer);
+  std::ranges::sort(layers, {}, [](ModelLayer layer) { return std::to_string(layer.value()); });
   return layers;
 }
 
@@ -63,9 +63,9 @@ std::vector<XaiParameter> xai_parameters(const ModelConfig& c, io::ScaleGroups g
   };
   for (const NamedRole& named : kOfModel)
     add("language_model/", named, [](std::string_view name) { return std::string(name); });
-  for (const auto layer : string_order(c.num_layers))
+  for (const ModelLayer layer : string_order(c.num_layers))
     for (const NamedRole& named : kOfLayer)
-      add(fmt::format("transformer/decoder_layer_{}/", layer), named,
+      add(fmt::format("transformer/decoder_layer_{}/", layer.value()), named,
           [&](std::string_view name) { return io::layer_tensor(layer, name); });
   return list;
 }

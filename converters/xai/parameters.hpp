@@ -30,7 +30,7 @@ struct XaiParameter {
 std::vector<XaiParameter> xai_parameters(const ModelConfig& config, io::ScaleGroups groups);
 
 /// Layer numbers in that order.
-std::vector<std::int64_t> string_order(std::int64_t num_layers);
+std::vector<ModelLayer> string_order(std::int64_t num_layers);
 
 /// Error naming file, parameter, expected and found when type or shape differ from what the configuration asks for.
 void check_tensor(const XaiParameter& parameter, const PickledTensor& tensor, const std::string& file_path);

@@ -34,12 +34,12 @@ std::string text(Range range) {
 }
 
 /// Ascending numbers: "0-3,6" or "-".
-std::string text(const std::vector<std::int32_t>& numbers) {
+std::string text(const std::vector<ExpertId>& numbers) {
   std::string list;
   for (std::size_t i = 0; i < numbers.size();) {
     const std::size_t first = i++;
-    while (i < numbers.size() && numbers[i] == numbers[i - 1] + 1) ++i;
-    list += fmt::format("{}{}", list.empty() ? "" : ",", text(Range{numbers[first], numbers[i - 1] + 1}));
+    while (i < numbers.size() && numbers[i] == numbers[i - 1].next()) ++i;
+    list += fmt::format("{}{}", list.empty() ? "" : ",", text(IdRange(numbers[first], numbers[i - 1].next()).values()));
   }
   return list.empty() ? "-" : list;
 }
@@ -60,24 +60,24 @@ std::int64_t weight_bytes(const Job& job, WeightFormat format) {
 
 /// What one rank holds.
 struct Part {
-  int stage;
+  plan::StageId stage;
   Range layers, kv_heads, leaves;
-  std::vector<std::vector<std::int32_t>> experts;  ///< of each of its layers; of one for all where they are alike
+  std::vector<std::vector<ExpertId>> experts;  ///< of each of its layers; of one for all where they are alike
   plan::Footprint memory;
 
   std::string experts_text() const { return text(experts[0]) + (experts.size() == 1 ? "" : " *"); }
 };
 
-Part part_of(const plan::Grid& grid, int rank, const Job& job) {
-  const plan::WorldRank world{rank};
-  const plan::StageRank local = grid.in_stage(world);
-  Part part{grid.stage(world),
-            grid.layers(grid.stage(world)),
+Part part_of(const plan::Grid& grid, plan::WorldRank rank, const Job& job) {
+  const plan::StageId stage = grid.stage(rank);
+  const plan::StageRank local = grid.in_stage(rank);
+  Part part{stage,
+            grid.layers(stage).values(),
             grid.kv_heads(grid.shard(local)),
-            grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))],
+            grid.expert_leaves()[grid.slice(local)],
             {},
-            plan::footprint(grid, world, job.arithmetic, job.workload)};
-  for (auto layer = part.layers.begin; layer < part.layers.end; ++layer)
+            plan::footprint(grid, rank, job.arithmetic, job.workload)};
+  for (const ModelLayer layer : grid.layers(stage))
     part.experts.push_back(grid.placement().experts(layer, grid.subset(local)));
   if (grid.placement().num_layers() == 1) part.experts.resize(1);
   return part;
@@ -94,7 +94,7 @@ void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& j
   root["weights"] = name(job.arithmetic.format);
   for (const WeightFormat format : kAllWeightFormats)
     root["model_weight_bytes"][std::string(name(format))] = weight_bytes(job, format);
-  for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
+  for (const plan::WorldRank rank : ids<plan::WorldRank>(choice.layout.ranks())) {
     const Part part = part_of(grid, rank, job);
     root["rank"].push_back({{"stage", part.stage},
                             {"layers", indices(part.layers)},
@@ -108,8 +108,7 @@ void print_json(const plan::Grid& grid, const plan::Choice& choice, const Job& j
   }
   root["links"] = json::array();
   for (const plan::Link& link : links_of(grid, job))
-    root["links"].push_back(
-        {{"from", index(link.from)}, {"to", index(link.to)}, {"bytes_per_token", link.bytes_per_token}});
+    root["links"].push_back({{"from", link.from}, {"to", link.to}, {"bytes_per_token", link.bytes_per_token}});
   print(json_text(root) + "\n");
 }
 
@@ -127,10 +126,10 @@ void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& j
         workload.num_sequences == 1 ? "" : "s", workload.context, workload.batch_rows, arithmetic.numeric().text());
   print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14} {:>10} {:>14}\n", "rank", "stage", "layers", "kv heads", "experts",
         "leaves", "weights (MiB)", "KV (MiB)", "buffers (MiB)");
-  for (int rank = 0; rank < choice.layout.ranks(); ++rank) {
+  for (const plan::WorldRank rank : ids<plan::WorldRank>(choice.layout.ranks())) {
     const Part part = part_of(grid, rank, job);
-    print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank, part.stage, text(part.layers),
-          text(part.kv_heads), part.experts_text(), text(part.leaves),
+    print("{:>5} {:>6} {:>8} {:>9} {:>9} {:>7} {:>14.1f} {:>10.1f} {:>14.1f}\n", rank.value(), part.stage.value(),
+          text(part.layers), text(part.kv_heads), part.experts_text(), text(part.leaves),
           static_cast<double>(part.memory.weight_bytes) / kMiB, static_cast<double>(part.memory.kv_bytes) / kMiB,
           static_cast<double>(part.memory.buffer_bytes) / kMiB);
   }
@@ -139,7 +138,7 @@ void print_text(const plan::Grid& grid, const plan::Choice& choice, const Job& j
   if (links.empty()) return;
   print("\nexpected bytes for one token, uniform routing\n{:>5} {:>5} {:>12}\n", "from", "to", "bytes");
   for (const plan::Link& link : links)
-    print("{:>5} {:>5} {:>12.0f}\n", index(link.from), index(link.to), link.bytes_per_token);
+    print("{:>5} {:>5} {:>12.0f}\n", link.from.value(), link.to.value(), link.bytes_per_token);
 }
 
 /// The model and its weights: a store's, or a preset's in the format asked for.

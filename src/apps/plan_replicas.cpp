@@ -21,7 +21,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-
 /// What the busiest rank of a stage does and what a rank does in the mean, of some layers and steps added up.
 struct Work {
   double most_terms = 0, mean_terms = 0;
@@ -50,7 +49,7 @@ class Replay {
         setting_(grid, plan::Domains::alone(grid.ranks_per_stage()),
                  {width_ * size_bytes(activation_type(numeric.numerics)), width_ * sizeof(float)}) {}
 
-  Work layer(std::int64_t layer, const plan::Domains& nodes) const {
+  Work layer(ModelLayer layer, const plan::Domains& nodes) const {
     Work sum;
     for (std::int64_t batch = 0; batch < trace_.num_batches(); ++batch)
       if (!trace_.rows(batch).empty()) sum += step(batch, layer, nodes);
@@ -58,22 +57,21 @@ class Replay {
   }
 
  private:
-  Work step(std::int64_t batch, std::int64_t layer, const plan::Domains& nodes) const {
+  Work step(std::int64_t batch, ModelLayer layer, const plan::Domains& nodes) const {
     const plan::Placement& placement = grid_.placement();
     std::vector<std::int64_t> group_rows;
-    for (int group = 0; group < grid_.layout().dp; ++group)
-      group_rows.push_back(even_part(trace_.rows(batch).size(), grid_.layout().dp, group).size());
+    for (const plan::GroupId group : grid_.groups())
+      group_rows.push_back(even_part(trace_.rows(batch).size(), grid_.layout().dp, group.value()).size());
     const plan::RowMap rows(grid_, group_rows);
     const auto slots = slots_of_rows(grid_, nodes, rows, layer, trace_.layer(batch, layer).first);
-    std::vector<std::int64_t> terms(static_cast<std::size_t>(placement.num_slots()));
-    for (const std::int32_t slot : slots) ++terms[static_cast<std::size_t>(slot)];
+    IdVector<plan::SlotId, std::int64_t> terms(placement.num_slots());
+    for (const std::int32_t slot : slots) ++terms[plan::SlotId(slot)];
     Work work;
-    for (int subset = 0; subset < placement.num_subsets(); ++subset) {
+    for (const plan::SubsetId subset : grid_.subsets()) {
       double sum = 0, us = 0;
-      for (auto slot = placement.slots(subset).begin; slot < placement.slots(subset).end; ++slot) {
-        const std::int64_t count = terms[static_cast<std::size_t>(slot)];
-        sum += static_cast<double>(count);
-        us += plan::expert_us(grid_, count, numeric_.numerics, compute_);
+      for (const plan::SlotId slot : placement.slots(subset)) {
+        sum += static_cast<double>(terms[slot]);
+        us += plan::expert_us(grid_, terms[slot], numeric_.numerics, compute_);
       }
       work.most_terms = std::max(work.most_terms, sum);
       work.busiest_us = std::max(work.busiest_us, us);
@@ -88,12 +86,12 @@ class Replay {
     const plan::RowMessage message{numeric_.expert_row(grid_.config().emb_size).row_bytes(), trace_.num_active};
     const auto traffic = dispatch_traffic(setting_, plan::DispatchAlgorithm::kFlat, rows, message, slots);
     std::uint64_t most = 0;
-    for (int rank = 0; rank < grid_.ranks_per_stage(); ++rank) {
+    for (const plan::StageRank rank : grid_.ranks()) {
       std::uint64_t sent = 0, received = 0;
-      for (int peer = 0; peer < grid_.ranks_per_stage(); ++peer)
+      for (const plan::StageRank peer : grid_.ranks())
         for (const plan::PairTraffic* pairs : {&traffic.dispatch, &traffic.combine}) {
-          sent += pairs->bytes[pairs->at(plan::StageRank{rank}, plan::StageRank{peer})];
-          received += pairs->bytes[pairs->at(plan::StageRank{peer}, plan::StageRank{rank})];
+          sent += pairs->bytes[pairs->at(rank, peer)];
+          received += pairs->bytes[pairs->at(peer, rank)];
         }
       most = std::max({most, sent, received});
     }
@@ -108,18 +106,18 @@ class Replay {
   const plan::DispatchSetting setting_;
 };
 
-std::vector<double> loads_of(const RoutingTraceFile& trace, std::int64_t layer) {
-  std::vector<double> loads(static_cast<std::size_t>(trace.num_experts));
-  const std::int64_t size = trace.num_rows() * trace.num_active;
-  for (std::int64_t i = layer * size; i < (layer + 1) * size; ++i)
-    ++loads[static_cast<std::size_t>(trace.experts[static_cast<std::size_t>(i)])];
+plan::ExpertLoads loads_of(const RoutingTraceFile& trace, ModelLayer layer) {
+  plan::ExpertLoads loads(trace.num_experts);
+  const auto size = static_cast<std::size_t>(trace.num_rows() * trace.num_active);
+  for (const std::int32_t expert : std::span(trace.experts).subspan(layer.index() * size, size))
+    ++loads[ExpertId(expert)];
   return loads;
 }
 
 /// The same layers with and without a placement.
 struct Comparison {
-  std::vector<std::int64_t> copies;  // by layer
-  std::vector<Work> home, placed;    // by layer
+  IdVector<ModelLayer, std::int64_t> copies;
+  IdVector<ModelLayer, Work> home, placed;
   Work all_home, all_placed;
   std::int64_t num_steps = 0;
   double copy_bytes = 0, rank_bytes = 0;  // the most that a rank holds more, and holds in all
@@ -142,8 +140,8 @@ void print_text(const Comparison& c) {
           placed.most_bytes / steps / 1e3);
   };
   const auto steps = static_cast<double>(c.num_steps);
-  for (std::size_t layer = 0; layer < c.copies.size(); ++layer)
-    line(fmt::format("{}", layer), fmt::format("{}", c.copies[layer]), c.home[layer], c.placed[layer], steps);
+  for (const ModelLayer layer : c.copies.ids())
+    line(fmt::format("{}", layer.value()), fmt::format("{}", c.copies[layer]), c.home[layer], c.placed[layer], steps);
   line("all", "", c.all_home, c.all_placed, steps);
   print(
       "\nmax/mean: terms of the busiest rank over the mean, in the mean of steps; us, KB: of the busiest rank in a "
@@ -175,11 +173,11 @@ void print_json(const Comparison& c, const plan::Placement& placement) {
   ordered_json json = {
       {"num_steps", c.num_steps},   {"home", to_json(c.all_home, steps)}, {"placed", to_json(c.all_placed, steps)},
       {"copy_bytes", c.copy_bytes}, {"break_even", c.break_even()},       {"pays", c.saved_us() > 0}};
-  for (std::size_t layer = 0; layer < c.copies.size(); ++layer)
+  for (const ModelLayer layer : c.copies.ids())
     json["layer"].push_back({{"copies", c.copies[layer]},
                              {"home", to_json(c.home[layer], steps)},
                              {"placed", to_json(c.placed[layer], steps)},
-                             {"experts", placement.subsets(static_cast<std::int64_t>(layer))}});
+                             {"experts", placement.subsets(layer)}});
   print(json_text(json) + "\n");
 }
 
@@ -219,15 +217,14 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   check_writable(options.file, "placement", {options.trace});
   const RoutingTraceFile trace = read_trace("from-trace", options.trace, config);
   const plan::Grid home(config, layout);
-  std::vector<plan::Domains> nodes;  // by stage
-  for (int stage = 0; stage < layout.pp; ++stage)
+  IdVector<plan::StageId, plan::Domains> nodes;
+  for (const plan::StageId stage : home.stages())
     nodes.push_back(plan::RankPlacement{options.ranks_per_node(layout.ranks())}.nodes(home, stage));
   std::vector<plan::Placement::Subsets> layers;
   Comparison c;
-  for (int stage = 0; stage < layout.pp; ++stage)
-    for (auto layer = home.layers(stage).begin; layer < home.layers(stage).end; ++layer) {
-      layers.push_back(
-          balance_copies(home, nodes[static_cast<std::size_t>(stage)], options.replicas, loads_of(trace, layer)));
+  for (const plan::StageId stage : home.stages())
+    for (const ModelLayer layer : home.layers(stage)) {
+      layers.push_back(balance_copies(home, nodes[stage], options.replicas, loads_of(trace, layer)));
       c.copies.push_back(plan::Placement(config.num_experts, {layers.back()}).num_copies());
     }
   const plan::Grid placed(config, layout, plan::Placement(config.num_experts, std::move(layers)));
@@ -235,15 +232,15 @@ int print_replicas(const ModelConfig& config, const plan::Arithmetic& arithmetic
   const plan::Machine machine = plan::read_machine(machine_name);
   const plan::ComputeCosts& compute = machine.with_threads(num_threads);
   const Replay before(home, trace, arithmetic.numeric(), compute), after(placed, trace, arithmetic.numeric(), compute);
-  for (int stage = 0; stage < layout.pp; ++stage)
-    for (auto layer = home.layers(stage).begin; layer < home.layers(stage).end; ++layer) {
-      c.all_home += c.home.emplace_back(before.layer(layer, nodes[static_cast<std::size_t>(stage)]));
-      c.all_placed += c.placed.emplace_back(after.layer(layer, nodes[static_cast<std::size_t>(stage)]));
+  for (const plan::StageId stage : home.stages())
+    for (const ModelLayer layer : home.layers(stage)) {
+      c.all_home += c.home.emplace_back(before.layer(layer, nodes[stage]));
+      c.all_placed += c.placed.emplace_back(after.layer(layer, nodes[stage]));
     }
   for (std::int64_t batch = 0; batch < trace.num_batches(); ++batch) c.num_steps += !trace.rows(batch).empty();
-  for (int rank = 0; rank < layout.ranks(); ++rank) {
+  for (const plan::WorldRank rank : ids<plan::WorldRank>(layout.ranks())) {
     const auto bytes = [&](const plan::Grid& grid) {
-      return static_cast<double>(footprint(grid, plan::WorldRank{rank}, arithmetic, {}).weight_bytes);
+      return static_cast<double>(footprint(grid, rank, arithmetic, {}).weight_bytes);
     };
     if (bytes(placed) - bytes(home) < c.copy_bytes || (c.rank_bytes > 0 && bytes(placed) - bytes(home) == c.copy_bytes))
       continue;

@@ -79,6 +79,14 @@ class Buffer {
     release();
     allocation_ = memory_->allocate(space_, size_bytes);
   }
+  /// The same for so many elements, or rows of this size.
+  template <class T>
+  void reserve_elems(std::int64_t num_elems) {
+    reserve_rows(num_elems, sizeof(T));
+  }
+  void reserve_rows(std::int64_t num_rows, std::size_t row_bytes) {
+    reserve(static_cast<std::size_t>(num_rows) * row_bytes);
+  }
 
   Bytes data() const { return allocation_.bytes.data; }
   template <class T>

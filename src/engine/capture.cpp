@@ -26,14 +26,14 @@ void Capture::see(ProbePoint point, const TokenBatch& batch, Range rows, std::sp
   }
 }
 
-void Capture::see_routing(std::int32_t layer, const TokenBatch& batch, Range rows,
-                          std::span<const std::int32_t> experts, std::span<const float> gates) {
+void Capture::see_routing(ModelLayer layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
+                          std::span<const float> gates) {
   if (!routing_ || rows.empty()) return;
   const std::size_t active = gates.size() / static_cast<std::size_t>(rows.size());
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {
     const auto at = static_cast<std::size_t>(row);
     const std::size_t own = static_cast<std::size_t>(row - rows.begin) * active;
-    append({batch.sequences[at], batch.positions[at], layer, kRouting, static_cast<std::int32_t>(2 * active)},
+    append({batch.sequences[at], batch.positions[at], layer.value(), kRouting, static_cast<std::int32_t>(2 * active)},
            std::as_bytes(experts.subspan(own, active)));
     const auto gate_bytes = std::as_bytes(gates.subspan(own, active));
     records_.insert(records_.end(), gate_bytes.begin(), gate_bytes.end());

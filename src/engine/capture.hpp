@@ -26,7 +26,7 @@ class Capture final : public Probe, public StepObserver {
   Capture(const comm::Communicator& world, bool hidden, bool routing, CaptureSink sink);
 
   void see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) override;
-  void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
+  void see_routing(ModelLayer layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
                    std::span<const float> gates) override;
   void after_step() override;
 
@@ -54,7 +54,7 @@ class Probes final : public Probe {
   void see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) override {
     for (Probe* probe : probes_) probe->see(point, batch, rows, values);
   }
-  void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
+  void see_routing(ModelLayer layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
                    std::span<const float> gates) override {
     for (Probe* probe : probes_) probe->see_routing(layer, batch, rows, experts, gates);
   }

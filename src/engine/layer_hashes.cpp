@@ -37,7 +37,7 @@ void LayerHashes::see(ProbePoint point, const TokenBatch& batch, Range rows, std
   }
 }
 
-void LayerHashes::see_routing(std::int32_t layer, const TokenBatch& batch, Range rows,
+void LayerHashes::see_routing(ModelLayer layer, const TokenBatch& batch, Range rows,
                               std::span<const std::int32_t> experts, std::span<const float> gates) {
   if (rows.empty()) return;
   const std::size_t active = gates.size() / static_cast<std::size_t>(rows.size());
@@ -47,8 +47,8 @@ void LayerHashes::see_routing(std::int32_t layer, const TokenBatch& batch, Range
     Hasher hasher;
     hasher.update(std::as_bytes(experts.subspan(own * active, active)));
     hasher.update(std::as_bytes(gates.subspan(own * active, active)));
-    records_.push_back({batch.sequences[at], layer, static_cast<std::int32_t>(Operation::kRouter), batch.positions[at],
-                        hasher.digest()});
+    records_.push_back({batch.sequences[at], layer.value(), static_cast<std::int32_t>(Operation::kRouter),
+                        batch.positions[at], hasher.digest()});
   }
 }
 

@@ -19,7 +19,7 @@ namespace moesaic {
 class LayerHashes final : public Probe {
  public:
   void see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) override;
-  void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
+  void see_routing(ModelLayer layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
                    std::span<const float> gates) override;
 
   /// Collective: gathers everything on rank 0, which writes the file (docs/numerics.md).

@@ -24,14 +24,14 @@ struct Key {
 
 }  // namespace
 
-void RoutingTrace::see_routing(std::int32_t layer, const TokenBatch& batch, Range rows,
+void RoutingTrace::see_routing(ModelLayer layer, const TokenBatch& batch, Range rows,
                                std::span<const std::int32_t> experts, std::span<const float> gates) {
   if (rows.empty()) return;
   const std::size_t active = experts.size() / static_cast<std::size_t>(rows.size());
   const auto step = static_cast<std::int32_t>(position().step.load());
   for (std::size_t i = 0; i < static_cast<std::size_t>(rows.size()); ++i) {
     const std::size_t row = static_cast<std::size_t>(rows.begin) + i;
-    words_.insert(words_.end(), {step, layer, batch.sequences[row], batch.positions[row]});
+    words_.insert(words_.end(), {step, layer.value(), batch.sequences[row], batch.positions[row]});
     const auto own = experts.subspan(i * active, active);
     words_.insert(words_.end(), own.begin(), own.end());
     for (const float gate : gates.subspan(i * active, active)) words_.push_back(std::bit_cast<std::int32_t>(gate));
@@ -149,9 +149,9 @@ void RoutingTraceFile::share(const comm::Communicator& world) {
 }
 
 std::pair<std::vector<std::int32_t>, std::vector<float>> RoutingTraceFile::layer(std::int64_t batch,
-                                                                                 std::int64_t layer) const {
+                                                                                 ModelLayer layer) const {
   const Range range = rows(batch);
-  const auto begin = static_cast<std::ptrdiff_t>((layer * num_rows() + range.begin) * num_active);
+  const auto begin = static_cast<std::ptrdiff_t>((layer.value() * num_rows() + range.begin) * num_active);
   const auto size = static_cast<std::ptrdiff_t>(range.size() * num_active);
   return {{experts.begin() + begin, experts.begin() + begin + size},
           {gates.begin() + begin, gates.begin() + begin + size}};

@@ -38,7 +38,7 @@ struct RoutingTraceFile {
     return {first_row[b], first_row[b + 1]};
   }
   /// Experts and gates (rows of the batch, A) of a layer.
-  std::pair<std::vector<std::int32_t>, std::vector<float>> layer(std::int64_t batch, std::int64_t layer) const;
+  std::pair<std::vector<std::int32_t>, std::vector<float>> layer(std::int64_t batch, ModelLayer layer) const;
 };
 
 /// Records what routers choose, for --trace-routing.
@@ -46,7 +46,7 @@ class RoutingTrace final : public Probe {
  public:
   explicit RoutingTrace(const ModelConfig& config) : config_(config) {}
   void see(ProbePoint, const TokenBatch&, Range, std::span<const float>) override {}
-  void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
+  void see_routing(ModelLayer layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
                    std::span<const float> gates) override;
 
   /// Collective: gathers everything on rank 0, which writes the file in its `place` and gives it its name.

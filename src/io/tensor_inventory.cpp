@@ -70,7 +70,7 @@ bool has_scales(const TensorRow& row, WeightFormat format) { return row.is_matri
 
 /// Appends the tensors of some rows of the table: the weights of neighbouring matrices, then their scales.
 void add(std::vector<TensorSpec>& tensors, const ModelConfig& config, ScaleGroups groups, WeightFormat format,
-         std::span<const TensorRow> rows, std::int64_t layer) {
+         std::span<const TensorRow> rows, ModelLayer layer) {
   const auto put = [&](TensorSpec spec, const TensorRow& row, std::string_view name) {
     spec.name = row.per == PerUnit::kModel ? std::string(name) : layer_tensor(layer, name);
     check_size(spec);
@@ -131,7 +131,9 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return text + ")";
 }
 
-std::string layer_tensor(std::int64_t layer, std::string_view name) { return fmt::format("layers/{}/{}", layer, name); }
+std::string layer_tensor(ModelLayer layer, std::string_view name) {
+  return fmt::format("layers/{}/{}", layer.value(), name);
+}
 
 std::string scales_name(const TensorSpec& matrix) {
   const TensorRow& row = tensor_row(matrix.role);
@@ -146,8 +148,8 @@ std::vector<TensorSpec> tensor_inventory(const ModelConfig& config, ScaleGroups 
       static_cast<std::size_t>(std::ranges::count(all, PerUnit::kModel, [](const TensorRow& row) { return row.per; }));
   std::vector<TensorSpec> tensors;
   tensors.reserve(static_cast<std::size_t>(num_tensors(config, format)));
-  add(tensors, config, groups, format, all.first(num_outside), 0);
-  for (std::int64_t layer = 0; layer < config.num_layers; ++layer)
+  add(tensors, config, groups, format, all.first(num_outside), ModelLayer(0));
+  for (const ModelLayer layer : ids<ModelLayer>(config.num_layers))
     add(tensors, config, groups, format, all.subspan(num_outside), layer);
   return tensors;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/dtypes.hpp"
+#include "config/ids.hpp"
 #include "config/tensor_roles.hpp"
 #include "config/weight_format.hpp"
 
@@ -60,13 +61,13 @@ ScalesAt int8_scales_at(const TensorSpec& weights, const TensorSpec& scales, std
 std::string shape_text(const std::vector<std::int64_t>& shape);
 
 /// "layers/N/" + name: what a layer's tensor, or its scales, is called in the store.
-std::string layer_tensor(std::int64_t layer, std::string_view name);
+std::string layer_tensor(ModelLayer layer, std::string_view name);
 
 /// The name of the tensor with a matrix's scales: "layers/3/moe/gate_scales".
 std::string scales_name(const TensorSpec& matrix);
 
 /// Number of the piece that has an expert's eighth `leaf` in a tensor of PerUnit::kExpert.
-constexpr std::int64_t expert_piece(std::int64_t expert, std::int64_t leaf) { return expert * kNumLeaves + leaf; }
+constexpr std::int64_t expert_piece(ExpertId expert, std::int64_t leaf) { return expert.value() * kNumLeaves + leaf; }
 
 /// All tensors of a model in the order of the store (docs/store.md): those of kTensorRows that the architecture has, a
 /// layer's for each layer. int8: shapes are those of the table, cut as Cut says. bf16: there are no scales. int4: the

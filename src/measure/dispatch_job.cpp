@@ -101,7 +101,7 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
       active_(static_cast<std::size_t>(grid.config().num_selected_experts)),
       experts_(grid, compute, variant.payload),
       logical_(nothing(world.size())),
-      terms_(static_cast<std::size_t>(world.size())),
+      terms_(world.size()),
       batch_(*compute_.backend) {
   const plan::DispatchSetting alone(grid_, plan::Domains::alone(world.size()),
                                     moe::piece_sizes(grid_, compute_.numerics()));
@@ -117,7 +117,7 @@ DispatchJob::DispatchJob(const comm::Communicator& world, const plan::Grid& grid
     const auto slots = step.slots_of(grid_, nodes_, step.shared);
     add(logical_traffic(alone, step.shared, row_message().row_bytes, slots), logical_);
     const auto terms = terms_of_ranks(grid_, slots);
-    for (std::size_t rank = 0; rank < terms.size(); ++rank) terms_[rank] += terms[rank];
+    for (const plan::StageRank rank : terms.ids()) terms_[rank] += terms[rank];
     steps_.push_back(std::move(step));
   }
 }
@@ -287,7 +287,7 @@ std::string DispatchJob::hash_of_steps(const std::vector<Hash128>& found) const 
     std::vector<std::size_t> done(all.size());
     for (const Step& step : steps_)
       for (std::size_t rank = 0; rank < all.size(); ++rank) {
-        const auto rows = static_cast<std::size_t>(step.shared.rows(plan::StageRank{static_cast<int>(rank)}).size());
+        const auto rows = static_cast<std::size_t>(step.shared.rows(plan::StageRank(rank)).size());
         hasher.update(std::as_bytes(std::span(all[rank]).subspan(done[rank], rows)));
         done[rank] += rows;
       }
@@ -300,10 +300,9 @@ std::string DispatchJob::hash_of_steps(const std::vector<Hash128>& found) const 
 void DispatchJob::gather_counted(const std::vector<std::uint64_t>& own_bytes, DispatchResult& result) const {
   std::ranges::copy(comm::gather_joined(world_, own_bytes), result.counted.dispatch.bytes.begin());
   bool right = true;
-  for (int peer = 0; peer < world_.size(); ++peer) {
-    const std::size_t pair = result.analytic.dispatch.at(me_, plan::StageRank{peer});
-    right &= own_bytes[static_cast<std::size_t>(peer)] ==
-             result.analytic.dispatch.bytes[pair] + result.analytic.combine.bytes[pair];
+  for (const plan::StageRank peer : terms_.ids()) {
+    const std::size_t pair = result.analytic.dispatch.at(me_, peer);
+    right &= own_bytes[peer.index()] == result.analytic.dispatch.bytes[pair] + result.analytic.combine.bytes[pair];
   }
   result.bytes_right = world_.min(right) > 0;
 }

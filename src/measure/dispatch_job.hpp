@@ -90,8 +90,8 @@ class DispatchJob {
   std::int64_t num_steps() const { return static_cast<std::int64_t>(steps_.size()); }
   /// What a layer has to move at least, whatever the algorithm: rows to experts and their outputs, of all steps.
   const plan::DispatchTraffic& logical() const { return logical_; }
-  /// Terms (row, expert) that each rank computes in all steps, indexed by rank.
-  const std::vector<std::int64_t>& terms() const { return terms_; }
+  /// Terms (row, expert) that each rank computes in all steps.
+  const IdVector<plan::StageRank, std::int64_t>& terms() const { return terms_; }
   const plan::Domains& nodes() const { return nodes_; }
   /// The routing of this rank's share of a step's rows.
   moe::HostRouting own_routing(std::size_t step) const;
@@ -102,7 +102,7 @@ class DispatchJob {
  private:
   struct Step {
     moe::HostRouting routing;  // of all rows
-    std::int64_t layer;
+    ModelLayer layer;
     plan::RowMap shared, replicated;  // the same rows by either ownership
     const plan::RowMap& owned(plan::Ownership by) const { return by == plan::Ownership::kShared ? shared : replicated; }
     std::vector<std::int32_t> slots_of(const plan::Grid& grid, const plan::Domains& nodes,
@@ -131,7 +131,7 @@ class DispatchJob {
   const StandInExperts experts_;
   std::vector<Step> steps_;
   plan::DispatchTraffic logical_;
-  std::vector<std::int64_t> terms_;
+  IdVector<plan::StageRank, std::int64_t> terms_;
   moe::ExpertBatch batch_;
 };
 

@@ -16,7 +16,7 @@ GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, co
       routing_(*compute_.backend) {
   const plan::StageRank me{world.rank()};
   const std::int64_t width = grid.config().emb_size, leaf_size = grid.config().ffn_size / kNumLeaves;
-  const std::int64_t leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(me))].size();
+  const std::int64_t leaves = grid.expert_leaves()[grid.slice(me)].size();
   const DType type = packed_type(format_of(compute.numerics()).value_or(WeightFormat::kInt8), compute.numerics());
   const backend::MatrixShape up{type, 1, width, leaves * leaf_size}, down{type, leaves, leaf_size, width};
   backend::Packer& packer = compute_.backend->packer();
@@ -24,7 +24,7 @@ GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, co
   if (grid.placement().num_layers() > 1)
     fail("--gemm has one layer's weights, --placement tells {} layers apart; leave one of them out, or give --replicas",
          grid.placement().num_layers());
-  const std::vector<std::int32_t>& held = grid.placement().experts(0, grid.subset(me));
+  const std::vector<ExpertId>& held = grid.placement().experts(ModelLayer(0), grid.subset(me));
   const std::size_t num_local = held.size();
   require_memory(world, {static_cast<std::int64_t>(num_local * expert_bytes), "--gemm: the experts' weights",
                          "use more ranks or nodes, or shorten the experts with --gemm-ffn"});
@@ -37,7 +37,7 @@ GemmLayer::GemmLayer(const comm::Communicator& world, const plan::Grid& grid, co
   }
   parallel_for(std::ssize(held), [&](std::int64_t i) {
     const auto e = static_cast<std::size_t>(i);
-    std::uint64_t seed = 3 * static_cast<std::uint64_t>(held[e]);
+    std::uint64_t seed = 3 * held[e].index();
     for (const auto* matrices : {&weights_.gate, &weights_.up, &weights_.down})
       pack_random(packer, (*matrices)[e], seed++);
   });

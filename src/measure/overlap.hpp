@@ -11,7 +11,7 @@ struct LayerInput {
   const std::byte* n;  ///< Input (own rows, D)
   const plan::RowMap& rows;
   const moe::Routing& routing;
-  std::int64_t layer;
+  ModelLayer layer;
   float* m;  ///< (own rows, D)
 };
 

@@ -65,7 +65,7 @@ class ProgressingDispatcher final : public moe::Dispatcher {
   }
 
   void start_dispatch(backend::ConstBytes n, const plan::RowMap& rows, const moe::Routing& routing,
-                      std::int64_t layer) override {
+                      ModelLayer layer) override {
     dispatcher_->start_dispatch(n, rows, routing, layer);
   }
   bool next_batch(moe::ExpertBatch& batch) override {

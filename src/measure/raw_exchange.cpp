@@ -24,14 +24,13 @@ struct RawExchanges::Exchange {
   std::vector<int> send_counts, send_offsets, recv_counts, recv_offsets;
   int largest = 0;  // of all pairs
 
-  Exchange(int me, const plan::PairTraffic& traffic);
+  Exchange(plan::StageRank me, const plan::PairTraffic& traffic);
 };
 
-RawExchanges::Exchange::Exchange(int me, const plan::PairTraffic& traffic) {
+RawExchanges::Exchange::Exchange(plan::StageRank me, const plan::PairTraffic& traffic) {
   std::uint64_t sent = 0, received = 0, most = 0;
-  for (int peer = 0; peer < traffic.num_ranks; ++peer) {
-    const std::uint64_t to = traffic.bytes[traffic.at(plan::StageRank{me}, plan::StageRank{peer})];
-    const std::uint64_t from = traffic.bytes[traffic.at(plan::StageRank{peer}, plan::StageRank{me})];
+  for (const plan::StageRank peer : traffic.ranks()) {
+    const std::uint64_t to = traffic.bytes[traffic.at(me, peer)], from = traffic.bytes[traffic.at(peer, me)];
     send_counts.push_back(as_count(to));
     recv_counts.push_back(as_count(from));
     send_offsets.push_back(as_count(std::exchange(sent, sent + to)));
@@ -48,7 +47,7 @@ RawExchanges::RawExchanges(const comm::Communicator& world, RawExchange kind,
   std::size_t send_bytes = 1, recv_bytes = 1;
   for (const plan::DispatchTraffic& step : steps)
     for (const plan::PairTraffic* part : {&step.dispatch, &step.combine}) {
-      const Exchange& exchange = exchanges_.emplace_back(world.rank(), *part);
+      const Exchange& exchange = exchanges_.emplace_back(plan::StageRank(world.rank()), *part);
       travels_ |= exchange.largest > 0;
       const bool padded = kind == RawExchange::kPadded;
       const std::size_t all = padded ? static_cast<std::size_t>(exchange.largest) * exchange.send_counts.size() : 0;

@@ -32,7 +32,7 @@ moe::HostRouting part_of(const moe::HostRouting& routing, Range rows, std::size_
 
 RoutingSource synthetic_steps(const plan::Grid& grid, const plan::SyntheticLoad& load, std::int64_t rows_a_rank) {
   return [&grid, load, rows_a_rank](std::int64_t step) {
-    RoutedStep routed{load.group_rows(grid, rows_a_rank, step), {}};
+    RoutedStep routed{load.group_rows(grid, rows_a_rank, step), {}, {}};
     const auto active = static_cast<std::size_t>(grid.config().num_selected_experts);
     const plan::RowMap rows(grid, routed.num_group_rows);
     const auto num_rows = static_cast<std::size_t>(rows.num_rows());
@@ -50,11 +50,11 @@ RoutingSource replayed_steps(const plan::Grid& grid, const RoutingTraceFile& tra
   return [&grid, &trace](std::int64_t step) {
     const std::int64_t layers = trace.num_layers, batch = step / layers % trace.num_batches();
     RoutedStep routed;
-    routed.layer = step % layers;
-    auto [experts, gates] = trace.layer(batch, step % layers);
+    routed.layer = ModelLayer(step % layers);
+    auto [experts, gates] = trace.layer(batch, routed.layer);
     const std::int64_t num_rows = trace.rows(batch).size();
-    for (int group = 0; group < grid.layout().dp; ++group)
-      routed.num_group_rows.push_back(even_part(num_rows, grid.layout().dp, group).size());
+    for (const plan::GroupId group : grid.groups())
+      routed.num_group_rows.push_back(even_part(num_rows, grid.layout().dp, group.value()).size());
     routed.routing.experts = std::move(experts);
     routed.routing.gates = std::move(gates);
     return routed;

@@ -14,8 +14,8 @@ namespace moesaic::measure {
 /// The rows of one dispatch and where they go, all of a stage: the same on all ranks.
 struct RoutedStep {
   std::vector<std::int64_t> num_group_rows;  ///< (dp)
-  moe::HostRouting routing;                      ///< routing of all rows
-  std::int64_t layer = 0;                    ///< the layer whose placement of experts holds
+  moe::HostRouting routing;                  ///< routing of all rows
+  ModelLayer layer;                          ///< the layer whose placement of experts holds
 };
 
 /// Gives any step, counted from 0; all ranks get the same.

@@ -84,16 +84,16 @@ std::uint64_t StandInExperts::key(const std::byte* row, StandIn kind) const {
   return word;
 }
 
-std::size_t StandInExperts::place(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const {
-  const auto number = static_cast<std::uint64_t>(expert * kNumLeaves + leaf);
+std::size_t StandInExperts::place(std::uint64_t key, ExpertId expert, std::int64_t leaf) const {
+  const auto number = static_cast<std::uint64_t>(expert.value() * kNumLeaves + leaf);
   return random_word(key ^ random_word(number)) % kPlaces;
 }
 
-const float* StandInExperts::leaf(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const {
+const float* StandInExperts::leaf(std::uint64_t key, ExpertId expert, std::int64_t leaf) const {
   return values_.data() + place(key, expert, leaf);
 }
 
-void StandInExperts::add_up(std::uint64_t key, std::int64_t expert, Range leaves, float* sum) const {
+void StandInExperts::add_up(std::uint64_t key, ExpertId expert, Range leaves, float* sum) const {
   if (leaves.size() == 1) {
     std::copy_n(leaf(key, expert, leaves.begin), width_, sum);
     return;
@@ -107,10 +107,10 @@ void StandInExperts::add_up(std::uint64_t key, std::int64_t expert, Range leaves
   for (std::int64_t i = 0; i < width_; ++i) sum[i] += right[static_cast<std::size_t>(i)];
 }
 
-void StandInExperts::run(plan::StageRank me, std::int64_t layer, moe::ExpertBatch& batch, StandIn kind) const {
+void StandInExperts::run(plan::StageRank me, ModelLayer layer, moe::ExpertBatch& batch, StandIn kind) const {
   const auto& own = grid_.placement().experts(layer, grid_.subset(me));
   const bool complete = grid_.layout().etp == 1;
-  const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me))];
+  const Range leaves = grid_.expert_leaves()[grid_.slice(me)];
   const auto width = static_cast<std::size_t>(width_);
   const std::size_t term_bytes = width * (complete ? size_bytes(activation_type(compute_.numerics())) : sizeof(float));
   for (std::size_t e = 0; e < own.size(); ++e) {
@@ -147,11 +147,12 @@ void StandInExperts::expected(const std::byte* row, std::span<const std::int32_t
   std::vector<std::byte> rounded(width * sizeof(float));
   Sum groups[kNumLeaves];  // of experts, each ascending
   for (std::size_t a = 0; a < experts.size(); ++a) {
+    const ExpertId expert(experts[a]);
     Sum term(width);
     if (kind == StandIn::kCopy)
-      std::copy_n(leaf(row_key, experts[a], 0), width, term.begin());
+      std::copy_n(leaf(row_key, expert, 0), width, term.begin());
     else
-      add_up(row_key, experts[a], {0, kNumLeaves}, term.data());
+      add_up(row_key, expert, {0, kNumLeaves}, term.data());
     to_activation(term.data(), width_, rounded.data());
     const Sum values = values_of(rounded.data());
     for (std::size_t i = 0; i < width; ++i) term[i] = gates[a] * values[i];

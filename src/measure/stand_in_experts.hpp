@@ -22,7 +22,7 @@ class StandInExperts {
   StandInExperts(const plan::Grid& grid, const Compute& compute, DispatchPayload payload = DispatchPayload::kAct);
 
   /// As moe::Experts::run(): writes batch.outputs, the outputs of rank `me`'s experts of a layer on batch.rows.
-  void run(plan::StageRank me, std::int64_t layer, moe::ExpertBatch& batch, StandIn kind = StandIn::kTree) const;
+  void run(plan::StageRank me, ModelLayer layer, moe::ExpertBatch& batch, StandIn kind = StandIn::kTree) const;
 
   /// The sequential twin of dispatch, experts and combine, for one row by itself: m (D). row: Input (D), as it is
   /// before dispatch; the experts ascending, with their gates. Written from docs/numerics.md, shares no code with moe
@@ -46,10 +46,10 @@ class StandInExperts {
   void to_activation(const float* x, std::int64_t n, std::byte* y) const;
   std::uint64_t key(const std::byte* row, StandIn kind) const;
   /// What an expert's leaf adds to the output: fp32 (D).
-  std::size_t place(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const;
-  const float* leaf(std::uint64_t key, std::int64_t expert, std::int64_t leaf) const;
+  std::size_t place(std::uint64_t key, ExpertId expert, std::int64_t leaf) const;
+  const float* leaf(std::uint64_t key, ExpertId expert, std::int64_t leaf) const;
   /// sum (D) of a complete subtree of leaves, by the tree.
-  void add_up(std::uint64_t key, std::int64_t expert, Range leaves, float* sum) const;
+  void add_up(std::uint64_t key, ExpertId expert, Range leaves, float* sum) const;
 
   const plan::Grid& grid_;
   const Compute compute_;

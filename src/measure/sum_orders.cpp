@@ -21,10 +21,10 @@ backend::Slice slice(AlignedBuffer& buffer) { return {at(buffer.data()), buffer.
 struct SumOrders::Own {
   moe::HostRouting routing;
   plan::OwnerPlan plan;
-  std::vector<std::uint64_t> send_bytes;  // by owner
-  std::vector<AlignedBuffer> streams;     // by holder
-  AlignedBuffer m;                        // fp32 (own rows, D)
-  std::vector<std::uint8_t> begun;        // of own rows: m has a term
+  IdVector<plan::StageRank, std::uint64_t> send_bytes;  // to each owner
+  IdVector<plan::DomainId, AlignedBuffer> streams;      // from each holder, which is a domain by itself
+  AlignedBuffer m;                                      // fp32 (own rows, D)
+  std::vector<std::uint8_t> begun;                      // of own rows: m has a term
 
   std::int64_t num_rows() const { return std::ssize(begun); }
 };
@@ -48,9 +48,9 @@ SumOrders::SumOrders(const DispatchJob& job)
       own.streams.emplace_back().reserve(bytes + 1);
       most = std::max(most, bytes);
     }
-    for (int owner = 0; owner < job.world().size(); ++owner) {
-      const plan::PairTraffic& combine = traffic[s].combine;
-      own.send_bytes.push_back(combine.bytes[combine.at(plan::StageRank{me_}, plan::StageRank{owner})]);
+    const plan::PairTraffic& combine = traffic[s].combine;
+    for (const plan::StageRank owner : combine.ranks()) {
+      own.send_bytes.push_back(combine.bytes[combine.at(plan::StageRank{me_}, owner)]);
       most = std::max(most, static_cast<std::size_t>(own.send_bytes.back()));
     }
   }
@@ -64,8 +64,8 @@ SumOrders::SumOrders(const DispatchJob& job)
   else if (most > 0)
     std::memcpy(pieces_.data(), values.data(), most);
   for (Own& own : own_)
-    if (const std::size_t bytes = own.plan.stream_bytes[static_cast<std::size_t>(me_)]; bytes > 0)
-      std::memcpy(own.streams[static_cast<std::size_t>(me_)].data(), pieces_.data(), bytes);
+    if (const std::size_t bytes = own.plan.stream_bytes[plan::DomainId(me_)]; bytes > 0)
+      std::memcpy(own.streams[plan::DomainId(me_)].data(), pieces_.data(), bytes);
 }
 
 SumOrders::~SumOrders() = default;
@@ -78,13 +78,12 @@ double SumOrders::time_us(SumOrder order, std::size_t step) {
 
 void SumOrders::run(SumOrder order, Own& own) {
   const int ranks = job_.world().size();
-  for (int holder = 0; holder < ranks; ++holder)
-    if (const auto h = static_cast<std::size_t>(holder); holder != me_ && own.plan.stream_bytes[h] > 0)
-      mail_->expect(holder, slice(own.streams[h]), own.plan.stream_bytes[h]);
+  for (const plan::DomainId holder : own.streams.ids())
+    if (holder.value() != me_ && own.plan.stream_bytes[holder] > 0)
+      mail_->expect(holder.value(), slice(own.streams[holder]), own.plan.stream_bytes[holder]);
   for (int k = 1; k < ranks; ++k) {
-    const int owner = (me_ + k) % ranks;
-    const auto bytes = static_cast<std::size_t>(own.send_bytes[static_cast<std::size_t>(owner)]);
-    if (bytes > 0) mail_->send(owner, slice(pieces_), bytes);
+    const plan::StageRank owner((me_ + k) % ranks);
+    if (own.send_bytes[owner] > 0) mail_->send(owner.value(), slice(pieces_), own.send_bytes[owner]);
   }
   if (order == SumOrder::kArrival) {
     {
@@ -115,7 +114,7 @@ void SumOrders::add_stream(Own& own, int holder) {
   const bool rounded = job_.grid().layout().etp == 1 && activation_type(job_.compute().numerics()) == DType::kBf16;
   const std::int64_t width = job_.grid().config().emb_size;
   const auto active = static_cast<std::size_t>(setting_.active());
-  const std::byte* const stream = own.streams[static_cast<std::size_t>(holder)].data();
+  const std::byte* const stream = own.streams[plan::DomainId(holder)].data();
   const auto add = [&](const std::byte* piece, float gate, bool first, float* m) {
     for (std::int64_t i = 0; i < width; ++i) {
       const float value =

@@ -35,7 +35,7 @@ Attention::Attention(StageContext& context, const RopeTable& rope, KvCache& cach
       partial_(context.device_buffer()),
       subtrees_(context.device_buffer()) {}
 
-void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRows& rows, const backend::Buffer& n,
+void Attention::forward(const LayerWeights& w, plan::StageLayer layer, const BatchRows& rows, const backend::Buffer& n,
                         backend::Ptr<float> a) {
   const backend::Kernels& k = context_.kernels();
   const std::int64_t num_rows = rows.group.size(), width = context_.config().emb_size;
@@ -46,14 +46,14 @@ void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRo
     project_and_cache(w, layer, rows, gathered);
     const std::int64_t num_leaves = w.attn_out.shape.num_leaves;
     const GemmInput heads{context_.backend.numerics(), shape_.num_q_heads() * shape_.page.key_size, num_leaves};
-    heads_.reserve(static_cast<std::size_t>(num_rows) * heads.row_bytes());
+    heads_.reserve_rows(num_rows, heads.row_bytes());
     k.attention(context_.queue, q_.data(), shape_, rows.pages, cache_.page_offset(layer), num_leaves, heads_.data());
     const plan::Layout& layout = context_.grid.layout();
     if (layout.tp == 1 && (layout.dp == 1 || !replicated(rows))) {
       k.gemm(context_.queue, heads_.data(), num_rows, w.attn_out, a, width);
       return;
     }
-    partial_.reserve(static_cast<std::size_t>(num_rows * width) * sizeof(float));
+    partial_.reserve_elems<float>(num_rows * width);
     k.gemm(context_.queue, heads_.data(), num_rows, w.attn_out, partial_.as<float>(), width);
   }
   const TraceZone zone(Zone::kReduceScatter);
@@ -64,18 +64,15 @@ void Attention::forward(const LayerWeights& w, std::int64_t layer, const BatchRo
 }
 
 void Attention::count_rows(const BatchRows& rows) {
+  const plan::Grid& grid = context_.grid;
+  const auto count = [&](Range range) { num_rows_.push_back(static_cast<std::int32_t>(range.size())); };
+  num_rows_.clear();
   if (replicated(rows)) {
-    num_rows_by_shard_.clear();
-    for (int rank = 0; rank < context_.grid.ranks_per_stage(); ++rank)
-      num_rows_by_shard_.push_back(
-          static_cast<std::int32_t>(rows.map.group_rows(context_.grid.group(plan::StageRank{rank})).size()));
+    for (const plan::StageRank rank : grid.ranks()) count(rows.map.group_rows(grid.group(rank)));
     return;
   }
-  const int num_shards = context_.grid.layout().tp, group = context_.grid.group(context_.me);
-  num_rows_by_shard_.clear();
-  for (int shard = 0; shard < num_shards; ++shard)
-    num_rows_by_shard_.push_back(static_cast<std::int32_t>(rows.map.rows(context_.grid.member(group, shard)).size()));
-  num_own_from_each_.assign(static_cast<std::size_t>(num_shards), static_cast<std::int32_t>(rows.num_own()));
+  for (const plan::ShardId shard : grid.shards()) count(rows.map.rows(grid.member(grid.group(context_.me), shard)));
+  num_own_from_each_.assign(num_rows_.size(), static_cast<std::int32_t>(rows.num_own()));
 }
 
 backend::ConstBytes Attention::gather_rows(const BatchRows& rows, const backend::Buffer& n) {
@@ -83,20 +80,20 @@ backend::ConstBytes Attention::gather_rows(const BatchRows& rows, const backend:
   if (replicated(rows)) return (n.slice() + static_cast<std::size_t>(rows.group.begin) * row_bytes).data;
   if (context_.grid.layout().tp == 1) return n.data();
   const TraceZone zone(Zone::kGatherRows);
-  gathered_.reserve(static_cast<std::size_t>(rows.group.size()) * row_bytes);
-  exchange_.all_gather(n.slice(), gathered_.slice(), num_rows_by_shard_, row_bytes);
+  gathered_.reserve_rows(rows.group.size(), row_bytes);
+  exchange_.all_gather(n.slice(), gathered_.slice(), num_rows_, row_bytes);
   return gathered_.data();
 }
 
-void Attention::project_and_cache(const LayerWeights& w, std::int64_t layer, const BatchRows& rows,
+void Attention::project_and_cache(const LayerWeights& w, plan::StageLayer layer, const BatchRows& rows,
                                   backend::ConstBytes gathered) {
   const backend::Kernels& k = context_.kernels();
   backend::Queue& queue = context_.queue;
   const std::int64_t num_rows = rows.group.size(), key_size = shape_.page.key_size;
   const std::int64_t q_width = shape_.num_q_heads() * key_size, kv_width = shape_.num_kv_heads * key_size;
   const std::int64_t stride = q_width + 2 * kv_width;
-  qkv_.reserve(static_cast<std::size_t>(num_rows * stride) * sizeof(float));
-  q_.reserve(static_cast<std::size_t>(num_rows * q_width) * context_.act_bytes());
+  qkv_.reserve_elems<float>(num_rows * stride);
+  q_.reserve_rows(num_rows * q_width, context_.act_bytes());
   const auto qkv = qkv_.as<float>();
   k.gemm(queue, gathered, num_rows, w.qkv, qkv, stride);
   // q and k heads lie side by side and turn together.
@@ -108,20 +105,20 @@ void Attention::project_and_cache(const LayerWeights& w, std::int64_t layer, con
 
 void Attention::reduce_scatter(const BatchRows& rows, backend::Ptr<float> a) {
   const std::size_t row_bytes = static_cast<std::size_t>(context_.config().emb_size) * sizeof(float);
-  subtrees_.reserve(static_cast<std::size_t>(context_.grid.layout().tp * rows.num_own()) * row_bytes);
-  exchange_.all_to_all(partial_.slice(), num_rows_by_shard_, subtrees_.slice(), num_own_from_each_, row_bytes);
+  subtrees_.reserve_rows(context_.grid.layout().tp * rows.num_own(), row_bytes);
+  exchange_.all_to_all(partial_.slice(), num_rows_, subtrees_.slice(), num_own_from_each_, row_bytes);
   finish_tree(subtrees_.as<float>(), rows.num_own(), a);
 }
 
 /// Every rank of the stage gets the partial sums of all groups and finishes all trees itself.
 void Attention::reduce_to_all(const BatchRows& rows, backend::Ptr<float> a) {
   const std::int64_t width = context_.config().emb_size;
-  const auto& [pp, dp, tp, ep, etp] = context_.grid.layout();
-  subtrees_.reserve(static_cast<std::size_t>(tp * rows.map.num_rows() * width) * sizeof(float));
-  stage_exchange_.all_gather(partial_.slice(), subtrees_.slice(), num_rows_by_shard_,
+  const int tp = context_.grid.layout().tp;
+  subtrees_.reserve_elems<float>(tp * rows.map.num_rows() * width);
+  stage_exchange_.all_gather(partial_.slice(), subtrees_.slice(), num_rows_,
                              static_cast<std::size_t>(width) * sizeof(float));
   auto subtrees = subtrees_.as<float>();
-  for (int group = 0; group < dp; ++group) {
+  for (const plan::GroupId group : context_.grid.groups()) {
     const Range of_group = rows.map.group_rows(group);
     finish_tree(subtrees, of_group.size(), a + of_group.begin * width);
     subtrees = subtrees + tp * of_group.size() * width;

@@ -12,7 +12,7 @@ DecoderLayer::DecoderLayer(StageContext& context, const RopeTable& rope, KvCache
       normed_(context.device_buffer()),
       block_(context.device_buffer()) {}
 
-void DecoderLayer::attend(const LayerWeights& w, std::int64_t layer, Lane& lane) {
+void DecoderLayer::attend(const LayerWeights& w, plan::StageLayer layer, Lane& lane) {
   const BatchRows& rows = lane.rows();
   block_.reserve(lane.x_bytes());
   normed_.reserve(lane.x_bytes());
@@ -39,7 +39,7 @@ void DecoderLayer::run_experts(const LayerWeights& w, Lane& lane) {
   moe::run_batches(lane.dispatcher(), expert_batch_, [&] { experts_.run(w.experts, expert_batch_); });
 }
 
-void DecoderLayer::join(const LayerWeights& w, std::int64_t layer, Lane& lane) {
+void DecoderLayer::join(const LayerWeights& w, plan::StageLayer layer, Lane& lane) {
   const BatchRows& rows = lane.rows();
   const auto block = block_.as<float>();
   lane.dispatcher().finish_combine(block);
@@ -77,12 +77,12 @@ void DecoderLayer::route(const LayerWeights& w, Lane& lane) const {
   context_.queue.wait();
 }
 
-void DecoderLayer::see(std::int64_t layer, Operation operation, backend::Ptr<const float> values,
+void DecoderLayer::see(plan::StageLayer layer, Operation operation, backend::Ptr<const float> values,
                        const BatchRows& rows) const {
-  rows.show(context_, {in_model(layer), operation}, values, context_.config().emb_size);
+  rows.show(context_, {in_model(layer).value(), operation}, values, context_.config().emb_size);
 }
 
-void DecoderLayer::see_routing(std::int64_t layer, Lane& lane) const {
+void DecoderLayer::see_routing(plan::StageLayer layer, Lane& lane) const {
   if (!context_.probe) return;
   const BatchRows& rows = lane.rows();
   const auto active = static_cast<std::size_t>(context_.config().num_selected_experts);
@@ -93,10 +93,6 @@ void DecoderLayer::see_routing(std::int64_t layer, Lane& lane) const {
   };
   context_.probe->see_routing(in_model(layer), rows.batch, shown, part(lane.routing().experts()),
                               part(lane.routing().gates()));
-}
-
-std::int32_t DecoderLayer::in_model(std::int64_t layer) const {
-  return static_cast<std::int32_t>(context_.grid.layers(context_.stage).begin + layer);
 }
 
 }  // namespace moesaic

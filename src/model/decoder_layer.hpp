@@ -12,21 +12,21 @@ class DecoderLayer {
  public:
   DecoderLayer(StageContext& context, const RopeTable& rope, KvCache& cache);
 
-  /// Attention; then own rows set out to their experts. layer: index in the stage.
-  void attend(const LayerWeights& w, std::int64_t layer, Lane& lane);
+  /// Attention; then own rows set out to their experts.
+  void attend(const LayerWeights& w, plan::StageLayer layer, Lane& lane);
   /// This rank's experts work on what comes; their outputs set out.
   void run_experts(const LayerWeights& w, Lane& lane);
   /// The experts' outputs join the residual stream.
-  void join(const LayerWeights& w, std::int64_t layer, Lane& lane);
+  void join(const LayerWeights& w, plan::StageLayer layer, Lane& lane);
 
  private:
   void norm(backend::Ptr<const float> x, backend::Ptr<const float> scale, const BatchRows& rows);
   void add(backend::Ptr<float> x, backend::Ptr<const float> y, const BatchRows& rows) const;
   void to_input(Lane& lane) const;
   void route(const LayerWeights& w, Lane& lane) const;
-  void see(std::int64_t layer, Operation operation, backend::Ptr<const float> values, const BatchRows& rows) const;
-  void see_routing(std::int64_t layer, Lane& lane) const;
-  std::int32_t in_model(std::int64_t layer) const;
+  void see(plan::StageLayer layer, Operation operation, backend::Ptr<const float> values, const BatchRows& rows) const;
+  void see_routing(plan::StageLayer layer, Lane& lane) const;
+  ModelLayer in_model(plan::StageLayer layer) const { return context_.grid.in_model(context_.stage, layer); }
 
   StageContext& context_;
   Attention attention_;

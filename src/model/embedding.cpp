@@ -36,18 +36,17 @@ void Embedding::plan_exchange(const BatchRows& rows) {
   num_recv_.assign(num_ranks, 0);
   columns_.clear();
   arrival_.clear();
-  for (int other = 0; other < grid.ranks_per_stage(); ++other) {
-    const plan::StageRank rank{other};
+  for (const plan::StageRank rank : grid.ranks()) {
     const Range owned = rows.map.rows(rank), held = grid.vocabulary(rank);
     for (std::int64_t row = owned.begin; row < owned.end; ++row)
       if (vocabulary.contains(token(row))) {
         columns_.push_back(static_cast<std::int32_t>(token(row) - vocabulary.begin));
-        ++num_send_[static_cast<std::size_t>(other)];
+        ++num_send_[rank.index()];
       }
     for (std::int64_t row = rows.own.begin; row < rows.own.end; ++row)
       if (held.contains(token(row))) {
         arrival_.push_back(static_cast<std::int32_t>(row - rows.own.begin));
-        ++num_recv_[static_cast<std::size_t>(other)];
+        ++num_recv_[rank.index()];
       }
   }
 }

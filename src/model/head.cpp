@@ -96,8 +96,8 @@ void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wa
     return std::span(begin, std::lower_bound(begin, wanted.end(), owned.end));
   };
   num_rows_.clear();
-  for (int rank = 0; rank < context_.grid.ranks_per_stage(); ++rank)
-    num_rows_.push_back(static_cast<std::int32_t>(wanted_of(plan::StageRank{rank}).size()));
+  for (const plan::StageRank rank : context_.grid.ranks())
+    num_rows_.push_back(static_cast<std::int32_t>(wanted_of(rank).size()));
   places_.clear();
   for (const std::int32_t row : wanted_of(context_.me))
     places_.push_back(row - static_cast<std::int32_t>(rows.own.begin));
@@ -134,11 +134,10 @@ void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::by
   }
   const bool in_one_piece = grid.ranks_per_stage() == 1;  // then nothing is copied
   const float* logits = nullptr;
-  for (int i = 0; i < grid.ranks_per_stage(); ++i) {
-    const plan::StageRank rank{i};
+  for (const plan::StageRank rank : grid.ranks()) {
     const Range vocabulary = grid.vocabulary(rank);
     const std::byte* part = own_part;
-    const int source = index(grid.in_world(grid.num_stages() - 1, rank));
+    const int source = grid.in_world(grid.last_stage(), rank).value();
     if (source != context_.world.rank()) {
       received_.resize(part_bytes(wanted, vocabulary));
       comm::receive(context_.world, received_, source, kLogitsTag);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "plan/ids.hpp"
 
 namespace moesaic {
 
@@ -25,8 +26,8 @@ class KvCache {
   /// Forgets a sequence's blocks; their content stays.
   void release(std::int32_t sequence) { sequences_.erase(sequence); }
 
-  std::int64_t page_offset(std::int64_t layer_in_stage) const {
-    return layer_in_stage * num_kv_heads_ * static_cast<std::int64_t>(page_.page_bytes());
+  std::int64_t page_offset(plan::StageLayer layer) const {
+    return layer.value() * num_kv_heads_ * static_cast<std::int64_t>(page_.page_bytes());
   }
   std::size_t allocated_bytes() const { return num_allocated_ * block_bytes_; }
 

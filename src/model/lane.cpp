@@ -19,7 +19,7 @@ void Lane::enter(const TokenBatch& batch, const KvCache& cache) {
       BatchRows{batch, *map_, dispatch, map_->rows(context_.me), group, make_page_table(batch, group, cache)});
   dispatcher_ = &dispatcher_for(dispatch);
   x_.reserve(x_bytes());
-  input_.reserve(static_cast<std::size_t>(rows_->num_own()) * context_.input_row_bytes());
+  input_.reserve_rows(rows_->num_own(), context_.input_row_bytes());
 }
 
 /// Rows of a sequence follow each other; its blocks are listed once.

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/range.hpp"
+#include "config/ids.hpp"
 #include "model/token_batch.hpp"
 
 namespace moesaic {
@@ -43,8 +44,8 @@ class Probe {
   /// values: fp32 (rows.size(), width).
   virtual void see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) = 0;
   /// experts, gates: (rows.size(), A), best first.
-  virtual void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows,
-                           std::span<const std::int32_t> experts, std::span<const float> gates) = 0;
+  virtual void see_routing(ModelLayer layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
+                           std::span<const float> gates) = 0;
 };
 
 }  // namespace moesaic

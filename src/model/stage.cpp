@@ -22,10 +22,10 @@ StageContext make_context(const comm::Communicator& world, const plan::Grid& gri
                           backend::Queue& queue, const plan::DispatchRequest& dispatch, int num_threads) {
   const plan::WorldRank rank{world.rank()};
   const plan::StageRank me = grid.in_stage(rank);
-  const int stage = grid.stage(rank);
+  const plan::StageId stage = grid.stage(rank);
   const int num_groups = grid.layout().dp;
-  comm::Communicator stage_comm = world.split(stage);
-  comm::Communicator group_comm = world.split(stage * num_groups + grid.group(me));
+  comm::Communicator stage_comm = world.split(stage.value());
+  comm::Communicator group_comm = world.split(stage.value() * num_groups + grid.group(me).value());
   plan::DispatchPolicy policy(grid, dispatch, moe::nodes_of(stage_comm), backend.numerics(), num_threads);
   share_choices(world, policy);
   return {
@@ -101,19 +101,18 @@ void Stage::begin(Lane& lane, const TokenBatch& batch) {
 void Stage::pass_layers(std::span<Lane> lanes) {
   std::optional<BetweenRanges> messages_go_on;
   if (context_.world.size() > 1) messages_go_on.emplace([&] { context_.world.progress(); });
-  const std::int64_t num_layers = std::ssize(weights_.layers);
-  const auto weights = [&](std::int64_t layer) -> const LayerWeights& {
-    return weights_.layers[static_cast<std::size_t>(layer)];
-  };
-  for (std::int64_t layer = 0; layer < num_layers; ++layer) {
-    position().layer = static_cast<std::int32_t>(grid_.layers(context_.stage).begin + layer);
+  std::optional<plan::StageLayer> before;
+  for (const plan::StageLayer layer : weights_.layers.ids()) {
+    position().layer = grid_.in_model(context_.stage, layer).value();
+    const LayerWeights& weights = weights_.layers[layer];
     for (Lane& lane : lanes) {
-      if (layer > 0) layer_.join(weights(layer - 1), layer - 1, lane);
-      layer_.attend(weights(layer), layer, lane);
+      if (before) layer_.join(weights_.layers[*before], *before, lane);
+      layer_.attend(weights, layer, lane);
     }
-    for (Lane& lane : lanes) layer_.run_experts(weights(layer), lane);
+    for (Lane& lane : lanes) layer_.run_experts(weights, lane);
+    before = layer;
   }
-  for (Lane& lane : lanes) layer_.join(weights(num_layers - 1), num_layers - 1, lane);
+  for (Lane& lane : lanes) layer_.join(weights_.layers[*before], *before, lane);
   position().layer = Position::kNoLayer;
 }
 
@@ -128,7 +127,7 @@ void Stage::end(Lane& lane, const HeadSink& sink) {
 void Stage::assign_blocks(const Step& step) {
   for (const std::int32_t sequence : step.released) cache_.release(sequence);
   for (const BlockGrant& grant : step.grants)
-    if (grant.group == grid_.group(context_.me)) cache_.grant(grant.sequence, grant.blocks);
+    if (plan::GroupId(grant.group) == grid_.group(context_.me)) cache_.grant(grant.sequence, grant.blocks);
 }
 
 }  // namespace moesaic

@@ -13,7 +13,7 @@ struct StageContext {
   const plan::Grid& grid;
   plan::WorldRank world_rank;
   plan::StageRank me;
-  int stage;
+  plan::StageId stage;
   backend::Backend& backend;
   backend::Queue& queue;
   const comm::Communicator& world;
@@ -27,8 +27,8 @@ struct StageContext {
   std::size_t act_bytes() const { return size_bytes(activation_type(backend.numerics())); }
   /// A normalised row as it travels to attention shards and experts.
   std::size_t input_row_bytes() const { return GemmInput{backend.numerics(), config().emb_size}.row_bytes(); }
-  bool is_first() const { return stage == 0; }
-  bool is_last() const { return stage == grid.num_stages() - 1; }
+  bool is_first() const { return stage == plan::StageId(0); }
+  bool is_last() const { return stage == grid.last_stage(); }
 
   /// Memory for what kernels make and use, and for what the host or other ranks get.
   backend::Buffer device_buffer() const { return {backend, backend::Space::kDevice}; }

@@ -40,7 +40,7 @@ class Loader {
       planned_bytes_ = 0;
       beginnings_.clear();
       tasks_.clear();
-      weights.layers.clear();
+      weights.layers = {};
       if (!dry) weights.memory = backend_.allocate_weights(needed_bytes_);
       base_ = weights.memory.data();
       plan_model(weights);
@@ -85,14 +85,14 @@ class Loader {
   }
 
   void plan_model(ModelWeights& weights) {
-    const Range layers = grid_.layers(stage_);
-    const bool first = stage_ == 0, last = stage_ == grid_.num_stages() - 1;
+    const bool first = stage_ == plan::StageId(0), last = stage_ == grid_.last_stage();
     if (first || last) weights.embedding = embedding();
     if (last) weights.final_norm = vector(TensorRole::kFinalNorm);
-    for (layer_ = layers.begin; layer_ < layers.end; ++layer_) weights.layers.push_back(layer());
+    for (const ModelLayer layer : grid_.layers(stage_)) weights.layers.push_back(plan_layer(layer));
   }
 
-  LayerWeights layer() {
+  LayerWeights plan_layer(ModelLayer layer) {
+    layer_ = layer;
     LayerWeights w;
     w.norm_attn_in = vector(TensorRole::kNormAttnIn);
     w.norm_attn_out = vector(TensorRole::kNormAttnOut);
@@ -101,7 +101,7 @@ class Loader {
     w.router = vector(TensorRole::kRouter);
     w.qkv = qkv();
     w.attn_out = attn_out();
-    for (const std::int32_t e : grid_.placement().experts(layer_, grid_.subset(me_))) {
+    for (const ExpertId e : grid_.placement().experts(layer_, grid_.subset(me_))) {
       w.experts.gate.push_back(up_projection(TensorRole::kMoeGate, e));
       w.experts.up.push_back(up_projection(TensorRole::kMoeUp, e));
       w.experts.down.push_back(down_projection(e));
@@ -185,8 +185,8 @@ class Loader {
   }
 
   /// Leaves `leaves` of a row-parallel matrix whose pieces are its eighths; scales in 1 or 8 groups.
-  backend::Matrix row_parallel(TensorRole role, std::int64_t inputs, Range leaves,
-                               std::int64_t first_piece, std::int64_t scales_piece, std::int64_t groups) {
+  backend::Matrix row_parallel(TensorRole role, std::int64_t inputs, Range leaves, std::int64_t first_piece,
+                               std::int64_t scales_piece, std::int64_t groups) {
     const std::int64_t width = config_.emb_size;
     const backend::Matrix w = matrix({type_, leaves.size(), inputs / kNumLeaves, width});
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf) {
@@ -197,22 +197,21 @@ class Loader {
   }
 
   backend::Matrix attn_out() {
-    const Range leaves = grid_.attention_leaves()[static_cast<std::size_t>(grid_.shard(me_))];
-    return row_parallel(TensorRole::kAttnOut, config_.attn_size(), leaves, 0, 0,
-                        store_.index().groups().attn_out);
+    const Range leaves = grid_.attention_leaves()[grid_.shard(me_)];
+    return row_parallel(TensorRole::kAttnOut, config_.attn_size(), leaves, 0, 0, store_.index().groups().attn_out);
   }
 
-  backend::Matrix down_projection(std::int64_t expert) {
-    const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
-    return row_parallel(TensorRole::kMoeDown, config_.ffn_size, leaves, io::expert_piece(expert, 0),
-                        expert, store_.index().groups().moe_down);
+  backend::Matrix down_projection(ExpertId expert) {
+    const Range leaves = grid_.expert_leaves()[grid_.slice(me_)];
+    return row_parallel(TensorRole::kMoeDown, config_.ffn_size, leaves, io::expert_piece(expert, 0), expert.value(),
+                        store_.index().groups().moe_down);
   }
 
-  backend::Matrix up_projection(TensorRole role, std::int64_t expert) {
-    const Range leaves = grid_.expert_leaves()[static_cast<std::size_t>(grid_.slice(me_))];
+  backend::Matrix up_projection(TensorRole role, ExpertId expert) {
+    const Range leaves = grid_.expert_leaves()[grid_.slice(me_)];
     const std::int64_t leaf_columns = config_.ffn_size / kNumLeaves;
     const backend::Matrix w = matrix({type_, 1, config_.emb_size, leaves.size() * leaf_columns});
-    read_scales(w, role, expert, leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
+    read_scales(w, role, expert.value(), leaves.begin * leaf_columns, 0, 0, w.shape.num_columns);
     for (std::int64_t leaf = leaves.begin; leaf < leaves.end; ++leaf)
       pack_piece(w, role, io::expert_piece(expert, leaf), 0, (leaf - leaves.begin) * leaf_columns, leaf_columns);
     return w;
@@ -262,11 +261,11 @@ class Loader {
   const plan::Grid& grid_;
   const ModelConfig config_;
   const plan::StageRank me_;
-  const int stage_;
+  const plan::StageId stage_;
   backend::Backend& backend_;
   backend::Packer& packer_;
   const DType act_, type_;  // of the embedding, of the large matrices
-  std::int64_t layer_ = 0;
+  ModelLayer layer_;
   backend::Bytes base_;
   std::size_t offset_ = 0, needed_bytes_ = 0;
   std::int64_t planned_bytes_ = 0;  // to be read

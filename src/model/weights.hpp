@@ -23,7 +23,7 @@ struct LayerWeights {
 
 /// Everything one rank owns, in one block of memory.
 struct ModelWeights {
-  std::vector<LayerWeights> layers;      ///< of the rank's stage
+  IdVector<plan::StageLayer, LayerWeights> layers;
   backend::Matrix embedding;             ///< Act (D, vocabulary of the rank); first and last stage only
   backend::Ptr<const float> final_norm;  ///< (D); last stage only
   backend::Buffer memory;

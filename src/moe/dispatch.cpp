@@ -43,7 +43,7 @@ class RoutedDispatcher final : public Dispatcher {
         own_outputs_(backend, backend::Space::kDevice) {}
 
   void start_dispatch(backend::ConstBytes n, const plan::RowMap& rows, const Routing& routing,
-                      std::int64_t layer) override {
+                      ModelLayer layer) override {
     const TraceZone zone(Zone::kDispatch);
     routing_ = &routing;
     choose_slots(rows.rows(context_.me), layer);
@@ -70,8 +70,7 @@ class RoutedDispatcher final : public Dispatcher {
     plan::plan_batch(context_.setting, context_.me, blocks_, batch_plan_);
     batch.psum_slot_rows = batch_plan_.psum_slot_rows;
     place_outputs(batch);
-    batch.rows.reserve(static_cast<std::size_t>(batch.num_terms()) *
-                       context_.numeric().row(context_.width()).row_bytes());
+    batch.rows.reserve_rows(batch.num_terms(), context_.numeric().row(context_.width()).row_bytes());
     backend::Queue& queue = context_.queue;
     context_.backend.kernels().permute(queue, queue.argument(std::span<const backend::ConstBytes>(rows_of_blocks_)),
                                        queue.argument(std::span(batch_plan_.sources)), batch.num_terms(),
@@ -102,7 +101,7 @@ class RoutedDispatcher final : public Dispatcher {
 
  private:
   /// Which of an expert's holders each own row goes to.
-  void choose_slots(Range own_rows, std::int64_t layer) {
+  void choose_slots(Range own_rows, ModelLayer layer) {
     slots_ = routing_->ascending_experts();
     if (context_.setting.grid.placement().at_home()) return;
     slot_choice_.choose(layer, own_rows.begin, slots_, chosen_slots_);
@@ -113,11 +112,11 @@ class RoutedDispatcher final : public Dispatcher {
   void place_outputs(ExpertBatch& batch) {
     outputs_.clear();
     if (memory_.shared()) {
-      for (std::size_t i = 0; i < context_.members().size(); ++i) outputs_.push_back(memory_.outputs(i));
+      for (const plan::MemberId member : context_.members().ids()) outputs_.push_back(memory_.outputs(member));
       batch.outputs = memory_.outputs(context_.own_place());
       return;
     }
-    own_outputs_.reserve(static_cast<std::size_t>(batch.num_terms()) * context_.setting.term_bytes());
+    own_outputs_.reserve_rows(batch.num_terms(), context_.setting.term_bytes());
     batch.outputs = own_outputs_.data();
     outputs_.push_back(batch.outputs);
   }

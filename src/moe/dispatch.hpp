@@ -22,10 +22,10 @@ class Dispatcher {
   virtual ~Dispatcher() = default;
 
   /// n: Input (own rows, D), routing: theirs, which the host has waited for; both must stay as they are until
-  /// finish_combine(). rows: who owns what; for kDense all own all. layer: of the model; experts are where its
-  /// placement has them.
+  /// finish_combine(). rows: who owns what; for kDense all own all. layer: experts are where its placement has
+  /// them.
   virtual void start_dispatch(backend::ConstBytes n, const plan::RowMap& rows, const Routing& routing,
-                              std::int64_t layer) = 0;
+                              ModelLayer layer) = 0;
 
   /// Fills `batch` with rows that are here; waits for some. False when all have been given out.
   virtual bool next_batch(ExpertBatch& batch) = 0;
@@ -53,7 +53,7 @@ void run_batches(Dispatcher& dispatcher, ExpertBatch& batch, RunExperts&& run_ex
 /// One layer: rows to their experts, run_experts() on each batch of them, and back. The rest as in Dispatcher.
 template <class RunExperts>
 void pass_through(Dispatcher& dispatcher, backend::ConstBytes n, const plan::RowMap& rows, const Routing& routing,
-                  std::int64_t layer, ExpertBatch& batch, RunExperts&& run_experts, backend::Ptr<float> m) {
+                  ModelLayer layer, ExpertBatch& batch, RunExperts&& run_experts, backend::Ptr<float> m) {
   const BetweenRanges messages_go_on([&] { dispatcher.poll(); });
   dispatcher.start_dispatch(n, rows, routing, layer);
   run_batches(dispatcher, batch, run_experts);

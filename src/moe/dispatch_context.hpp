@@ -16,9 +16,9 @@ struct DispatchContext {
   backend::Queue& queue;
   const DispatchPayload payload;
 
-  int domain() const { return setting.domains.domain(me); }
-  const std::vector<plan::StageRank>& members() const { return setting.domains.members(domain()); }
-  std::size_t own_place() const { return static_cast<std::size_t>(setting.domains.place(me)); }
+  plan::DomainId domain() const { return setting.domains.domain(me); }
+  const IdVector<plan::MemberId, plan::StageRank>& members() const { return setting.domains.members(domain()); }
+  plan::MemberId own_place() const { return setting.domains.place(me); }
   std::int64_t width() const { return setting.grid.config().emb_size; }
   NumericSetting numeric() const { return {backend.numerics(), payload}; }
   plan::RowMessage message() const { return plan::row_message(setting.grid.config(), numeric()); }

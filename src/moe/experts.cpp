@@ -17,11 +17,11 @@ void Experts::run(const ExpertWeights& weights, const ExpertBatch& batch) {
   const GemmInput hidden{backend_.numerics(), weights.gate.front().shape.num_columns, num_leaves};
   const backend::Groups groups{queue_.argument(std::span(batch.psum_slot_rows)), num_terms};
 
-  hidden_.reserve(static_cast<std::size_t>(num_terms) * hidden.row_bytes());
+  hidden_.reserve_rows(num_terms, hidden.row_bytes());
   k.grouped_gated_gelu(queue_, batch.rows.data(), groups, weights.gate, weights.up, num_leaves, hidden_.data());
   if (grid_.layout().etp > 1)
     return k.grouped_gemm(queue_, hidden_.data(), groups, weights.down, batch.outputs.as<float>());
-  sums_.reserve(static_cast<std::size_t>(num_terms * width) * sizeof(float));
+  sums_.reserve_elems<float>(num_terms * width);
   k.grouped_gemm(queue_, hidden_.data(), groups, weights.down, sums_.as<float>());
   k.to_activation(queue_, sums_.as<float>(), width, num_terms, width, batch.outputs);
 }

@@ -17,13 +17,14 @@ std::size_t most_terms(const plan::DispatchSetting& setting, const plan::RowMap&
 }  // namespace
 
 NodeMemory::NodeMemory(const DispatchContext& context) : context_(context), segments_(context.members().size()) {
-  if (context.traits.by_nodes) shared_.emplace(context.stage.split(context.domain()));
+  if (context.traits.by_nodes) shared_.emplace(context.stage.split(context.domain().value()));
 }
 
 void NodeMemory::lay_out(const plan::RowMap& rows) {
   if (laid_out_ == rows) return;
   laid_out_ = rows;
-  for (std::size_t i = 0; i < segments_.size(); ++i) segments_[i].slots = slots_of(rows, context_.members()[i]);
+  for (const plan::MemberId member : segments_.ids())
+    segments_[member].slots = slots_of(rows, context_.members()[member]);
   if (shared_)
     place_in_shared_memory(rows);
   else
@@ -33,8 +34,8 @@ void NodeMemory::lay_out(const plan::RowMap& rows) {
 std::vector<NodeMemory::Slot> NodeMemory::slots_of(const plan::RowMap& rows, plan::StageRank rank) const {
   const plan::Domains& domains = context_.setting.domains;
   std::vector<Slot> slots;
-  for (int i = 0; context_.rows_travel() && i < domains.num_ranks(); ++i) {
-    const plan::StageRank source{i};
+  if (!context_.rows_travel()) return slots;
+  for (const plan::StageRank source : domains.ranks()) {
     const std::int64_t num_rows = rows.rows(source).size();
     if (domains.domain(source) == domains.domain(rank) || num_rows == 0) continue;
     if (domains.relay(domains.domain(rank), source) != rank) continue;
@@ -44,7 +45,7 @@ std::vector<NodeMemory::Slot> NodeMemory::slots_of(const plan::RowMap& rows, pla
 }
 
 void NodeMemory::place_in_own_memory() {
-  std::vector<Slot>& slots = segments_.front().slots;
+  std::vector<Slot>& slots = segments_[plan::MemberId(0)].slots;
   while (private_.size() < slots.size()) private_.emplace_back(context_.backend, backend::Space::kPinned);
   for (std::size_t i = 0; i < slots.size(); ++i) {
     private_[i].reserve(slots[i].size_bytes);
@@ -54,7 +55,7 @@ void NodeMemory::place_in_own_memory() {
 
 /// In a segment own rows come first, then slots, then outputs.
 void NodeMemory::place_in_shared_memory(const plan::RowMap& rows) {
-  const auto lay_out = [&](std::size_t member, backend::Slice memory) {  // returns the bytes that it takes
+  const auto lay_out = [&](plan::MemberId member, backend::Slice memory) {  // returns the bytes that it takes
     Segment& segment = segments_[member];
     const plan::StageRank rank = context_.members()[member];
     std::size_t size = 0;
@@ -66,11 +67,11 @@ void NodeMemory::place_in_shared_memory(const plan::RowMap& rows) {
   };
   meet();  // nobody reads what lies there any more
   std::size_t most = 0;
-  for (std::size_t i = 0; i < segments_.size(); ++i) most = std::max(most, lay_out(i, {}));
+  for (const plan::MemberId member : segments_.ids()) most = std::max(most, lay_out(member, {}));
   shared_->reserve(most);
-  for (std::size_t i = 0; i < segments_.size(); ++i) {
-    std::byte* const host = shared_->of(static_cast<int>(i));
-    lay_out(i, {context_.backend.adopt({host, most}), host});
+  for (const plan::MemberId member : segments_.ids()) {
+    std::byte* const host = shared_->of(member.value());
+    lay_out(member, {context_.backend.adopt({host, most}), host});
   }
 }
 

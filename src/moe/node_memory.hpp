@@ -27,11 +27,11 @@ class NodeMemory {
 
   bool shared() const { return shared_.has_value(); }
   /// Slots in a member's segment, by ascending source.
-  const std::vector<Slot>& slots(std::size_t member) const { return segments_[member].slots; }
+  const std::vector<Slot>& slots(plan::MemberId member) const { return segments_[member].slots; }
   /// The message of a member's own rows; only where memory is shared.
-  backend::Slice own_message(std::size_t member) const { return segments_[member].own_message; }
+  backend::Slice own_message(plan::MemberId member) const { return segments_[member].own_message; }
   /// Where a member's experts put their outputs (terms, D); only where memory is shared.
-  backend::Bytes outputs(std::size_t member) const { return segments_[member].outputs; }
+  backend::Bytes outputs(plan::MemberId member) const { return segments_[member].outputs; }
 
   /// All ranks of the node: what each has written before, kernels included, all see after. Messages go on meanwhile.
   void meet();
@@ -48,7 +48,7 @@ class NodeMemory {
 
   const DispatchContext& context_;
   std::optional<plan::RowMap> laid_out_;
-  std::vector<Segment> segments_;             // by member of the domain
+  IdVector<plan::MemberId, Segment> segments_;
   std::optional<comm::SharedMemory> shared_;  // kHier's
   std::vector<backend::Buffer> private_;      // else, by slot: kernels may have some while messages come into others
 };

@@ -6,13 +6,13 @@ namespace moesaic::moe {
 
 PieceSender::PieceSender(const DispatchContext& context, comm::Mailbox& mail)
     : context_(context), mail_(mail), trees_(plan::fragment_trees(context.setting)) {
-  for (int owner = 0; owner < context.setting.domains.num_ranks(); ++owner)
+  while (streams_.size() < context.setting.domains.num_ranks())
     streams_.emplace_back(context.backend, backend::Space::kPinned);
 }
 
 void PieceSender::send(const plan::RowBlock& block, std::span<const std::int32_t> places,
                        std::span<const backend::ConstBytes> outputs) {
-  backend::Buffer& stream = streams_[static_cast<std::size_t>(index(block.owner))];
+  backend::Buffer& stream = streams_[block.owner];
   std::size_t stream_bytes = 0;
   {
     const TraceZone zone(Zone::kPermute);
@@ -27,9 +27,9 @@ void PieceSender::send(const plan::RowBlock& block, std::span<const std::int32_t
   if (stream_bytes == 0 || (!to_all && block.owner == context_.me)) return;
   const TraceZone zone(Zone::kSend);
   context_.queue.wait();
-  if (!to_all) return mail_.send(index(block.owner), stream.slice(), stream_bytes);
+  if (!to_all) return mail_.send(block.owner.value(), stream.slice(), stream_bytes);
   const int num_ranks = context_.setting.domains.num_ranks();
-  for (int k = 1; k < num_ranks; ++k) mail_.send((index(context_.me) + k) % num_ranks, stream.slice(), stream_bytes);
+  for (int k = 1; k < num_ranks; ++k) mail_.send((context_.me.value() + k) % num_ranks, stream.slice(), stream_bytes);
 }
 
 PieceInbox::PieceInbox(const DispatchContext& context, comm::Mailbox& mail)
@@ -41,17 +41,16 @@ PieceInbox::PieceInbox(const DispatchContext& context, comm::Mailbox& mail)
 /// Pieces of own rows come from the relays of the other domains.
 void PieceInbox::begin(const plan::OwnerPlan& plan) {
   const auto for_each_stream = [&](auto&& visit) {  // of another domain, with something in it
-    for (std::size_t domain = 0; domain < plan.stream_bytes.size(); ++domain)
-      if (static_cast<int>(domain) != context_.domain() && plan.stream_bytes[domain] > 0)
-        visit(domain, plan.stream_bytes[domain]);
+    for (const plan::DomainId domain : plan.stream_bytes.ids())
+      if (domain != context_.domain() && plan.stream_bytes[domain] > 0) visit(domain, plan.stream_bytes[domain]);
   };
   std::size_t size = 0;
-  for_each_stream([&](std::size_t, std::size_t stream_bytes) { size += stream_bytes; });
+  for_each_stream([&](plan::DomainId, std::size_t stream_bytes) { size += stream_bytes; });
   received_.reserve(size);
   streams_.assign(plan.stream_bytes.size(), {});
   backend::Slice into = received_.slice();
-  for_each_stream([&](std::size_t domain, std::size_t stream_bytes) {
-    mail_.expect(index(context_.setting.domains.relay(static_cast<int>(domain), context_.me)), into, stream_bytes);
+  for_each_stream([&](plan::DomainId domain, std::size_t stream_bytes) {
+    mail_.expect(context_.setting.domains.relay(domain, context_.me).value(), into, stream_bytes);
     streams_[domain] = into.data;
     into = into + stream_bytes;
   });
@@ -65,7 +64,7 @@ void PieceInbox::finish(const plan::OwnerPlan& plan, const Routing& routing, bac
     mail_.finish();
   });
   const TraceZone zone(Zone::kUnpermute);
-  streams_[static_cast<std::size_t>(context_.domain())] = own_stream;
+  streams_[context_.domain()] = own_stream;
   backend::Queue& queue = context_.queue;
   const backend::RoutedRows routed = routing.rows();
   backend::PiecesOfRows pieces;

@@ -17,14 +17,14 @@ class PieceSender {
             std::span<const backend::ConstBytes> outputs);
 
   /// Pieces that this rank's domain has made of its own rows.
-  backend::ConstBytes own_stream() const { return streams_[static_cast<std::size_t>(index(context_.me))].data(); }
+  backend::ConstBytes own_stream() const { return streams_[context_.me].data(); }
 
  private:
   const DispatchContext& context_;
   comm::Mailbox& mail_;
   const plan::TreeTable trees_;
   std::vector<plan::PieceJob> jobs_;
-  std::vector<backend::Buffer> streams_;  // by owner: pieces of its rows
+  IdVector<plan::StageRank, backend::Buffer> streams_;  // of each owner: pieces of its rows
 };
 
 /// The owner's half of combine: pieces of own rows come back and are added up.
@@ -44,7 +44,7 @@ class PieceInbox {
   comm::Mailbox& mail_;
   const plan::TreeTable trees_;
   backend::Buffer received_;
-  std::vector<backend::ConstBytes> streams_;  // by domain
+  IdVector<plan::DomainId, backend::ConstBytes> streams_;
 };
 
 }  // namespace moesaic::moe

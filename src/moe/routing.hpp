@@ -27,7 +27,7 @@ class Routing {
   /// For num_choices = T A choices; what was there is lost.
   void resize(std::int64_t num_choices) {
     num_choices_ = num_choices;
-    memory_.reserve(static_cast<std::size_t>(4 * num_choices) * sizeof(float));
+    memory_.reserve_elems<float>(4 * num_choices);
   }
   /// Copies a routing of the host.
   void assign(const HostRouting& routing) {

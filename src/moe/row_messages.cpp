@@ -18,14 +18,14 @@ constexpr std::int64_t kBatchTerms = 48;
 
 RowSender::RowSender(const DispatchContext& context, comm::Mailbox& mail)
     : context_(context), mail_(mail), encoded_(context.backend, backend::Space::kDevice) {
-  for (int domain = 0; domain < context.setting.domains.size(); ++domain)
+  while (messages_.size() < context.setting.domains.size())
     messages_.emplace_back(context.backend, backend::Space::kPinned);
 }
 
 backend::ConstBytes RowSender::encode(backend::ConstBytes n, std::int64_t num_rows) {
   if (!context_.numeric().rounds_expert_rows()) return n;
   const TraceZone zone(Zone::kPermute);
-  encoded_.reserve(static_cast<std::size_t>(num_rows) * context_.message().row_bytes);
+  encoded_.reserve_rows(num_rows, context_.message().row_bytes);
   context_.backend.kernels().encode_rows(context_.queue, n, num_rows, context_.width(), encoded_.data());
   return encoded_.data();
 }
@@ -36,20 +36,20 @@ void RowSender::send(backend::ConstBytes own, std::span<const std::int32_t> slot
   if (num_own == 0) return;
   const bool all = context_.traits.sends_all_rows;  // everybody gets the same message
   const plan::Domains& domains = context_.setting.domains;
-  const auto message_for = [&](int domain) {
-    const std::size_t size = context_.message().size_bytes(all ? num_own : std::ssize(plan.rows_for(domain)));
-    backend::Buffer& message = messages_[static_cast<std::size_t>(all ? context_.domain() : domain)];
+  const auto message_for = [&](plan::DomainId domain) {
+    const std::size_t size = context_.message().size_bytes(all ? num_own : std::ssize(plan.send_rows[domain]));
+    backend::Buffer& message = messages_[all ? context_.domain() : domain];
     message.reserve(size);
     return std::pair(message.slice(), size);
   };
   if (all) write(own, slots, std::nullopt, message_for(context_.domain()).first);
   for (int k = 1; k < domains.size(); ++k) {
-    const int domain = (context_.domain() + k) % domains.size();
+    const plan::DomainId domain((context_.domain().value() + k) % domains.size());
     const auto [message, size] = message_for(domain);
-    if (!all) write(own, slots, plan.rows_for(domain), message);
+    if (!all) write(own, slots, plan.send_rows[domain], message);
     timed(Zone::kSend, [&] {
       context_.queue.wait();
-      mail_.send(index(domains.relay(domain, context_.me)), message, size);
+      mail_.send(domains.relay(domain, context_.me).value(), message, size);
     });
   }
 }
@@ -84,7 +84,7 @@ void RowInbox::begin(backend::ConstBytes own, std::span<const std::int32_t> slot
   num_given_out_ = 0;
   delivered_ = false;
   for (const NodeMemory::Slot& slot : memory_.slots(context_.own_place()))
-    mail_.expect(index(slot.source), slot.memory, slot.size_bytes);
+    mail_.expect(slot.source.value(), slot.memory, slot.size_bytes);
   if (!memory_.shared() && !slots.empty()) arrived_.push_back({context_.me, {slots.begin(), slots.end()}, own, true});
 }
 
@@ -136,11 +136,11 @@ void RowInbox::collect_from_node() {
   }
   deliver();
   memory_.meet();
-  for (std::size_t i = 0; i < context_.members().size(); ++i) {
-    const StageRank member = context_.members()[i];
-    const bool answers = member == context_.me;
-    arrived_.push_back(read(member, memory_.own_message(i), answers));
-    for (const NodeMemory::Slot& slot : memory_.slots(i)) arrived_.push_back(read(slot.source, slot.memory, answers));
+  for (const plan::MemberId member : context_.members().ids()) {
+    const bool answers = member == context_.own_place();
+    arrived_.push_back(read(context_.members()[member], memory_.own_message(member), answers));
+    for (const NodeMemory::Slot& slot : memory_.slots(member))
+      arrived_.push_back(read(slot.source, slot.memory, answers));
   }
 }
 

@@ -31,8 +31,8 @@ class RowSender {
 
   const DispatchContext& context_;
   comm::Mailbox& mail_;
-  backend::Buffer encoded_;                // (own rows, D) as they travel
-  std::vector<backend::Buffer> messages_;  // by domain; one for all lies in that of the own one
+  backend::Buffer encoded_;                             // (own rows, D) as they travel
+  IdVector<plan::DomainId, backend::Buffer> messages_;  // one for all lies in that of the own domain
 };
 
 /// Rows of an owner that are here.

@@ -8,7 +8,7 @@ namespace moesaic::plan {
 namespace {
 
 /// Leaves of the widest part.
-std::int64_t widest(const std::vector<Range>& cut) { return std::ranges::max(cut, {}, &Range::size).size(); }
+std::int64_t widest(std::span<const Range> cut) { return std::ranges::max(cut, {}, &Range::size).size(); }
 
 /// A fixed sequence of pseudo-random words (splitmix64): predictions must be the same everywhere.
 std::uint64_t next_word(std::uint64_t& state) {
@@ -53,7 +53,7 @@ double expert_us(const Grid& grid, std::int64_t terms, Numerics numerics, const 
 double CostModel::BatchTimes::total() const { return std::accumulate(ms.begin(), ms.end(), 0.0); }
 
 /// Terms of each expert in samples of uniform routing, or of neighbouring rows that were recorded.
-const CostModel::Counts& CostModel::routing(std::int64_t layer, std::int64_t rows) {
+const CostModel::Counts& CostModel::routing(ModelLayer layer, std::int64_t rows) {
   Counts& counts = routings_[{layer, rows}];
   if (!counts.empty()) return counts;
   const std::int64_t num_experts = config_.num_experts, active = config_.num_selected_experts;
@@ -62,24 +62,24 @@ const CostModel::Counts& CostModel::routing(std::int64_t layer, std::int64_t row
   std::vector<std::int32_t> order(static_cast<std::size_t>(num_experts));
   std::iota(order.begin(), order.end(), 0);
   for (std::int64_t sample = 0; sample < samples; ++sample) {
-    auto& count = counts.emplace_back(static_cast<std::size_t>(num_experts));
+    auto& count = counts.emplace_back(num_experts);
     const std::uint64_t first = recorded_.empty() ? 0 : next_word(state) >> 1;
     for (std::int64_t row = 0; row < rows; ++row)
       for (const std::int32_t e : recorded_.empty() ? draw(state, active, order)
                                                     : recorded_.row(layer, first + static_cast<std::uint64_t>(row)))
-        ++count[static_cast<std::size_t>(e)];
+        ++count[ExpertId(e)];
   }
   return counts;
 }
 
 /// The mean over samples, and over layers that hold or choose other experts, of the busiest subset's time: all wait for
 /// it.
-double CostModel::experts_us(const ExchangeCosts& costs, int stage, DispatchAlgorithm dispatch, std::int64_t rows) {
+double CostModel::experts_us(const ExchangeCosts& costs, StageId stage, DispatchAlgorithm dispatch, std::int64_t rows) {
   const Grid& grid = costs.grid();
   const Placement& placement = grid.placement();
   const ExpectedRouting& turns = costs.routing(stage, dispatch);
-  Range layers = grid.layers(stage);
-  if (placement.num_layers() == 1 && recorded_.empty()) layers = {0, 1};  // they are alike
+  IdRange<ModelLayer> layers = grid.layers(stage);
+  if (placement.num_layers() == 1 && recorded_.empty()) layers = ids<ModelLayer>(1);  // they are alike
   std::vector<double> known_us(static_cast<std::size_t>(rows + 1), -1);
   const auto known = [&](std::int64_t terms) {
     double& us = known_us[static_cast<std::size_t>(terms)];
@@ -88,23 +88,23 @@ double CostModel::experts_us(const ExchangeCosts& costs, int stage, DispatchAlgo
   };
   double sum_us = 0;
   std::int64_t num_samples = 0;
-  std::vector<double> subset_us(static_cast<std::size_t>(placement.num_subsets()));
-  for (auto layer = layers.begin; layer < layers.end; ++layer)
-    for (const auto& counts : routing(recorded_.empty() ? 0 : layer, rows)) {
-      std::fill(subset_us.begin(), subset_us.end(), 0);
-      for (std::int64_t e = 0; e < placement.num_experts(); ++e) {
+  IdVector<SubsetId, double> subset_us;
+  for (const ModelLayer layer : layers)
+    for (const auto& counts : routing(recorded_.empty() ? ModelLayer(0) : layer, rows)) {
+      subset_us.assign(placement.num_subsets(), 0);
+      for (const ExpertId expert : counts.ids()) {
         // An expert's rows in whole numbers over its copies.
-        const std::int64_t count = counts[static_cast<std::size_t>(e)];
+        const std::int64_t count = counts[expert];
         double shares = 0;
         std::int64_t given = 0;
-        for (const std::int32_t slot : placement.slots_of(layer, e)) {
+        for (const SlotId slot : placement.slots_of(layer, expert)) {
           shares += turns.share(layer, slot);
           const std::int64_t terms = std::llround(shares * static_cast<double>(count)) - given;
-          subset_us[static_cast<std::size_t>(placement.subset_of_slot(slot))] += known(terms);
+          subset_us[placement.subset_of_slot(slot)] += known(terms);
           given += terms;
         }
       }
-      sum_us += *std::max_element(subset_us.begin(), subset_us.end());
+      sum_us += std::ranges::max(subset_us);
       ++num_samples;
     }
   return sum_us / static_cast<double>(num_samples);
@@ -134,32 +134,32 @@ double CostModel::head_us(const ExchangeCosts& costs, double logit_rows) const {
   const bool f32 = arithmetic_.numerics == Numerics::kF32;
   const KernelCosts& kernels = compute.of(f32 ? Numerics::kF32 : Numerics::kW16A16);
   const double width = static_cast<double>(config_.emb_size), vocabulary = static_cast<double>(config_.vocab_size);
-  const int ranks = grid.ranks_per_stage(), last = grid.num_stages() - 1;
+  const int ranks = grid.ranks_per_stage();
   const double share = std::ceil(1.0 / ranks * vocabulary / kVocabularyPiece_rows) * kVocabularyPiece_rows;
   double us = width * share * kernels.matrix_ps.at(logit_rows) * kPs_us + 2 * compute.call_us;
-  const Range stage{last * ranks, (last + 1) * ranks};
-  const Peers others = peers_in(costs.ranks(), static_cast<int>(stage.begin), stage);
+  const Range stage = grid.ranks_of(grid.last_stage());
+  const Peers others = peers_in(costs.ranks(), WorldRank(stage.begin), stage);
   const double row_bytes = width * static_cast<double>(size_bytes(activation_type(arithmetic_.numerics)));
   us += exchange(machine_, others, logit_rows * row_bytes / ranks, logit_rows * row_bytes / ranks).us;
   // All parts come to rank 0, which puts them together.
   const double part_bytes = logit_rows * share * static_cast<double>(sizeof(float));
-  const Peers senders = peers_in(costs.ranks(), 0, stage);
+  const Peers senders = peers_in(costs.ranks(), WorldRank(0), stage);
   us += exchange(machine_, senders, 0, part_bytes).us;
   us += logit_rows * vocabulary * static_cast<double>(sizeof(float)) /
         (machine_.link(LinkClass::kSelf).stream_gbps * 1e3);
   return us;
 }
 
-CostModel::BatchTimes CostModel::batch_times(const ExchangeCosts& costs, int stage, const Batch& batch,
+CostModel::BatchTimes CostModel::batch_times(const ExchangeCosts& costs, StageId stage, const Batch& batch,
                                              DispatchAlgorithm dispatch) {
   const Grid& grid = costs.grid();
   const ComputeCosts& compute = costs.compute();
   const BatchShape shape = batch_shape(grid.layout(), batch.rows, batch.sequences);
   const double layers = static_cast<double>(grid.layers(stage).size());
   LayerExchanges slowest;
-  for (int rank = 0; rank < grid.ranks_per_stage(); ++rank) {
-    const LayerExchanges layer = costs.layer(grid.in_world(stage, StageRank{rank}), dispatch, shape);
-    if (rank == 0 || layer.us() > slowest.us()) slowest = layer;
+  for (const StageRank rank : grid.ranks()) {
+    const LayerExchanges layer = costs.layer(grid.in_world(stage, rank), dispatch, shape);
+    if (rank == StageRank(0) || layer.us() > slowest.us()) slowest = layer;
   }
   BatchTimes times;
   times[Part::kNorm] = layers * kMs * (norms_us(config_, slowest.normed_rows, compute) + 9 * compute.call_us);
@@ -170,16 +170,16 @@ CostModel::BatchTimes CostModel::batch_times(const ExchangeCosts& costs, int sta
   times[Part::kCombine] = layers * kMs * slowest.combine.us;
   const double width = static_cast<double>(config_.emb_size);
   const double x_rows = slowest.normed_rows;
-  if (stage == 0) {
+  if (stage == StageId(0)) {
     const double row_bytes = width * static_cast<double>(size_bytes(activation_type(arithmetic_.numerics)));
-    const Range ranks{0, grid.ranks_per_stage()};
     const double each = x_rows * row_bytes / grid.ranks_per_stage();
     constexpr double kColumnPasses = 8;  // a column of the packed table is far from contiguous
-    times[Part::kEmbed] = kMs * (exchange(machine_, peers_in(costs.ranks(), 0, ranks), each, each).us +
-                                 kColumnPasses * x_rows * width * compute.value_ps * kPs_us);
+    times[Part::kEmbed] =
+        kMs * (exchange(machine_, peers_in(costs.ranks(), WorldRank(0), grid.ranks_of(stage)), each, each).us +
+               kColumnPasses * x_rows * width * compute.value_ps * kPs_us);
   }
-  if (stage + 1 < grid.num_stages()) {
-    const int from = index(grid.in_world(stage, StageRank{0})), to = from + grid.ranks_per_stage();
+  if (stage < grid.last_stage()) {
+    const WorldRank from = grid.in_world(stage, StageRank(0)), to = grid.in_world(stage.next(), StageRank(0));
     Peers neighbour{};
     neighbour[static_cast<std::size_t>(costs.ranks().between(from, to))] = 1;
     const double bytes = x_rows * width * static_cast<double>(sizeof(float));
@@ -220,7 +220,7 @@ Prediction CostModel::predict(const Grid& grid, const Job& job, const RankPlacem
   double longest_ms = 0, all_stages_ms = 0;
   BatchTimes longest;
   std::array<double, kNumParts> once{};
-  for (int stage = 0; stage < layout.pp; ++stage) {
+  for (const StageId stage : grid.stages()) {
     const BatchTimes times = batch_times(costs, stage, batch, p.dispatch);
     for (std::size_t i = 0; i < kNumParts; ++i) once[i] += times.ms[i];
     all_stages_ms += times.total();
@@ -231,7 +231,7 @@ Prediction CostModel::predict(const Grid& grid, const Job& job, const RankPlacem
   const double step_ms = all_stages_ms + (batches_a_step - 1) * longest_ms;
   const double busy = batches_a_step / layout.pp;  // a rank works for all batches, on its stage
   for (std::size_t i = 0; i < kNumParts; ++i) p.ms[i] = num_steps * busy * once[i];
-  const double network_us = machine_.link(ranks.between(0, layout.ranks() - 1)).latency_us;
+  const double network_us = machine_.link(ranks.between(WorldRank(0), WorldRank(layout.ranks() - 1))).latency_us;
   const double engine_us = compute.step_us + 2 * std::ceil(std::log2(layout.ranks())) * network_us;
   p.ms[static_cast<std::size_t>(Part::kIdle)] = num_steps * (step_ms - busy * all_stages_ms);
   p.ms[static_cast<std::size_t>(Part::kStep)] = num_steps * kMs * engine_us;
@@ -239,18 +239,17 @@ Prediction CostModel::predict(const Grid& grid, const Job& job, const RankPlacem
   p.ms_per_token = p.total_ms / static_cast<double>(tokens);
 
   const BatchShape mean{shape.rows, shape.rows / layout.dp, shape.rows / grid.ranks_per_stage()};
-  for (int rank = 0; rank < layout.ranks(); ++rank) {
-    const LayerExchanges layer = costs.layer(WorldRank{rank}, p.dispatch, mean);
+  for (const WorldRank rank : ids<WorldRank>(layout.ranks())) {
+    const LayerExchanges layer = costs.layer(rank, p.dispatch, mean);
     Transfer sum = layer.attention;
     sum += layer.dispatch;
     sum += layer.combine;
-    const double layers = static_cast<double>(grid.layers(grid.stage(WorldRank{rank})).size());
+    const double layers = static_cast<double>(grid.layers(grid.stage(rank)).size());
     for (std::size_t i = 0; i < kNumLinkClasses; ++i) p.bytes_per_token[i] += layers * sum.bytes[i] / shape.rows;
   }
   const Workload workload{job.sequences, job.context, decode ? rows : job.chunk_rows};
-  for (int rank = 0; rank < layout.ranks(); ++rank)
-    if (const Footprint f = footprint(grid, WorldRank{rank}, arithmetic_, workload);
-        f.total_bytes() > p.memory.total_bytes())
+  for (const WorldRank rank : ids<WorldRank>(layout.ranks()))
+    if (const Footprint f = footprint(grid, rank, arithmetic_, workload); f.total_bytes() > p.memory.total_bytes())
       p.memory = f;
   return p;
 }

@@ -63,9 +63,9 @@ struct RecordedRouting {
 
   bool empty() const { return num_rows == 0; }
   /// Beyond the last row the first follows.
-  std::span<const std::int32_t> row(std::int64_t layer, std::uint64_t number) const {
+  std::span<const std::int32_t> row(ModelLayer layer, std::uint64_t number) const {
     const auto rows = static_cast<std::uint64_t>(num_rows), active = static_cast<std::uint64_t>(num_active);
-    return std::span(experts).subspan((static_cast<std::uint64_t>(layer) * rows + number % rows) * active, active);
+    return std::span(experts).subspan((layer.index() * rows + number % rows) * active, active);
   }
 };
 
@@ -90,19 +90,19 @@ class CostModel {
     std::int64_t rows, sequences;
     double mean_keys, rows_a_sequence, logit_rows;
   };
-  using Counts = std::vector<std::vector<std::int32_t>>;  // (samples, E)
+  using Counts = std::vector<IdVector<ExpertId, std::int32_t>>;  // of each sample
 
-  BatchTimes batch_times(const ExchangeCosts& costs, int stage, const Batch& batch, DispatchAlgorithm dispatch);
+  BatchTimes batch_times(const ExchangeCosts& costs, StageId stage, const Batch& batch, DispatchAlgorithm dispatch);
   double attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape, const ComputeCosts& compute) const;
-  double experts_us(const ExchangeCosts& costs, int stage, DispatchAlgorithm dispatch, std::int64_t rows);
+  double experts_us(const ExchangeCosts& costs, StageId stage, DispatchAlgorithm dispatch, std::int64_t rows);
   double head_us(const ExchangeCosts& costs, double logit_rows) const;
-  const Counts& routing(std::int64_t layer, std::int64_t rows);
+  const Counts& routing(ModelLayer layer, std::int64_t rows);
 
   ModelConfig config_;
   Arithmetic arithmetic_;
   Machine machine_;
   RecordedRouting recorded_;
-  std::map<std::pair<std::int64_t, std::int64_t>, Counts> routings_;  // indexed by layer and number of rows
+  std::map<std::pair<ModelLayer, std::int64_t>, Counts> routings_;  // indexed by layer and number of rows
 };
 
 /// A layout with its prediction; rank_layouts() gives them with the least time per token first.

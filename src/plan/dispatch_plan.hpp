@@ -43,35 +43,28 @@ struct PieceSizes {
 struct DispatchSetting {
   DispatchSetting(const Grid& grid, Domains domains, const PieceSizes& pieces);
 
-  int subset_of(std::int32_t slot) const { return grid.placement().subset_of_slot(slot); }
-  const SubsetTree& tree_of(std::int32_t slot) const { return trees[static_cast<std::size_t>(subset_of(slot))]; }
+  SubsetId subset_of(SlotId slot) const { return grid.placement().subset_of_slot(slot); }
+  const SubsetTree& tree_of(SlotId slot) const { return trees[subset_of(slot)]; }
   /// Slots of a rank.
-  Range slots(StageRank rank) const { return grid.placement().slots(grid.subset(rank)); }
+  IdRange<SlotId> slots(StageRank rank) const { return grid.placement().slots(grid.subset(rank)); }
   std::int64_t active() const { return grid.config().num_selected_experts; }
   /// Of a term in an expert batch's outputs.
   std::size_t term_bytes() const { return grid.layout().etp == 1 ? pieces.complete : pieces.partial; }
 
   const Grid& grid;
   Domains domains;
-  std::vector<SubsetTree> trees;             ///< by subset
-  std::vector<std::int32_t> psum_fragments;  ///< fragments of the subsets before; by subset
+  IdVector<SubsetId, SubsetTree> trees;
+  IdVector<SubsetId, std::int32_t> psum_fragments;  ///< number of fragments of the subsets before
   PieceSizes pieces;
 };
 
 /// What a rank sends and gets back as the owner of rows.
 struct OwnerPlan {
-  std::vector<std::int32_t> send_rows;       ///< own rows by domain, ascending; its own domain is left out
-  std::vector<std::int32_t> psum_send_rows;  ///< domains + 1
-  std::vector<std::size_t> stream_bytes;     ///< by domain: all pieces that it completes of own rows, its own too
-  std::vector<PieceSource> pieces;           ///< of (own row, its a-th expert in ascending order, fragment)
-  std::vector<std::int32_t> first_piece;     ///< (own rows * A + 1)
-  std::vector<std::int32_t> subsets;         ///< (own rows, A): whose tree joins the pieces
-
-  std::span<const std::int32_t> rows_for(int domain) const {
-    const auto d = static_cast<std::size_t>(domain);
-    return std::span(send_rows).subspan(static_cast<std::size_t>(psum_send_rows[d]),
-                                        static_cast<std::size_t>(psum_send_rows[d + 1] - psum_send_rows[d]));
-  }
+  IdVector<DomainId, std::vector<std::int32_t>> send_rows;  ///< own rows, ascending; none for the own domain
+  IdVector<DomainId, std::size_t> stream_bytes;  ///< all pieces that a domain completes of own rows, its own too
+  std::vector<PieceSource> pieces;               ///< of (own row, its a-th expert in ascending order, fragment)
+  std::vector<std::int32_t> first_piece;         ///< (own rows * A + 1)
+  std::vector<std::int32_t> subsets;             ///< (own rows, A): whose tree joins the pieces
 };
 
 /// Replaces `plan`, whose memory is used again. slots: (own rows, A), by ascending expert in a row.
@@ -87,15 +80,15 @@ struct RowBlock {
 struct BatchPlan {
   std::vector<std::int32_t> psum_slot_rows;  ///< of own slots, their number + 1
   std::vector<RowSource> sources;            ///< of each term of the own batch, slot after slot
-  std::vector<std::int32_t> places;  ///< (rows of all blocks, A): the term in the batch of the expert's holders; -1
-                                     ///< when none of them is in this domain
-  std::vector<std::int32_t> next;    ///< by slot; only used while the plan is made
+  std::vector<std::int32_t> places;     ///< (rows of all blocks, A): the term in the batch of the expert's holders; -1
+                                        ///< when none of them is in this domain
+  IdVector<SlotId, std::int32_t> next;  ///< only used while the plan is made
 };
 
 void plan_batch(const DispatchSetting& setting, StageRank me, std::span<const RowBlock> blocks, BatchPlan& plan);
 
 /// The pieces of a block in the order in which they go back. places: of this block's rows. Returns the stream's bytes.
-std::size_t plan_pieces(const DispatchSetting& setting, int domain, const RowBlock& block,
+std::size_t plan_pieces(const DispatchSetting& setting, DomainId domain, const RowBlock& block,
                         std::span<const std::int32_t> places, std::vector<PieceJob>& jobs);
 
 /// Terms that a rank's experts have in a block.

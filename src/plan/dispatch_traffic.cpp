@@ -1,5 +1,7 @@
 #include "plan/dispatch_traffic.hpp"
 
+#include <utility>
+
 namespace moesaic::plan {
 namespace {
 
@@ -10,21 +12,25 @@ struct Share {
 };
 
 /// The share of each domain in rows of one owner.
-std::vector<Share> shares_of(const DispatchSetting& setting, Range rows, std::span<const std::int32_t> slots) {
-  std::vector<Share> shares(static_cast<std::size_t>(setting.domains.size()));
-  std::vector<std::int64_t> last(shares.size(), -1);  // the row that each domain got last
+IdVector<DomainId, Share> shares_of(const DispatchSetting& setting, Range rows, std::span<const std::int32_t> slots) {
+  IdVector<DomainId, Share> shares(setting.domains.size());
+  IdVector<DomainId, std::int64_t> last(shares.size(), -1);  // the row that each domain got last
   for (std::int64_t row = rows.begin; row < rows.end; ++row)
     for (std::int64_t a = 0; a < setting.active(); ++a) {
-      const SubsetTree& tree = setting.tree_of(slots[static_cast<std::size_t>(row * setting.active() + a)]);
+      const SubsetTree& tree = setting.tree_of(SlotId(slots[static_cast<std::size_t>(row * setting.active() + a)]));
       for (const Fragment& fragment : tree.fragments) {
-        const auto domain = static_cast<std::size_t>(fragment.domain);
-        if (last[domain] != row) ++shares[domain].rows;
-        last[domain] = row;
-        ++shares[domain].pieces;
-        shares[domain].piece_bytes += setting.pieces.of(tree);
+        Share& share = shares[fragment.domain];
+        if (std::exchange(last[fragment.domain], row) != row) ++share.rows;
+        ++share.pieces;
+        share.piece_bytes += setting.pieces.of(tree);
       }
     }
   return shares;
+}
+
+DispatchTraffic no_traffic(const Domains& domains) {
+  const PairTraffic none(domains.num_ranks());
+  return {none, none};
 }
 
 }  // namespace
@@ -40,17 +46,15 @@ DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorit
                                  const RowMessage& message, std::span<const std::int32_t> slots) {
   const AlgorithmTraits& how = traits(algorithm);
   const Domains& domains = setting.domains;
-  const int ranks = domains.num_ranks();
-  DispatchTraffic traffic{PairTraffic(ranks), PairTraffic(ranks)};
-  for (int r = 0; r < ranks; ++r) {
-    const StageRank owner{r};
+  DispatchTraffic traffic = no_traffic(domains);
+  for (const StageRank owner : domains.ranks()) {
     const Range own = rows.rows(owner);
     if (own.empty()) continue;
-    const std::vector<Share> shares = shares_of(setting, own, slots);
-    for (int domain = 0; domain < domains.size(); ++domain) {
+    const auto shares = shares_of(setting, own, slots);
+    for (const DomainId domain : domains.ids()) {
       if (domain == domains.domain(owner)) continue;
       const StageRank relay = domains.relay(domain, owner);
-      const Share& share = shares[static_cast<std::size_t>(domain)];
+      const Share& share = shares[domain];
       const std::int64_t sent = how.sends_all_rows ? own.size() : share.rows;
       if (how.ownership == Ownership::kShared) traffic.dispatch.add(owner, relay, sent, message.size_bytes(sent));
       if (share.pieces > 0) traffic.combine.add(relay, owner, share.pieces, share.piece_bytes);
@@ -61,14 +65,12 @@ DispatchTraffic dispatch_traffic(const DispatchSetting& setting, DispatchAlgorit
 
 DispatchTraffic logical_traffic(const DispatchSetting& setting, const RowMap& rows, std::size_t row_bytes,
                                 std::span<const std::int32_t> slots) {
-  const int ranks = setting.domains.num_ranks();
-  DispatchTraffic traffic{PairTraffic(ranks), PairTraffic(ranks)};
-  for (int r = 0; r < ranks; ++r) {
-    const StageRank owner{r};
-    const std::vector<Share> shares = shares_of(setting, rows.share(owner), slots);
-    for (int d = 0; d < ranks; ++d) {
-      const Share& share = shares[static_cast<std::size_t>(d)];
-      const StageRank holder = setting.domains.members(d)[0];
+  DispatchTraffic traffic = no_traffic(setting.domains);
+  for (const StageRank owner : setting.domains.ranks()) {
+    const auto shares = shares_of(setting, rows.share(owner), slots);
+    for (const DomainId domain : setting.domains.ids()) {
+      const Share& share = shares[domain];
+      const StageRank holder = setting.domains.members(domain)[MemberId(0)];
       if (share.rows == 0) continue;
       traffic.dispatch.add(owner, holder, share.rows, static_cast<std::size_t>(share.rows) * row_bytes);
       traffic.combine.add(holder, owner, share.pieces, share.piece_bytes);
@@ -77,11 +79,11 @@ DispatchTraffic logical_traffic(const DispatchSetting& setting, const RowMap& ro
   return traffic;
 }
 
-std::vector<std::int64_t> terms_of_ranks(const Grid& grid, std::span<const std::int32_t> slots) {
-  std::vector<std::int64_t> terms(static_cast<std::size_t>(grid.ranks_per_stage()));
+IdVector<StageRank, std::int64_t> terms_of_ranks(const Grid& grid, std::span<const std::int32_t> slots) {
+  IdVector<StageRank, std::int64_t> terms(grid.ranks_per_stage());
   for (const std::int32_t slot : slots)
-    for (int slice = 0; slice < grid.layout().etp; ++slice)
-      ++terms[static_cast<std::size_t>(index(grid.holder(grid.placement().subset_of_slot(slot), slice)))];
+    for (const SliceId slice : grid.slices())
+      ++terms[grid.holder(grid.placement().subset_of_slot(SlotId(slot)), slice)];
   return terms;
 }
 

@@ -10,19 +10,16 @@ namespace moesaic::plan {
 
 /// What goes from each rank of a stage to each other: of (source, destination), row-major.
 struct PairTraffic {
-  explicit PairTraffic(int ranks)
-      : num_ranks(ranks),
-        rows(static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks)),
-        bytes(rows.size()),
-        messages(rows.size()) {}
+  explicit PairTraffic(std::int64_t ranks)
+      : num_ranks(ranks), rows(static_cast<std::size_t>(ranks * ranks)), bytes(rows.size()), messages(rows.size()) {}
 
+  IdRange<StageRank> ranks() const { return ids<StageRank>(num_ranks); }
   std::size_t at(StageRank source, StageRank destination) const {
-    return static_cast<std::size_t>(index(source)) * static_cast<std::size_t>(num_ranks) +
-           static_cast<std::size_t>(index(destination));
+    return static_cast<std::size_t>(source.value() * num_ranks + destination.value());
   }
   void add(StageRank source, StageRank destination, std::int64_t num_rows, std::size_t size_bytes);
 
-  int num_ranks;
+  std::int64_t num_ranks;
   std::vector<std::int64_t> rows;  ///< rows of dispatch, pieces of combine
   std::vector<std::uint64_t> bytes, messages;
 };
@@ -43,6 +40,6 @@ DispatchTraffic logical_traffic(const DispatchSetting& setting, const RowMap& ro
                                 std::span<const std::int32_t> slots);
 
 /// Terms (rows times experts) that each rank's experts work on.
-std::vector<std::int64_t> terms_of_ranks(const Grid& grid, std::span<const std::int32_t> slots);
+IdVector<StageRank, std::int64_t> terms_of_ranks(const Grid& grid, std::span<const std::int32_t> slots);
 
 }  // namespace moesaic::plan

@@ -13,11 +13,11 @@ bool siblings(Range left, Range right) {
 }
 
 /// Joins neighbours of one domain while they make a complete subtree.
-std::vector<Fragment> fragments_of(const Grid& grid, const Domains& domains, int subset) {
+std::vector<Fragment> fragments_of(const Grid& grid, const Domains& domains, SubsetId subset) {
   std::vector<Fragment> fragments;
-  for (int slice = 0; slice < grid.layout().etp; ++slice) {
+  for (const SliceId slice : grid.slices()) {
     const StageRank holder = grid.holder(subset, slice);
-    fragments.push_back({domains.domain(holder), grid.expert_leaves()[static_cast<std::size_t>(slice)], {holder}, {}});
+    fragments.push_back({domains.domain(holder), grid.expert_leaves()[slice], {holder}, {}});
     while (fragments.size() >= 2) {
       Fragment& left = fragments[fragments.size() - 2];
       const Fragment& right = fragments.back();
@@ -37,17 +37,17 @@ std::vector<Fragment> fragments_of(const Grid& grid, const Domains& domains, int
 
 Domains::Domains(std::span<const int> ids) {
   std::vector<int> seen;
-  for (int rank = 0; rank < std::ssize(ids); ++rank) {
-    const int id = ids[static_cast<std::size_t>(rank)];
+  for (const int id : ids) {
+    const StageRank rank(domains_.size());
     const auto found = std::find(seen.begin(), seen.end(), id);
-    const auto domain = static_cast<std::size_t>(found - seen.begin());
+    const DomainId domain(found - seen.begin());
     if (found == seen.end()) {
       seen.push_back(id);
       members_.emplace_back();
     }
-    domains_.push_back(static_cast<int>(domain));
-    places_.push_back(static_cast<int>(members_[domain].size()));
-    members_[domain].push_back(StageRank{rank});
+    domains_.push_back(domain);
+    places_.push_back(MemberId(members_[domain].size()));
+    members_[domain].push_back(rank);
   }
 }
 
@@ -57,17 +57,17 @@ Domains Domains::alone(int num_ranks) {
   return Domains(ids);
 }
 
-StageRank Domains::relay(int domain, StageRank owner) const {
+StageRank Domains::relay(DomainId domain, StageRank owner) const {
   const auto& there = members(domain);
-  return there[static_cast<std::size_t>(place(owner)) % there.size()];
+  return there[MemberId(place(owner).value() % there.size())];
 }
 
-std::vector<SubsetTree> subset_trees(const Grid& grid, const Domains& domains) {
+IdVector<SubsetId, SubsetTree> subset_trees(const Grid& grid, const Domains& domains) {
   MOESAIC_CHECK(domains.num_ranks() == grid.ranks_per_stage(), "domains of {} ranks, {} in a stage",
                 domains.num_ranks(), grid.ranks_per_stage());
-  std::vector<SubsetTree> trees;
-  for (int subset = 0; subset < grid.layout().ep; ++subset) {
-    SubsetTree& tree = trees.emplace_back();
+  IdVector<SubsetId, SubsetTree> trees(grid.layout().ep);
+  for (const SubsetId subset : grid.subsets()) {
+    SubsetTree& tree = trees[subset];
     tree.fragments = fragments_of(grid, domains, subset);
     std::vector<Range> leaves;
     for (const Fragment& fragment : tree.fragments) leaves.push_back(fragment.leaves);

@@ -18,23 +18,26 @@ class Domains {
   static Domains alone(int num_ranks);
 
   int size() const { return static_cast<int>(members_.size()); }
+  IdRange<DomainId> ids() const { return members_.ids(); }
   int num_ranks() const { return static_cast<int>(domains_.size()); }
-  int domain(StageRank rank) const { return domains_[static_cast<std::size_t>(index(rank))]; }
+  IdRange<StageRank> ranks() const { return domains_.ids(); }
+  DomainId domain(StageRank rank) const { return domains_[rank]; }
   /// Position of a rank in the member list of its domain.
-  int place(StageRank rank) const { return places_[static_cast<std::size_t>(index(rank))]; }
-  const std::vector<StageRank>& members(int domain) const { return members_[static_cast<std::size_t>(domain)]; }
+  MemberId place(StageRank rank) const { return places_[rank]; }
+  const IdVector<MemberId, StageRank>& members(DomainId domain) const { return members_[domain]; }
   /// The member that takes an owner's rows for its domain and sends back their terms: at the same place, so that all
   /// members carry a share.
-  StageRank relay(int domain, StageRank owner) const;
+  StageRank relay(DomainId domain, StageRank owner) const;
 
  private:
-  std::vector<int> domains_, places_;  // indexed by rank
-  std::vector<std::vector<StageRank>> members_;
+  IdVector<StageRank, DomainId> domains_;
+  IdVector<StageRank, MemberId> places_;
+  IdVector<DomainId, IdVector<MemberId, StageRank>> members_;
 };
 
 /// One partial sum that a domain makes of an expert's leaves: a complete subtree of them.
 struct Fragment {
-  int domain = 0;
+  DomainId domain;
   Range leaves;
   std::vector<StageRank> holders;  ///< the ranks that hold the slices of these leaves, ascending
   std::vector<Merge> merges;       ///< additions that join the slices' sums; the result ends in the first slice's sum
@@ -47,7 +50,7 @@ struct SubsetTree {
   bool complete() const { return fragments.size() == 1; }  ///< one domain has the whole expert
 };
 
-/// The summation tree of each expert subset; the result is indexed by subset.
-std::vector<SubsetTree> subset_trees(const Grid& grid, const Domains& domains);
+/// The summation tree of each expert subset.
+IdVector<SubsetId, SubsetTree> subset_trees(const Grid& grid, const Domains& domains);
 
 }  // namespace moesaic::plan

@@ -13,8 +13,8 @@ constexpr double kRoundings = 2, kResiduals = 2;  ///< passes over the rows of a
 double ceil_div(double a, double b) { return std::ceil(a / b); }
 
 /// How many ranks of a stage lie on one node with the rank, itself too.
-double members(const RankPlacement& placement, int me, Range stage) {
-  const Range node = placement.node_of(me);
+double members(const RankPlacement& placement, WorldRank me, Range stage) {
+  const Range node = placement.ranks_on_node_of(me);
   return static_cast<double>(std::min(stage.end, node.end) - std::max(stage.begin, node.begin));
 }
 
@@ -34,16 +34,16 @@ double total(const Peers& peers) {
   return sum;
 }
 
-Peers peers_in(const RankPlacement& placement, int me, Range ranks) {
+Peers peers_in(const RankPlacement& placement, WorldRank me, Range ranks) {
   const auto common = [&](std::int64_t begin, std::int64_t size) {
     return static_cast<double>(
         std::max<std::int64_t>(0, std::min(ranks.end, begin + size) - std::max(ranks.begin, begin)));
   };
-  const Range node = placement.node_of(me);
-  const std::int64_t numa = node.begin + (me - node.begin) / placement.ranks_per_numa * placement.ranks_per_numa;
+  const Range node = placement.ranks_on_node_of(me);
+  const std::int64_t numa = node.begin + std::int64_t{placement.numa_on_node(me)} * placement.ranks_per_numa;
   const double in_numa = common(numa, std::min<std::int64_t>(placement.ranks_per_numa, node.end - numa));
   const double in_node = common(node.begin, node.size());
-  const double self = ranks.contains(me) ? 1 : 0;
+  const double self = ranks.contains(me.value()) ? 1 : 0;
   return {0, in_numa - self, in_node - in_numa, static_cast<double>(ranks.size()) - in_node};
 }
 
@@ -100,8 +100,8 @@ struct ExchangeCosts::Moe {
         machine(all.machine_),
         placement(all.ranks_),
         batch(rows_of),
-        me(index(rank)),
-        stage{grid.stage(rank) * grid.ranks_per_stage(), (grid.stage(rank) + 1) * grid.ranks_per_stage()},
+        me(rank),
+        stage(grid.ranks_of(grid.stage(rank))),
         width(static_cast<double>(grid.config().emb_size)),
         active(static_cast<double>(grid.config().num_selected_experts)),
         row_bytes(static_cast<double>(all.numeric_.row(grid.config().emb_size).row_bytes())),
@@ -130,7 +130,7 @@ struct ExchangeCosts::Moe {
   const Machine& machine;
   const RankPlacement& placement;
   const BatchShape& batch;
-  int me;
+  WorldRank me;
   Range stage;
   double width, active;
   double row_bytes, expert_row_bytes;  // to attention shards; to experts, with the ids of their experts
@@ -200,7 +200,7 @@ Transfer ExchangeCosts::Moe::attention(bool replicated) const {
     sum += exchange(machine, peers_in(placement, me, stage), sent, sent);
     sum.us += values_us(batch.rows * tp * width);
   } else if (tp > 1) {
-    const std::int64_t first = me / tp * tp;
+    const std::int64_t first = me.value() / tp * tp;
     const Peers peers = peers_in(placement, me, {first, first + tp});
     sum += exchange(machine, peers, batch.own_rows * row_bytes, batch.own_rows * row_bytes);
     sum += exchange(machine, peers, batch.own_rows * partial_bytes, batch.own_rows * partial_bytes);
@@ -212,18 +212,18 @@ Transfer ExchangeCosts::Moe::attention(bool replicated) const {
 ExchangeCosts::ExchangeCosts(const Grid& grid, const NumericSetting& numeric, const Machine& machine,
                              const ComputeCosts& compute, const RankPlacement& ranks)
     : grid_(grid), numeric_(numeric), machine_(machine), compute_(compute), ranks_(ranks) {
-  for (int stage = 0; stage < grid.num_stages(); ++stage)
+  for (const StageId stage : grid.stages())
     if (const int begin = place_on_node(stage); !routings_.contains(begin))
       routings_.emplace(begin, ExpectedRouting(grid, ranks.nodes(grid, stage)));
   if (!grid.placement().at_home())  // rows take turns among all holders, as if these were on one node
-    no_owners_.emplace(grid, RankPlacement{grid.ranks_per_stage()}.nodes(grid, 0));
+    no_owners_.emplace(grid, RankPlacement{grid.ranks_per_stage()}.nodes(grid, StageId(0)));
 }
 
-int ExchangeCosts::place_on_node(int stage) const {
-  return index(grid_.in_world(stage, StageRank{0})) % ranks_.ranks_per_node;
+int ExchangeCosts::place_on_node(StageId stage) const {
+  return grid_.in_world(stage, StageRank(0)).value() % ranks_.ranks_per_node;
 }
 
-const ExpectedRouting& ExchangeCosts::routing(int stage, DispatchAlgorithm algorithm) const {
+const ExpectedRouting& ExchangeCosts::routing(StageId stage, DispatchAlgorithm algorithm) const {
   return traits(algorithm).ownership == Ownership::kReplicated && no_owners_ ? *no_owners_
                                                                              : routings_.at(place_on_node(stage));
 }
@@ -254,8 +254,8 @@ LayerExchanges ExchangeCosts::layer(WorldRank rank, DispatchAlgorithm algorithm,
 
 double ExchangeCosts::overhead_us(DispatchAlgorithm algorithm, const BatchShape& batch) const {
   double slowest_us = 0;
-  for (int rank = 0; rank < grid_.ranks_per_stage(); ++rank) {
-    const LayerExchanges exchanges = layer(WorldRank{rank}, algorithm, batch);
+  for (const StageRank rank : grid_.ranks()) {
+    const LayerExchanges exchanges = layer(grid_.in_world(StageId(0), rank), algorithm, batch);
     slowest_us = std::max(slowest_us, exchanges.us() + norms_us(grid_.config(), exchanges.normed_rows, compute_));
   }
   return slowest_us;

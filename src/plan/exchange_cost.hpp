@@ -16,7 +16,7 @@ namespace moesaic::plan {
 using Peers = std::array<double, kNumLinkClasses>;
 double total(const Peers& peers);
 /// How many of the ranks [ranks.begin, ranks.end), without `me`, each link class leads to.
-Peers peers_in(const RankPlacement& placement, int me, Range ranks);
+Peers peers_in(const RankPlacement& placement, WorldRank me, Range ranks);
 
 /// An exchange as one rank sees it.
 struct Transfer {
@@ -75,12 +75,12 @@ class ExchangeCosts {
   const ComputeCosts& compute() const { return compute_; }
   const RankPlacement& ranks() const { return ranks_; }
   /// Where a stage's rows go with this algorithm.
-  const ExpectedRouting& routing(int stage, DispatchAlgorithm algorithm) const;
+  const ExpectedRouting& routing(StageId stage, DispatchAlgorithm algorithm) const;
 
  private:
   struct Moe;
 
-  int place_on_node(int stage) const;
+  int place_on_node(StageId stage) const;
 
   const Grid& grid_;
   const NumericSetting numeric_;

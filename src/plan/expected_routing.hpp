@@ -12,9 +12,9 @@ class ExpectedRouting {
   ExpectedRouting(const Grid& grid, const Domains& nodes);
 
   /// Probability that a row of `owner` goes to a subset.
-  double reaches(StageRank owner, int subset) const;
+  double reaches(StageRank owner, SubsetId subset) const { return from_[node_of_[owner]].reaches[subset]; }
   /// Expected number of the experts of a row of `owner` that are chosen in a subset.
-  double terms(StageRank owner, int subset) const;
+  double terms(StageRank owner, SubsetId subset) const { return from_[node_of_[owner]].terms[subset]; }
 
   /// A row of one rank and another rank.
   struct Pair {
@@ -29,16 +29,18 @@ class ExpectedRouting {
   /// Share of the expert slices that a row is sent to which lie on another node than the row itself, 0 to 1.
   double away() const { return away_; }
   /// Share of an expert's rows that its copy in `slot` of a layer gets, 0 to 1.
-  double share(std::int64_t layer, std::int32_t slot) const;
+  double share(ModelLayer layer, SlotId slot) const {
+    return shares_[shares_.size() == 1 ? ModelLayer(0) : layer][slot];
+  }
 
  private:
   /// What holds for the rows of one node.
   struct FromNode {
-    std::vector<double> reaches, terms;  // indexed by subset
+    IdVector<SubsetId, double> reaches, terms;
   };
-  std::vector<FromNode> from_;               // indexed by node
-  std::vector<int> node_of_;                 // indexed by rank
-  std::vector<std::vector<double>> shares_;  // indexed by layer and slot
+  IdVector<DomainId, FromNode> from_;  // by node
+  IdVector<StageRank, DomainId> node_of_;
+  IdVector<ModelLayer, IdVector<SlotId, double>> shares_;
   Pair beside_, across_;
   double reaches_node_ = 0, away_ = 0;
 };

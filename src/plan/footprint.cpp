@@ -15,10 +15,10 @@ std::int64_t input_bytes(Numerics numerics, std::int64_t width, std::int64_t lea
   return static_cast<std::int64_t>(GemmInput{numerics, width, leaves}.row_bytes());
 }
 
-std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, std::int64_t layer, WeightFormat format) {
+std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, ModelLayer layer, WeightFormat format) {
   const ModelConfig& c = grid.config();
-  const std::int64_t attn_leaves = grid.attention_leaves()[static_cast<std::size_t>(grid.shard(rank))].size();
-  const std::int64_t expert_leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(rank))].size();
+  const std::int64_t attn_leaves = grid.attention_leaves()[grid.shard(rank)].size();
+  const std::int64_t expert_leaves = grid.expert_leaves()[grid.slice(rank)].size();
   const std::int64_t num_experts = std::ssize(grid.placement().experts(layer, grid.subset(rank)));
   std::int64_t bytes = 0;
   for (const TensorRow& row : kTensorRows) {
@@ -74,23 +74,21 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   const Numerics numerics = arithmetic.numerics;
   const ModelConfig& c = grid.config();
   const StageRank local = grid.in_stage(rank);
-  const int stage = grid.stage(rank);
-  const Range layers = grid.layers(stage);
-  const std::int64_t num_layers = layers.size();
+  const StageId stage = grid.stage(rank);
+  const std::int64_t num_layers = grid.layers(stage).size();
   const std::int64_t act = activation_bytes(numerics);
   constexpr auto kFloat = static_cast<std::int64_t>(sizeof(float));
   Footprint f;
 
-  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer)
-    f.weight_bytes += layer_weight_bytes(grid, local, layer, format);
-  const bool first = stage == 0, last = stage == grid.num_stages() - 1;
+  for (const ModelLayer layer : grid.layers(stage)) f.weight_bytes += layer_weight_bytes(grid, local, layer, format);
+  const bool first = stage == StageId(0), last = stage == grid.last_stage();
   if (first || last) f.weight_bytes += grid.vocabulary(local).size() * c.emb_size * act;
   if (last) f.weight_bytes += c.emb_size * kFloat;
 
   const std::int64_t context = workload.context > 0 ? workload.context : c.sequence_len;
   const std::int64_t blocks_each = (context + kBlockKeys - 1) / kBlockKeys;
   const KvPageShape page{activation_type(numerics), c.key_size};
-  const std::int64_t sequences = even_part(workload.num_sequences, grid.layout().dp, grid.group(local)).size();
+  const std::int64_t sequences = even_part(workload.num_sequences, grid.layout().dp, grid.group(local).value()).size();
   const std::int64_t heads = grid.kv_heads(grid.shard(local)).size();
   const std::int64_t blocks = workload.kv_blocks > 0 ? workload.kv_blocks : sequences * blocks_each;
   f.kv_bytes = blocks * num_layers * heads * static_cast<std::int64_t>(page.page_bytes());
@@ -102,8 +100,7 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   const std::int64_t own =
       workload.replicated ? workload.batch_rows : (group + grid.layout().tp - 1) / grid.layout().tp;
   const std::int64_t terms = (workload.batch_rows * c.num_selected_experts + grid.layout().ep - 1) / grid.layout().ep;
-  const std::int64_t slice =
-      c.ffn_size / kNumLeaves * grid.expert_leaves()[static_cast<std::size_t>(grid.slice(local))].size();
+  const std::int64_t slice = c.ffn_size / kNumLeaves * grid.expert_leaves()[grid.slice(local)].size();
   // Quantised results are fp32 before they are that.
   const std::int64_t unrounded = GemmInput{numerics}.quantised() ? kFloat : 0;
   const std::int64_t input = input_bytes(numerics, c.emb_size), q_width = heads * c.q_per_kv() * c.key_size;
@@ -132,30 +129,28 @@ std::vector<Link> links(const Grid& grid, const NumericSetting& numeric, const R
   const double width = static_cast<double>(c.emb_size);
   const int stage_ranks = grid.ranks_per_stage();
   std::vector<Link> all;
-  for (int stage = 0; stage < grid.num_stages(); ++stage) {
+  for (const StageId stage : grid.stages()) {
+    const bool first = stage == StageId(0), last = stage == grid.last_stage();
     const ExpectedRouting routing(grid, ranks.nodes(grid, stage));
-    for (int i = 0; i < stage_ranks; ++i) {
-      const StageRank from{i};
-      for (int j = 0; j < stage_ranks; ++j) {
-        const StageRank to{j};
+    for (const StageRank from : grid.ranks()) {
+      for (const StageRank to : grid.ranks()) {
         double bytes = 0;
         const double vocabulary_share =
             static_cast<double>(grid.vocabulary(from).size()) / static_cast<double>(c.vocab_size);
-        if (i != j) {
+        if (from != to) {
           bytes = static_cast<double>(grid.layers(stage).size()) * layer_traffic(grid, routing, from, to, numeric);
-          if (stage == 0) bytes += vocabulary_share / stage_ranks * width * act;
-          if (stage == grid.num_stages() - 1) bytes += width * act / stage_ranks;
+          if (first) bytes += vocabulary_share / stage_ranks * width * act;
+          if (last) bytes += width * act / stage_ranks;
         }
         // Logits are gathered where tokens are drawn, on world rank 0.
-        const bool to_root = stage == 0 ? j == 0 : false;
-        if (i != j && to_root && stage == grid.num_stages() - 1)
+        if (from != to && to == StageRank(0) && first && last)
           bytes += vocabulary_share * static_cast<double>(c.vocab_size) * sizeof(float);
         if (bytes > 0) all.push_back({grid.in_world(stage, from), grid.in_world(stage, to), bytes});
       }
-      if (stage + 1 < grid.num_stages())
+      if (!last)
         all.push_back(
-            {grid.in_world(stage, from), grid.in_world(stage + 1, from), width * sizeof(float) / stage_ranks});
-      else if (stage > 0)
+            {grid.in_world(stage, from), grid.in_world(stage.next(), from), width * sizeof(float) / stage_ranks});
+      else if (!first)
         all.push_back({grid.in_world(stage, from), WorldRank{0},
                        static_cast<double>(grid.vocabulary(from).size()) * sizeof(float)});
     }

@@ -44,14 +44,14 @@ Grid::Grid(const ModelConfig& config, const Layout& layout, Placement placement)
                 layers);
 }
 
-Range Grid::kv_heads(int shard) const {
-  const Range leaves = attention_leaves_[static_cast<std::size_t>(shard)];
+Range Grid::kv_heads(ShardId shard) const {
+  const Range leaves = attention_leaves_[shard];
   return {leaves.begin * config_.num_kv_heads / kNumLeaves, leaves.end * config_.num_kv_heads / kNumLeaves};
 }
 
 Range Grid::vocabulary(StageRank rank) const {
   const std::int64_t pieces = (config_.vocab_size + kVocabularyPiece_rows - 1) / kVocabularyPiece_rows;
-  const Range part = even_part(pieces, ranks_per_stage(), index(rank));
+  const Range part = even_part(pieces, ranks_per_stage(), rank.value());
   return {std::min(part.begin * kVocabularyPiece_rows, config_.vocab_size),
           std::min(part.end * kVocabularyPiece_rows, config_.vocab_size)};
 }

@@ -25,12 +25,6 @@ struct Layout {
   friend bool operator==(const Layout&, const Layout&) = default;
 };
 
-/// Rank in the world, and rank in its stage: different index spaces, converted by Grid alone.
-enum class WorldRank : int {};
-enum class StageRank : int {};
-constexpr int index(WorldRank rank) { return static_cast<int>(rank); }
-constexpr int index(StageRank rank) { return static_cast<int>(rank); }
-
 /// Largest number of attention shards, which is also the number of units that are cut: a shard boundary must be both a
 /// kv head's and a leaf's, so there are gcd(8, G) units of G / units kv heads and 8 / units leaves.
 int attention_units(const ModelConfig& config);
@@ -38,7 +32,7 @@ int attention_units(const ModelConfig& config);
 /// Empty when the layout works for the model, else the rule that it breaks.
 std::string broken_rule(const ModelConfig& config, const Layout& layout);
 
-/// The grid of a valid layout.
+/// The grid of a valid layout. It alone converts ranks and layers between the world or the model and a stage.
 class Grid {
  public:
   /// Every expert where it is at home.
@@ -48,32 +42,55 @@ class Grid {
   const Layout& layout() const { return layout_; }
   int ranks_per_stage() const { return layout_.ranks_per_stage(); }
   int num_stages() const { return layout_.pp; }
+  IdRange<StageId> stages() const { return ids<StageId>(layout_.pp); }
+  StageId last_stage() const { return StageId(layout_.pp - 1); }
+  /// The ranks of any stage.
+  IdRange<StageRank> ranks() const { return ids<StageRank>(ranks_per_stage()); }
+  /// World ranks of a stage.
+  Range ranks_of(StageId stage) const {
+    const std::int64_t first = in_world(stage, StageRank(0)).value();
+    return {first, first + ranks_per_stage()};
+  }
 
-  int stage(WorldRank rank) const { return index(rank) / ranks_per_stage(); }
-  StageRank in_stage(WorldRank rank) const { return StageRank{index(rank) % ranks_per_stage()}; }
-  WorldRank in_world(int stage, StageRank rank) const { return WorldRank{stage * ranks_per_stage() + index(rank)}; }
+  StageId stage(WorldRank rank) const { return StageId(rank.value() / ranks_per_stage()); }
+  StageRank in_stage(WorldRank rank) const { return StageRank(rank.value() % ranks_per_stage()); }
+  WorldRank in_world(StageId stage, StageRank rank) const {
+    return WorldRank(stage.value() * ranks_per_stage() + rank.value());
+  }
 
   /// Decoder layers of a stage.
-  Range layers(int stage) const { return even_part(config_.num_layers, layout_.pp, stage); }
+  IdRange<ModelLayer> layers(StageId stage) const {
+    return IdRange<ModelLayer>(even_part(config_.num_layers, layout_.pp, stage.value()));
+  }
+  ModelLayer in_model(StageId stage, StageLayer layer) const { return layers(stage)[layer.value()]; }
 
   /// Attention: the group a rank belongs to, its shard, and the shard's kv heads and leaves of the output projection.
-  int group(StageRank rank) const { return index(rank) / layout_.tp; }
-  int shard(StageRank rank) const { return index(rank) % layout_.tp; }
-  StageRank member(int group, int shard) const { return StageRank{group * layout_.tp + shard}; }
-  Range kv_heads(int shard) const;
-  const std::vector<Range>& attention_leaves() const { return attention_leaves_; }  ///< of each shard
+  IdRange<GroupId> groups() const { return ids<GroupId>(layout_.dp); }
+  IdRange<ShardId> shards() const { return ids<ShardId>(layout_.tp); }
+  GroupId group(StageRank rank) const { return GroupId(rank.value() / layout_.tp); }
+  ShardId shard(StageRank rank) const { return ShardId(rank.value() % layout_.tp); }
+  StageRank member(GroupId group, ShardId shard) const { return StageRank(group.value() * layout_.tp + shard.value()); }
+  Range kv_heads(ShardId shard) const;
+  const IdVector<ShardId, Range>& attention_leaves() const { return attention_leaves_; }
 
   /// Experts: the subset a rank belongs to, its slice, and what they hold.
-  int subset(StageRank rank) const { return index(rank) / layout_.etp; }
-  int slice(StageRank rank) const { return index(rank) % layout_.etp; }
-  StageRank holder(int subset, int slice) const { return StageRank{subset * layout_.etp + slice}; }
+  SubsetId subset(StageRank rank) const { return SubsetId(rank.value() / layout_.etp); }
+  SliceId slice(StageRank rank) const { return SliceId(rank.value() % layout_.etp); }
+  IdRange<SubsetId> subsets() const { return ids<SubsetId>(layout_.ep); }
+  IdRange<SliceId> slices() const { return ids<SliceId>(layout_.etp); }
+  StageRank holder(SubsetId subset, SliceId slice) const {
+    return StageRank(subset.value() * layout_.etp + slice.value());
+  }
+  IdRange<ExpertId> experts() const { return ids<ExpertId>(config_.num_experts); }
   const Placement& placement() const { return placement_; }
   /// Where experts are without a placement.
-  Range home_experts(int subset) const { return even_part(config_.num_experts, layout_.ep, subset); }
-  int home_subset(std::int64_t expert) const {
-    return static_cast<int>(even_part_of(config_.num_experts, layout_.ep, expert));
+  IdRange<ExpertId> home_experts(SubsetId subset) const {
+    return IdRange<ExpertId>(even_part(config_.num_experts, layout_.ep, subset.value()));
   }
-  const std::vector<Range>& expert_leaves() const { return expert_leaves_; }  ///< of each slice
+  SubsetId home_subset(ExpertId expert) const {
+    return SubsetId(even_part_of(config_.num_experts, layout_.ep, expert.value()));
+  }
+  const IdVector<SliceId, Range>& expert_leaves() const { return expert_leaves_; }
 
   /// Rows of the embedding table (and columns of the head) of a rank: whole pieces of the store.
   Range vocabulary(StageRank rank) const;
@@ -84,7 +101,8 @@ class Grid {
   ModelConfig config_;
   Layout layout_;
   Placement placement_;
-  std::vector<Range> attention_leaves_, expert_leaves_;
+  IdVector<ShardId, Range> attention_leaves_;
+  IdVector<SliceId, Range> expert_leaves_;
 };
 
 using moesaic::kVocabularyPiece_rows;

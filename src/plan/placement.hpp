@@ -1,11 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "base/range.hpp"
+#include "plan/ids.hpp"
 
 namespace moesaic::plan {
 
@@ -15,7 +14,7 @@ namespace moesaic::plan {
 class Placement {
  public:
   /// The experts that each subset holds, ascending; indexed by subset.
-  using Subsets = std::vector<std::vector<std::int32_t>>;
+  using Subsets = IdVector<SubsetId, std::vector<ExpertId>>;
 
   /// Each expert once, where it is at home: even parts of ascending experts.
   Placement(std::int64_t num_experts, int ep);
@@ -24,47 +23,35 @@ class Placement {
   Placement(std::int64_t num_experts, std::vector<Subsets> layers, const std::string& what = "placement");
 
   std::int64_t num_experts() const { return num_experts_; }
-  int num_subsets() const { return static_cast<int>(psum_slots_.size()) - 1; }
+  int num_subsets() const { return static_cast<int>(slots_.size()); }
   /// Number of layers that are told apart; 1: all layers are alike.
-  std::int64_t num_layers() const { return static_cast<std::int64_t>(layers_.size()); }
+  std::int64_t num_layers() const { return layers_.size(); }
   /// Expert e is in slot e of each layer.
   bool at_home() const { return at_home_; }
   /// Number of experts held beyond one of each, in the layer with the most.
   std::int64_t num_copies() const;
 
-  Range slots(int subset) const {
-    const auto s = static_cast<std::size_t>(subset);
-    return {psum_slots_[s], psum_slots_[s + 1]};
-  }
-  std::int64_t num_slots() const { return psum_slots_.back(); }
-  int subset_of_slot(std::int64_t slot) const { return subset_of_slot_[static_cast<std::size_t>(slot)]; }
-  /// Experts that a subset holds in a layer; the i-th is in slot slots(subset).begin + i.
-  const std::vector<std::int32_t>& experts(std::int64_t layer, int subset) const {
-    return at(layer).held[static_cast<std::size_t>(subset)];
-  }
-  const Subsets& subsets(std::int64_t layer) const { return at(layer).held; }
+  IdRange<SlotId> slots(SubsetId subset) const { return slots_[subset]; }
+  std::int64_t num_slots() const { return subset_of_slot_.size(); }
+  SubsetId subset_of_slot(SlotId slot) const { return subset_of_slot_[slot]; }
+  /// Experts that a subset holds in a layer; the i-th is in slots(subset)[i].
+  const std::vector<ExpertId>& experts(ModelLayer layer, SubsetId subset) const { return at(layer).held[subset]; }
+  const Subsets& subsets(ModelLayer layer) const { return at(layer).held; }
   /// Where an expert of a layer is, ascending: one slot a subset that holds it.
-  std::span<const std::int32_t> slots_of(std::int64_t layer, std::int64_t expert) const {
-    const Layer& of = at(layer);
-    const auto e = static_cast<std::size_t>(expert);
-    return std::span(of.slots).subspan(static_cast<std::size_t>(of.psum_slots[e]),
-                                       static_cast<std::size_t>(of.psum_slots[e + 1] - of.psum_slots[e]));
-  }
+  const std::vector<SlotId>& slots_of(ModelLayer layer, ExpertId expert) const { return at(layer).slots[expert]; }
 
  private:
   struct Layer {
     Subsets held;
-    std::vector<std::int32_t> psum_slots, slots;  // slots of each expert, one expert after another
+    IdVector<ExpertId, std::vector<SlotId>> slots;
   };
-  const Layer& at(std::int64_t layer) const {
-    return layers_[layers_.size() == 1 ? 0 : static_cast<std::size_t>(layer)];
-  }
+  const Layer& at(ModelLayer layer) const { return layers_[layers_.size() == 1 ? ModelLayer(0) : layer]; }
   void index_slots(Layer& layer) const;
 
   std::int64_t num_experts_;
-  std::vector<Layer> layers_;
-  std::vector<std::int32_t> psum_slots_;  // first slot of each subset, and their number
-  std::vector<int> subset_of_slot_;
+  IdVector<ModelLayer, Layer> layers_;
+  IdVector<SubsetId, IdRange<SlotId>> slots_;
+  IdVector<SlotId, SubsetId> subset_of_slot_;
   bool at_home_ = false;
 };
 

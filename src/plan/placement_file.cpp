@@ -30,8 +30,8 @@ std::string to_text(const Placement& placement, std::int64_t num_layers) {
   std::string text = json_text(json);
   text.pop_back();
   text += ",\n\"experts\":[\n";  // a layer a line
-  for (std::int64_t layer = 0; layer < num_layers; ++layer)
-    text += json_text(ordered_json(placement.subsets(layer))) + (layer + 1 < num_layers ? ",\n" : "\n");
+  for (const ModelLayer layer : ids<ModelLayer>(num_layers))
+    text += json_text(ordered_json(placement.subsets(layer))) + (layer.next().value() < num_layers ? ",\n" : "\n");
   return text + "]}\n";
 }
 
@@ -58,12 +58,12 @@ Placement placement_from_text(const std::string& text, const std::string& file, 
   std::vector<Placement::Subsets> layers;
   for (const json& layer : list_of(experts))
     for (layers.emplace_back(); const json& subset : list_of(layer))
-      for (layers.back().emplace_back(); const json& expert : list_of(subset)) {
+      for (auto& held = layers.back().emplace_back(); const json& expert : list_of(subset)) {
         const auto id = expert.is_number_integer() ? expert.get<std::int64_t>() : -1;
         if (id < 0 || id >= config.num_experts)
           fail("--placement {}: layer {}, subset {}: expert {}, expected 0 to {}", file, layers.size() - 1,
                layers.back().size() - 1, json_text(expert), config.num_experts - 1);
-        layers.back().back().push_back(static_cast<std::int32_t>(id));
+        held.emplace_back(id);
       }
   Placement placement(config.num_experts, std::move(layers), "--placement " + file);
   if (placement.num_subsets() != layout.ep || placement.num_layers() != config.num_layers)
@@ -115,7 +115,7 @@ std::vector<Grid> placed_grids(const PlacementRequest& request, const std::strin
                                std::vector<Layout> layouts, int ranks_per_node) {
   std::vector<Grid> grids;
   for (const Layout& layout : layouts_with(request, file_text, config, std::move(layouts))) {
-    const Domains nodes = RankPlacement{ranks_per_node}.nodes(Grid(config, layout), 0);
+    const Domains nodes = RankPlacement{ranks_per_node}.nodes(Grid(config, layout), StageId(0));
     grids.emplace_back(config, layout, place_experts(request, file_text, config, layout, nodes));
   }
   return grids;
@@ -123,7 +123,7 @@ std::vector<Grid> placed_grids(const PlacementRequest& request, const std::strin
 
 std::string describe(const Placement& placement, const PlacementRequest& request) {
   std::string sizes;
-  for (int subset = 0; subset < placement.num_subsets(); ++subset)
+  for (const SubsetId subset : ids<SubsetId>(placement.num_subsets()))
     sizes += fmt::format(" {}", placement.slots(subset).size());
   const std::int64_t copies = placement.num_copies();
   return fmt::format("{} cop{} in {} by {}; the subsets hold{} of {}", copies, copies == 1 ? "y" : "ies",

@@ -10,21 +10,21 @@ struct RankPlacement {
   int ranks_per_node = 1;
   int ranks_per_numa = 1;
 
-  LinkClass between(int a, int b) const {
+  LinkClass between(WorldRank a, WorldRank b) const {
     if (a == b) return LinkClass::kSelf;
-    if (a / ranks_per_node != b / ranks_per_node) return LinkClass::kNetwork;
-    return a % ranks_per_node / ranks_per_numa == b % ranks_per_node / ranks_per_numa ? LinkClass::kNuma
-                                                                                      : LinkClass::kNode;
+    if (node_of(a) != node_of(b)) return LinkClass::kNetwork;
+    return numa_on_node(a) == numa_on_node(b) ? LinkClass::kNuma : LinkClass::kNode;
   }
-  Range node_of(int rank) const {
-    const int first = rank / ranks_per_node * ranks_per_node;
+  int node_of(WorldRank rank) const { return rank.value() / ranks_per_node; }
+  int numa_on_node(WorldRank rank) const { return rank.value() % ranks_per_node / ranks_per_numa; }
+  Range ranks_on_node_of(WorldRank rank) const {
+    const int first = node_of(rank) * ranks_per_node;
     return {first, first + ranks_per_node};
   }
   /// The nodes of a stage's ranks.
-  Domains nodes(const Grid& grid, int stage) const {
+  Domains nodes(const Grid& grid, StageId stage) const {
     std::vector<int> ids;
-    for (int rank = 0; rank < grid.ranks_per_stage(); ++rank)
-      ids.push_back(index(grid.in_world(stage, StageRank{rank})) / ranks_per_node);
+    for (const StageRank rank : grid.ranks()) ids.push_back(node_of(grid.in_world(stage, rank)));
     return Domains(ids);
   }
 };

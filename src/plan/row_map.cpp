@@ -11,8 +11,8 @@ RowMap::RowMap(const Grid& grid, std::span<const std::int64_t> num_group_rows, O
   std::int64_t first = 0;
   for (const std::int64_t num_rows : num_group_rows) {
     groups_.push_back({first, first + num_rows});
-    for (int shard = 0; shard < grid.layout().tp; ++shard) {
-      const Range part = even_part(num_rows, grid.layout().tp, shard);
+    for (const ShardId shard : grid.shards()) {
+      const Range part = even_part(num_rows, grid.layout().tp, shard.value());
       shares_.push_back({first + part.begin, first + part.end});
     }
     first += num_rows;

@@ -21,15 +21,15 @@ class RowMap {
   /// Rows that a rank owns.
   Range rows(StageRank rank) const { return ownership_ == Ownership::kShared ? share(rank) : Range{0, num_rows()}; }
   /// Disjoint over the ranks of the stage.
-  Range share(StageRank rank) const { return shares_[static_cast<std::size_t>(index(rank))]; }
-  Range group_rows(int group) const { return groups_[static_cast<std::size_t>(group)]; }
+  Range share(StageRank rank) const { return shares_[rank]; }
+  Range group_rows(GroupId group) const { return groups_[group]; }
 
   friend bool operator==(const RowMap&, const RowMap&) = default;
 
  private:
   Ownership ownership_;
-  std::vector<Range> shares_;  // by rank of the stage
-  std::vector<Range> groups_;  // by group
+  IdVector<StageRank, Range> shares_;
+  IdVector<GroupId, Range> groups_;
 };
 
 }  // namespace moesaic::plan

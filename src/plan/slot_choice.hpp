@@ -9,6 +9,11 @@
 
 namespace moesaic::plan {
 
+/// Whether a node has a slice of a subset's experts.
+using NearSubsets = IdVector<SubsetId, char>;
+/// Of each node of the stage's ranks.
+IdVector<DomainId, NearSubsets> subsets_near(const Grid& grid, const Domains& nodes);
+
 /// Which of an expert's holders a row goes to: one with a slice on the owner's node, when there are any, else any;
 /// among those in turn, by the row's number in the batch. It follows from what all ranks know, whatever the algorithm,
 /// so the bytes can be counted beforehand; the result does not depend on it.
@@ -18,23 +23,19 @@ class SlotChoice {
   SlotChoice(const Grid& grid, const Domains& nodes, std::optional<StageRank> owner);
 
   /// Replaces `slots` (rows, A) by those for experts (rows, A). first_row: number of the first row in the batch.
-  void choose(std::int64_t layer, std::int64_t first_row, std::span<const std::int32_t> experts,
+  void choose(ModelLayer layer, std::int64_t first_row, std::span<const std::int32_t> experts,
               std::vector<std::int32_t>& slots) const;
 
  private:
   const Grid& grid_;
-  std::vector<char> near_;  // indexed by subset: whether the owner's node has a slice of it
+  NearSubsets near_;  // to the owner
 };
 
-/// Whether a node has a slice of a subset's experts; the result is indexed by node, then by subset.
-std::vector<std::vector<char>> subsets_near(const Grid& grid, const Domains& nodes);
-
-/// The share of its expert's rows that each slot of a layer gets in turn, from owners on a node that has the subsets
-/// with near[subset] != 0; the result is indexed by slot.
-std::vector<double> turn_shares(const Placement& placement, std::int64_t layer, const std::vector<char>& near);
+/// The share of its expert's rows that each slot of a layer gets in turn, from owners on a node with these subsets.
+IdVector<SlotId, double> turn_shares(const Placement& placement, ModelLayer layer, const NearSubsets& near);
 
 /// The slots (all rows, A) that the owners of a batch choose for experts (all rows, A).
-std::vector<std::int32_t> slots_of_rows(const Grid& grid, const Domains& nodes, const RowMap& rows, std::int64_t layer,
+std::vector<std::int32_t> slots_of_rows(const Grid& grid, const Domains& nodes, const RowMap& rows, ModelLayer layer,
                                         std::span<const std::int32_t> experts);
 
 }  // namespace moesaic::plan

@@ -33,35 +33,35 @@ constexpr std::int64_t kOfTheSeed = -1;  // instead of a step
 /// Draws experts by weight, each at most once.
 class Draw {
  public:
-  explicit Draw(std::vector<double> weights) : weights_(std::move(weights)) {}
+  explicit Draw(IdVector<ExpertId, double> weights) : weights_(std::move(weights)) {}
   bool empty() const {
     return std::none_of(weights_.begin(), weights_.end(), [](double w) { return w > 0; });
   }
-  std::int32_t next(Words& words) {
+  ExpertId next(Words& words) {
     double left = words.unit() * std::accumulate(weights_.begin(), weights_.end(), 0.0);
-    std::size_t chosen = weights_.size();
-    for (std::size_t e = 0; e < weights_.size(); ++e) {
+    ExpertId chosen;
+    for (const ExpertId e : weights_.ids()) {
       if (weights_[e] <= 0) continue;
       chosen = e;
       left -= weights_[e];
       if (left < 0) break;
     }
     weights_[chosen] = 0;
-    return static_cast<std::int32_t>(chosen);
+    return chosen;
   }
-  void without(std::int32_t expert) { weights_[static_cast<std::size_t>(expert)] = 0; }
+  void without(ExpertId expert) { weights_[expert] = 0; }
 
  private:
-  std::vector<double> weights_;
+  IdVector<ExpertId, double> weights_;
 };
 
-std::vector<double> zipf_weights(std::int64_t num_experts, double alpha, std::uint64_t seed) {
+IdVector<ExpertId, double> zipf_weights(std::int64_t num_experts, double alpha, std::uint64_t seed) {
   std::vector<std::int64_t> places(static_cast<std::size_t>(num_experts));
   std::iota(places.begin(), places.end(), 1);
   Words words(seed, kOfTheSeed, 0);
   for (std::size_t i = places.size(); i > 1; --i)
     std::swap(places[i - 1], places[static_cast<std::size_t>(words.below(static_cast<std::int64_t>(i)))]);
-  std::vector<double> weights;
+  IdVector<ExpertId, double> weights;
   for (const std::int64_t place : places) weights.push_back(std::pow(static_cast<double>(place), -alpha));
   return weights;
 }
@@ -96,34 +96,35 @@ void SyntheticLoad::choose(const Grid& grid, std::int64_t step, std::int64_t row
                            std::span<float> gates) const {
   const std::int64_t num_experts = grid.config().num_experts;
   Words words(seed, step, row);
-  const std::int64_t hot = Words(seed, kOfTheSeed, 1).below(num_experts);
-  const int hot_subset = grid.home_subset(hot), num_subsets = grid.layout().ep;
-  const std::vector<double> alike(static_cast<std::size_t>(num_experts), 1);
-  std::vector<double> weights = alike;
-  const auto allow = [&](const std::function<bool(int)>& subset_allowed) {
-    for (std::int64_t e = 0; e < num_experts; ++e)
-      weights[static_cast<std::size_t>(e)] = subset_allowed(grid.home_subset(e)) ? 1 : 0;
+  const ExpertId hot(Words(seed, kOfTheSeed, 1).below(num_experts));
+  const SubsetId hot_subset = grid.home_subset(hot);
+  const IdVector<ExpertId, double> alike(num_experts, 1);
+  IdVector<ExpertId, double> weights = alike;
+  const auto allow = [&](const std::function<bool(SubsetId)>& subset_allowed) {
+    for (const ExpertId e : weights.ids()) weights[e] = subset_allowed(grid.home_subset(e)) ? 1 : 0;
   };
-  const auto distance = [&](int subset) { return (subset - hot_subset + num_subsets) % num_subsets; };
+  const auto distance = [&](SubsetId subset) {
+    return (subset.value() - hot_subset.value() + grid.layout().ep) % grid.layout().ep;
+  };
   std::size_t done = 0;
   switch (kind) {
     case LoadKind::kZipf:
       weights = zipf_weights(num_experts, alpha, seed);
       break;
     case LoadKind::kHotRank:
-      allow([&](int subset) { return subset == hot_subset; });
+      allow([&](SubsetId subset) { return subset == hot_subset; });
       break;
     case LoadKind::kIncast:
-      allow([&](int subset) { return distance(subset) < num_hot; });
+      allow([&](SubsetId subset) { return distance(subset) < num_hot; });
       break;
     case LoadKind::kIdleRank:
-      allow([&](int subset) { return subset != hot_subset; });
+      allow([&](SubsetId subset) { return subset != hot_subset; });
       break;
     case LoadKind::kHotExpert:
-      experts[done++] = static_cast<std::int32_t>(hot);
+      experts[done++] = hot.value();
       break;
     case LoadKind::kRotating:
-      experts[done++] = static_cast<std::int32_t>((hot + step) % num_experts);
+      experts[done++] = static_cast<std::int32_t>((hot.value() + step) % num_experts);
       break;
     case LoadKind::kUniform:
     case LoadKind::kRagged:
@@ -131,13 +132,13 @@ void SyntheticLoad::choose(const Grid& grid, std::int64_t step, std::int64_t row
       break;
   }
   Draw draw(std::move(weights));
-  if (done > 0) draw.without(experts[0]);
+  if (done > 0) draw.without(ExpertId(experts[0]));
   for (; done < experts.size(); ++done) {
     if (draw.empty()) {
       draw = Draw(alike);  // where the allowed ones do not suffice
-      for (std::size_t i = 0; i < done; ++i) draw.without(experts[i]);
+      for (std::size_t i = 0; i < done; ++i) draw.without(ExpertId(experts[i]));
     }
-    experts[done] = draw.next(words);
+    experts[done] = draw.next(words).value();
   }
   for (float& gate : gates) gate = static_cast<float>(words.unit());
   std::sort(gates.begin(), gates.end(), std::greater<>());

@@ -19,7 +19,7 @@ TreeTable fragment_trees(const DispatchSetting& setting) {
   for (const SubsetTree& subset : setting.trees)
     for (const Fragment& fragment : subset.fragments) {
       add_tree(table, fragment.holders.size(), fragment.merges, subset.complete());
-      for (const StageRank holder : fragment.holders) table.parts.push_back(setting.domains.place(holder));
+      for (const StageRank holder : fragment.holders) table.parts.push_back(setting.domains.place(holder).value());
     }
   return table;
 }

@@ -155,7 +155,8 @@ TEST_F(ConvertStore, WritesEveryMatrixAndKeepsTheRest) {
       }
     for (const TensorRow& row : kTensorRows) {
       if (!row.is_matrix()) continue;
-      const std::string weights_name = io::layer_tensor(1, row.name), scales_name = io::layer_tensor(1, row.scales);
+      const std::string weights_name = io::layer_tensor(ModelLayer(1), row.name),
+                        scales_name = io::layer_tensor(ModelLayer(1), row.scales);
       const auto& source = from.index().tensor(weights_name);
       const auto& source_scales = from.index().tensor(scales_name);
       const auto& made = to.index().tensor(weights_name);

@@ -152,7 +152,9 @@ TEST_F(Convert, StoresTheTokenizerBesideTheCheckpoint) {
 }
 
 TEST_F(Convert, LayersComeInStringOrder) {
-  EXPECT_EQ(string_order(12), (std::vector<std::int64_t>{0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9}));
+  std::vector<std::int32_t> order;
+  for (const ModelLayer layer : string_order(12)) order.push_back(layer.value());
+  EXPECT_EQ(order, (std::vector<std::int32_t>{0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8, 9}));
 }
 
 TEST_F(Convert, NothingIsReplacedUnasked) {

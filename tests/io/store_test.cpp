@@ -99,7 +99,8 @@ TEST_F(Store, SurvivesTheBroadcast) {
   const auto index = StoreReader::read_index(path);
   const auto copy = StoreIndex::parse(index.serialize(), path);
   EXPECT_EQ(copy.serialize(), index.serialize());
-  EXPECT_EQ(copy.tensor(layer_tensor(1, tensor_row(TensorRole::kMoeUp).name)).hashes, index.tensor(layer_tensor(1, tensor_row(TensorRole::kMoeUp).name)).hashes);
+  EXPECT_EQ(copy.tensor(layer_tensor(ModelLayer(1), tensor_row(TensorRole::kMoeUp).name)).hashes,
+            index.tensor(layer_tensor(ModelLayer(1), tensor_row(TensorRole::kMoeUp).name)).hashes);
 }
 
 TEST_F(Store, StreamsAPieceInWholeUnits) {
@@ -121,8 +122,8 @@ TEST_F(Store, StreamsAPieceInWholeUnits) {
 
 TEST_F(Store, NamesAWrongPiece) {
   const auto index = StoreReader::read_index(path);
-  const auto& tensor = index.tensor(layer_tensor(1, tensor_row(TensorRole::kMoeGate).name));
-  const std::int64_t piece = expert_piece(1, 5);
+  const auto& tensor = index.tensor(layer_tensor(ModelLayer(1), tensor_row(TensorRole::kMoeGate).name));
+  const std::int64_t piece = expert_piece(ExpertId(1), 5);
   std::string content = read_file(path);
   content[static_cast<std::size_t>(tensor.offset_bytes + tensor.spec.piece_offset_bytes(piece))] ^= 4;
   with(content);

@@ -55,10 +55,10 @@ TEST(TensorInventory, NamesPiecesInWords) {
   EXPECT_EQ(tensors[0].describe_piece(1), "rows 64 to 69");
   EXPECT_EQ(tensors[1].describe_piece(0), "the whole tensor");
   for (const auto& spec : tensors) {
-    if (spec.name == layer_tensor(1, tensor_row(TensorRole::kMoeDown).name)) {
-      EXPECT_EQ(spec.describe_piece(expert_piece(1, 5)), "expert 1, eighth 5");
+    if (spec.name == layer_tensor(ModelLayer(1), tensor_row(TensorRole::kMoeDown).name)) {
+      EXPECT_EQ(spec.describe_piece(expert_piece(ExpertId(1), 5)), "expert 1, eighth 5");
     }
-    if (spec.name == layer_tensor(0, tensor_row(TensorRole::kQuery).name)) {
+    if (spec.name == layer_tensor(ModelLayer(0), tensor_row(TensorRole::kQuery).name)) {
       EXPECT_EQ(spec.describe_piece(1), "kv head 1");
     }
   }

@@ -94,7 +94,7 @@ struct Case {
 
 /// One layer's rows, seen from one rank.
 struct Layer {
-  std::int64_t number;
+  ModelLayer number;
   plan::RowMap rows;
   AlignedBuffer n;                        // Input (own rows, D)
   HostRouting routing;                    // of own rows
@@ -195,18 +195,18 @@ class Job {
     const plan::DispatchTraffic expected = dispatch_traffic(
         setting, algorithm, layer.rows, plan::row_message(grid_.config(), {compute_.numerics(), payload_}),
         plan::slots_of_rows(grid_, plan::Domains(node_of_), layer.rows, layer.number, layer.all_experts));
-    const auto grown = [](const auto& now, const auto& then, int peer) {
-      const auto i = static_cast<std::size_t>(peer);
+    const auto grown = [](const auto& now, const auto& then, plan::StageRank peer) {
+      const std::size_t i = peer.index();
       return (i < now.size() ? now[i] : 0) - (i < then.size() ? then[i] : 0);
     };
-    for (int peer = 0; peer < world_.size(); ++peer) {
-      const std::size_t pair = expected.dispatch.at(me_, plan::StageRank{peer});
+    for (const plan::StageRank peer : grid_.ranks()) {
+      const std::size_t pair = expected.dispatch.at(me_, peer);
       EXPECT_EQ(grown(comm::traffic().bytes, before.bytes, peer),
                 expected.dispatch.bytes[pair] + expected.combine.bytes[pair])
-          << "bytes to rank " << peer;
+          << "bytes to rank " << peer.value();
       EXPECT_EQ(grown(comm::traffic().messages, before.messages, peer),
                 expected.dispatch.messages[pair] + expected.combine.messages[pair])
-          << "messages to rank " << peer;
+          << "messages to rank " << peer.value();
     }
   }
 

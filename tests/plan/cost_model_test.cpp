@@ -52,16 +52,17 @@ TEST(RowCurve, IsLinearBetweenAndByTheLastRateBeyond) {
 
 TEST(RankPlacement, PeersByClass) {
   const RankPlacement placement{4, 2};
-  EXPECT_EQ(placement.between(0, 0), LinkClass::kSelf);
-  EXPECT_EQ(placement.between(0, 1), LinkClass::kNuma);
-  EXPECT_EQ(placement.between(0, 2), LinkClass::kNode);
-  EXPECT_EQ(placement.between(3, 4), LinkClass::kNetwork);
+  const WorldRank first(0);
+  EXPECT_EQ(placement.between(first, first), LinkClass::kSelf);
+  EXPECT_EQ(placement.between(first, WorldRank(1)), LinkClass::kNuma);
+  EXPECT_EQ(placement.between(first, WorldRank(2)), LinkClass::kNode);
+  EXPECT_EQ(placement.between(WorldRank(3), WorldRank(4)), LinkClass::kNetwork);
   for (const Range ranks : {Range{0, 12}, Range{2, 7}, Range{4, 8}})
-    for (auto me = static_cast<int>(ranks.begin); me < ranks.end; ++me) {
+    for (const WorldRank me : IdRange<WorldRank>(ranks)) {
       Peers expected{};
-      for (auto other = static_cast<int>(ranks.begin); other < ranks.end; ++other)
+      for (const WorldRank other : IdRange<WorldRank>(ranks))
         if (other != me) ++expected[static_cast<std::size_t>(placement.between(me, other))];
-      EXPECT_EQ(peers_in(placement, me, ranks), expected) << me;
+      EXPECT_EQ(peers_in(placement, me, ranks), expected) << me.value();
     }
 }
 
@@ -169,7 +170,7 @@ TEST(CostModel, CopiesSaveWhatTheyCan) {
     EXPECT_GT(near.memory.weight_bytes, home.memory.weight_bytes);
   }
   // Where all own all rows, these have no node.
-  const Grid grid(config, layouts[0], Placement(8, {{{{0, 1, 4, 5}, {2, 3}, {4, 5}, {0, 6, 7}}}}));
+  const Grid grid(config, layouts[0], Placement(8, {test::subsets({{0, 1, 4, 5}, {2, 3}, {4, 5}, {0, 6, 7}})}));
   const Job dense{Phase::kDecode, 64, 64, 512, 0, DispatchAlgorithm::kDense};
   EXPECT_EQ(model.predict(grid, dense, {2, 2}).part_ms(Part::kExperts),
             model.predict(grid, dense, {4, 4}).part_ms(Part::kExperts));
@@ -181,12 +182,12 @@ TEST(Links, KnowTheNodesOfEachStage) {
   const Grid grid = placed_grids({10, ""}, "", config, {{2, 6, 1, 6, 1}}, 4).front();
   std::map<std::pair<int, int>, double> bytes;
   for (const Link& link : links(grid, kArithmetic.numeric(), RankPlacement{4, 4}))
-    bytes[{index(link.from), index(link.to)}] = link.bytes_per_token;
-  const ExpectedRouting routing(grid, RankPlacement{4, 4}.nodes(grid, 1));
-  EXPECT_EQ(RankPlacement({4, 4}).nodes(grid, 1).members(0).size(), 2u) << "ranks 6 and 7";
+    bytes[{link.from.value(), link.to.value()}] = link.bytes_per_token;
+  const ExpectedRouting routing(grid, RankPlacement{4, 4}.nodes(grid, StageId(1)));
+  EXPECT_EQ(RankPlacement({4, 4}).nodes(grid, StageId(1)).members(DomainId(0)).size(), 2) << "ranks 6 and 7";
   const double row = static_cast<double>(kArithmetic.numeric().expert_row(config.emb_size).row_bytes());
-  const double of_7 = routing.reaches(StageRank{0}, 1), of_9 = routing.reaches(StageRank{0}, 3);
-  const double terms_7 = routing.terms(StageRank{1}, 0), terms_9 = routing.terms(StageRank{3}, 0);
+  const double of_7 = routing.reaches(StageRank(0), SubsetId(1)), of_9 = routing.reaches(StageRank(0), SubsetId(3));
+  const double terms_7 = routing.terms(StageRank(1), SubsetId(0)), terms_9 = routing.terms(StageRank(3), SubsetId(0));
   const double layers = static_cast<double>(config.num_layers) / 2, act = 2.0 * static_cast<double>(config.emb_size);
   EXPECT_NEAR((bytes[{6, 7}] - bytes[{6, 9}]), layers / 6 * ((of_7 - of_9) * row + (terms_7 - terms_9) * act), 1e-6);
 }

@@ -19,7 +19,7 @@ namespace moesaic::plan {
 namespace {
 
 constexpr PieceSizes kSizes = {2, 4};
-constexpr std::int64_t kLayer = 1;  ///< of the placement
+constexpr ModelLayer kLayer(1);  ///< of the placement
 
 std::vector<std::int32_t> random_routing(std::mt19937& random, const ModelConfig& config, std::int64_t num_rows) {
   std::vector<std::int32_t> all(static_cast<std::size_t>(config.num_experts)), routing;
@@ -37,8 +37,8 @@ std::vector<std::int32_t> random_routing(std::mt19937& random, const ModelConfig
 /// What one slice makes of one row for one expert.
 struct Label {
   std::int64_t row;
-  std::int32_t expert;
-  int slice;
+  ExpertId expert;
+  SliceId slice;
   auto operator<=>(const Label&) const = default;
 };
 using Sum = std::set<Label>;  // of a fragment
@@ -53,40 +53,38 @@ class Play {
         map_(map),
         experts_(experts),
         slots_(slots_of_rows(setting.grid, nodes, map, kLayer, experts)),
-        owners_(static_cast<std::size_t>(setting.grid.ranks_per_stage())) {
-    for (std::size_t r = 0; r < owners_.size(); ++r)
-      plan_owner(setting, rank(r), slots_of(map.rows(rank(r))), owners_[r]);
+        owners_(setting.grid.ranks_per_stage()) {
+    for (const StageRank rank : owners_.ids()) plan_owner(setting, rank, slots_of(map.rows(rank)), owners_[rank]);
   }
 
   void run() {
-    for (int domain = 0; domain < setting_.domains.size(); ++domain) run_domain(domain);
-    for (std::size_t r = 0; r < owners_.size(); ++r) expect_complete(rank(r));
+    for (const DomainId domain : setting_.domains.ids()) run_domain(domain);
+    for (const StageRank rank : owners_.ids()) expect_complete(rank);
   }
 
  private:
-  static StageRank rank(std::size_t r) { return StageRank{static_cast<int>(r)}; }
   std::vector<std::int32_t> slots_of(Range rows) const {
     const auto active = setting_.active();
     return {slots_.begin() + rows.begin * active, slots_.begin() + rows.end * active};
   }
 
-  void run_domain(int domain) {
+  void run_domain(DomainId domain) {
     // Members' own rows, and those that were sent, each owner's once.
     std::vector<std::vector<std::int64_t>> rows;  // of each block
     std::vector<std::vector<std::int32_t>> ids;
     std::vector<StageRank> owners;
-    for (std::size_t r = 0; r < owners_.size(); ++r) {
-      const Range own = map_.rows(rank(r));
+    for (const StageRank owner : owners_.ids()) {
+      const Range own = map_.rows(owner);
       std::vector<std::int64_t>& list = rows.emplace_back();
-      if (setting_.domains.domain(rank(r)) == domain)
+      if (setting_.domains.domain(owner) == domain)
         for (auto row = own.begin; row < own.end; ++row) list.push_back(row);
       else
-        for (const auto row : owners_[r].rows_for(domain)) list.push_back(own.begin + row);
+        for (const auto row : owners_[owner].send_rows[domain]) list.push_back(own.begin + row);
       EXPECT_EQ(std::set(list.begin(), list.end()).size(), list.size()) << "a row goes to a domain once";
       auto& block_ids = ids.emplace_back();
       for (const auto row : list)
         for (const auto slot : slots_of({row, row + 1})) block_ids.push_back(slot);
-      owners.push_back(rank(r));
+      owners.push_back(owner);
     }
     std::vector<RowBlock> blocks;
     for (std::size_t b = 0; b < rows.size(); ++b) blocks.push_back({owners[b], ids[b]});
@@ -111,14 +109,13 @@ class Play {
       const std::size_t bytes =
           plan_pieces(setting_, domain, block, std::span(plan.places).subspan(first_place, block.slots.size()), jobs);
       first_place += block.slots.size();
-      EXPECT_EQ(bytes,
-                owners_[static_cast<std::size_t>(index(block.owner))].stream_bytes[static_cast<std::size_t>(domain)]);
+      EXPECT_EQ(bytes, owners_[block.owner].stream_bytes[domain]);
       for (const PieceJob& job : jobs) {
-        Sum& sum = streams_[{index(block.owner), domain}][job.offset_bytes];
+        Sum& sum = streams_[{block.owner, domain}][job.offset_bytes];
         const TreeTable::Tree& tree = trees.trees[static_cast<std::size_t>(job.tree)];
         for (std::int32_t part = 0; part < tree.num_parts; ++part) {
-          const std::int32_t place = trees.parts[static_cast<std::size_t>(tree.first_part + part)];
-          const StageRank holder = setting_.domains.members(domain)[static_cast<std::size_t>(place)];
+          const MemberId place(trees.parts[static_cast<std::size_t>(tree.first_part + part)]);
+          const StageRank holder = setting_.domains.members(domain)[place];
           ASSERT_LT(static_cast<std::size_t>(job.place), outputs[holder].size());
           EXPECT_TRUE(computed_.insert(outputs[holder][static_cast<std::size_t>(job.place)]).second) << "used twice";
           sum.insert(outputs[holder][static_cast<std::size_t>(job.place)]);
@@ -128,21 +125,21 @@ class Play {
   }
 
   void expect_complete(StageRank owner) {
-    const OwnerPlan& plan = owners_[static_cast<std::size_t>(index(owner))];
+    const OwnerPlan& plan = owners_[owner];
     const Range own = map_.rows(owner);
     const auto active = setting_.active();
     for (std::int64_t row = own.begin; row < own.end; ++row)
       for (std::int64_t a = 0; a < active; ++a) {
         const auto choice = static_cast<std::size_t>(row * active + a);
-        const std::int32_t expert = experts_[choice];
-        const SubsetTree& tree = setting_.tree_of(slots_[choice]);
+        const ExpertId expert(experts_[choice]);
+        const SubsetTree& tree = setting_.tree_of(SlotId(slots_[choice]));
         const auto* piece =
             plan.pieces.data() + plan.first_piece[static_cast<std::size_t>((row - own.begin) * active + a)];
         for (const Fragment& fragment : tree.fragments) {
           Sum expected;
           for (const StageRank holder : fragment.holders) expected.insert({row, expert, setting_.grid.slice(holder)});
-          EXPECT_EQ(piece->domain, fragment.domain);
-          const Sum found = streams_[{index(owner), piece->domain}][piece->offset_bytes];
+          EXPECT_EQ(DomainId(piece->domain), fragment.domain);
+          const Sum found = streams_[{owner, fragment.domain}][piece->offset_bytes];
           EXPECT_EQ(found, expected);
           ++piece;
         }
@@ -153,8 +150,8 @@ class Play {
   const RowMap& map_;
   const std::vector<std::int32_t>& experts_;
   const std::vector<std::int32_t> slots_;
-  std::vector<OwnerPlan> owners_;
-  std::map<std::pair<int, int>, std::map<std::size_t, Sum>> streams_;  // (owner, domain) -> offset -> piece
+  IdVector<StageRank, OwnerPlan> owners_;
+  std::map<std::pair<StageRank, DomainId>, std::map<std::size_t, Sum>> streams_;  // offset -> piece
   std::set<Label> computed_;
 };
 

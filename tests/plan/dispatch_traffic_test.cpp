@@ -24,10 +24,9 @@ Domains nodes_of_size(int ranks, int size) {
 /// Rows that cross between nodes, by row of the stage.
 double copies(const DispatchTraffic& traffic, const Domains& nodes, std::int64_t num_rows) {
   std::int64_t rows = 0;
-  for (int from = 0; from < nodes.num_ranks(); ++from)
-    for (int to = 0; to < nodes.num_ranks(); ++to)
-      if (nodes.domain(StageRank{from}) != nodes.domain(StageRank{to}))
-        rows += traffic.dispatch.rows[traffic.dispatch.at(StageRank{from}, StageRank{to})];
+  for (const StageRank from : nodes.ranks())
+    for (const StageRank to : nodes.ranks())
+      if (nodes.domain(from) != nodes.domain(to)) rows += traffic.dispatch.rows[traffic.dispatch.at(from, to)];
   return static_cast<double>(rows) / static_cast<double>(num_rows);
 }
 
@@ -90,20 +89,18 @@ TEST(DispatchTraffic, IsWhatOwnersPlan) {
       const auto algorithm = node_ranks == 1 ? DispatchAlgorithm::kFlat : DispatchAlgorithm::kHier;
       const DispatchTraffic traffic = dispatch_traffic(setting, algorithm, rows, message, experts);
       OwnerPlan plan;
-      for (int r = 0; r < ranks; ++r) {
-        const StageRank owner{r};
+      for (const StageRank owner : grid.ranks()) {
         const Range own = rows.rows(owner);
         plan_owner(setting, owner,
                    std::span(experts).subspan(static_cast<std::size_t>(4 * own.begin),
                                               static_cast<std::size_t>(4 * own.size())),
                    plan);
-        for (int domain = 0; domain < setting.domains.size(); ++domain) {
+        for (const DomainId domain : setting.domains.ids()) {
           if (domain == setting.domains.domain(owner)) continue;
           const StageRank relay = setting.domains.relay(domain, owner);
-          const std::size_t sent = own.empty() ? 0 : message.size_bytes(std::ssize(plan.rows_for(domain)));
+          const std::size_t sent = own.empty() ? 0 : message.size_bytes(std::ssize(plan.send_rows[domain]));
           ASSERT_EQ(traffic.dispatch.bytes[traffic.dispatch.at(owner, relay)], sent);
-          ASSERT_EQ(traffic.combine.bytes[traffic.combine.at(relay, owner)],
-                    plan.stream_bytes[static_cast<std::size_t>(domain)]);
+          ASSERT_EQ(traffic.combine.bytes[traffic.combine.at(relay, owner)], plan.stream_bytes[domain]);
         }
       }
     }
@@ -115,7 +112,7 @@ TEST(DispatchTraffic, CountsTermsAndLogicalBytes) {
   const Grid grid(config, {1, 4, 1, 2, 2});
   const std::vector<std::int32_t> experts = {0, 1, 2, 0};  // two rows of rank 1; subset 0 has 0 and 1
   const RowMap rows(grid, std::vector<std::int64_t>{0, 2, 0, 0});
-  EXPECT_EQ(terms_of_ranks(grid, experts), (std::vector<std::int64_t>{3, 3, 1, 1}));
+  EXPECT_EQ(terms_of_ranks(grid, experts), (IdVector<StageRank, std::int64_t>({3, 3, 1, 1})));
   const DispatchTraffic logical = logical_traffic(DispatchSetting(grid, Domains::alone(4), kPieces), rows, 10, experts);
   const auto sum = [](const auto& list) { return std::accumulate(list.begin(), list.end(), std::uint64_t{0}); };
   EXPECT_EQ(sum(logical.dispatch.bytes), 6 * 10u);  // both rows to both holders of subset 0, one to those of subset 1

@@ -13,34 +13,34 @@ namespace {
 void expect_owned_once(const ModelConfig& config, const Layout& layout) {
   SCOPED_TRACE(layout.text());
   const Grid grid(config, layout);
-  std::vector<int> layers(static_cast<std::size_t>(config.num_layers));
-  for (int stage = 0; stage < layout.pp; ++stage) {
+  IdVector<ModelLayer, int> layers(config.num_layers);
+  for (const StageId stage : grid.stages()) {
     EXPECT_GE(grid.layers(stage).size(), 1);
-    for (auto l = grid.layers(stage).begin; l < grid.layers(stage).end; ++l) ++layers[static_cast<std::size_t>(l)];
+    for (const ModelLayer layer : grid.layers(stage)) ++layers[layer];
+    EXPECT_EQ(grid.in_model(stage, StageLayer(0)), grid.layers(stage)[0]);
   }
-  EXPECT_EQ(layers, std::vector<int>(layers.size(), 1));
+  EXPECT_EQ(layers, (IdVector<ModelLayer, int>(layers.size(), 1)));
 
   std::vector<int> experts_times_leaves(static_cast<std::size_t>(config.num_experts * kNumLeaves));
   std::vector<int> vocabulary(static_cast<std::size_t>(config.vocab_size));
   std::vector<int> heads(static_cast<std::size_t>(layout.dp * config.num_kv_heads));
-  for (int i = 0; i < grid.ranks_per_stage(); ++i) {
-    const StageRank rank{i};
+  for (const StageRank rank : grid.ranks()) {
     EXPECT_EQ(grid.member(grid.group(rank), grid.shard(rank)), rank);
     EXPECT_EQ(grid.holder(grid.subset(rank), grid.slice(rank)), rank);
-    const Range experts = grid.home_experts(grid.subset(rank));
-    const Range leaves = grid.expert_leaves()[static_cast<std::size_t>(grid.slice(rank))];
+    const IdRange<ExpertId> experts = grid.home_experts(grid.subset(rank));
+    const Range leaves = grid.expert_leaves()[grid.slice(rank)];
     EXPECT_GE(experts.size(), 1);
-    for (auto e = experts.begin; e < experts.end; ++e) {
+    for (const ExpertId e : experts) {
       EXPECT_EQ(grid.home_subset(e), grid.subset(rank));
       for (auto l = leaves.begin; l < leaves.end; ++l)
-        ++experts_times_leaves[static_cast<std::size_t>(e * kNumLeaves + l)];
+        ++experts_times_leaves[static_cast<std::size_t>(e.value() * kNumLeaves + l)];
     }
     const Range rows = grid.vocabulary(rank);
     for (auto v = rows.begin; v < rows.end; ++v) ++vocabulary[static_cast<std::size_t>(v)];
     const Range kv = grid.kv_heads(grid.shard(rank));
     EXPECT_GE(kv.size(), 1);
     for (auto h = kv.begin; h < kv.end; ++h)
-      ++heads[static_cast<std::size_t>(grid.group(rank) * config.num_kv_heads + h)];
+      ++heads[static_cast<std::size_t>(grid.group(rank).value() * config.num_kv_heads + h)];
   }
   EXPECT_EQ(experts_times_leaves, std::vector<int>(experts_times_leaves.size(), 1));
   EXPECT_EQ(vocabulary, std::vector<int>(vocabulary.size(), 1));
@@ -72,11 +72,11 @@ TEST(Grid, RowsAreOwnedOnceAndEvenly) {
     const RowMap map(grid, counts);
     EXPECT_EQ(map.num_rows(), counts[0] + counts[1]);
     std::int64_t next = 0;
-    for (int i = 0; i < grid.ranks_per_stage(); ++i) {
-      const Range rows = map.rows(StageRank{i});
+    for (const StageRank rank : grid.ranks()) {
+      const Range rows = map.rows(rank);
       EXPECT_EQ(rows.begin, next);
       next = rows.end;
-      const std::int64_t group_size = counts[static_cast<std::size_t>(grid.group(StageRank{i}))];
+      const std::int64_t group_size = counts[grid.group(rank).index()];
       EXPECT_GE(rows.size(), group_size / 4);
       EXPECT_LE(rows.size(), (group_size + 3) / 4);
     }
@@ -90,8 +90,8 @@ TEST(Grid, ShardsFollowHeadsAndLeaves) {
   EXPECT_EQ(attention_units(test::small_model(1, 12, 8, 2)), 4);
   EXPECT_EQ(attention_units(test::small_model(1, 7, 8, 2)), 1);
   const Grid uneven(test::small_model(1, 8, 8, 2), {1, 1, 3, 3, 1});
-  EXPECT_EQ(uneven.kv_heads(0), (Range{0, 2}));
-  EXPECT_EQ(uneven.kv_heads(2), (Range{4, 8}));
+  EXPECT_EQ(uneven.kv_heads(ShardId(0)), (Range{0, 2}));
+  EXPECT_EQ(uneven.kv_heads(ShardId(2)), (Range{4, 8}));
 }
 
 }  // namespace

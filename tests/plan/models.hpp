@@ -1,6 +1,9 @@
 #pragma once
 
+#include <vector>
+
 #include "config/grok1.hpp"
+#include "plan/placement.hpp"
 
 namespace moesaic::test {
 
@@ -18,6 +21,13 @@ inline ModelConfig small_model(std::int64_t num_layers, std::int64_t num_kv_head
   config.num_experts = num_experts;
   config.num_selected_experts = num_active;
   return config;
+}
+
+/// What each subset of a layer holds.
+inline plan::Placement::Subsets subsets(const std::vector<std::vector<int>>& experts) {
+  plan::Placement::Subsets held;
+  for (const auto& list : experts) held.push_back({list.begin(), list.end()});
+  return held;
 }
 
 }  // namespace moesaic::test

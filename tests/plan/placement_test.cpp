@@ -20,11 +20,16 @@
 namespace moesaic::plan {
 namespace {
 
-double largest(const std::vector<double>& list) { return *std::max_element(list.begin(), list.end()); }
-double sum(const std::vector<double>& list) { return std::accumulate(list.begin(), list.end(), 0.0); }
+using test::subsets;
 
-std::vector<double> zipf_loads(std::int64_t num_experts, double alpha, std::mt19937& random) {
-  std::vector<double> loads;
+double largest(const IdVector<SubsetId, double>& list) { return std::ranges::max(list); }
+template <class IdType>
+double sum(const IdVector<IdType, double>& list) {
+  return std::accumulate(list.begin(), list.end(), 0.0);
+}
+
+ExpertLoads zipf_loads(std::int64_t num_experts, double alpha, std::mt19937& random) {
+  ExpertLoads loads;
   for (std::int64_t e = 1; e <= num_experts; ++e) loads.push_back(1000 / std::pow(static_cast<double>(e), alpha));
   std::shuffle(loads.begin(), loads.end(), random);
   return loads;
@@ -54,43 +59,40 @@ TEST(Placement, AtHomeSlotsAreExperts) {
   const Placement placement(8, 3);
   EXPECT_TRUE(placement.at_home());
   EXPECT_EQ(placement.num_copies(), 0);
-  for (std::int32_t e = 0; e < 8; ++e) {
-    ASSERT_EQ(placement.slots_of(5, e).size(), 1u);
-    EXPECT_EQ(placement.slots_of(5, e)[0], e);
+  for (const ExpertId e : ids<ExpertId>(8)) {
+    ASSERT_EQ(placement.slots_of(ModelLayer(5), e).size(), 1u);
+    EXPECT_EQ(placement.slots_of(ModelLayer(5), e)[0], SlotId(e.value()));
   }
-  EXPECT_EQ(placement.slots(2), (Range{6, 8}));
+  EXPECT_EQ(placement.slots(SubsetId(2)).values(), (Range{6, 8}));
 }
 
 TEST(Placement, SlotsFollowTheLayerWithTheMost) {
-  const Placement placement(3, {{{0, 1}, {2}}, {{1}, {0, 1, 2}}});
+  const Placement placement(3, {subsets({{0, 1}, {2}}), subsets({{1}, {0, 1, 2}})});
   EXPECT_FALSE(placement.at_home());
   EXPECT_EQ(placement.num_slots(), 5);  // 2 and 3
-  EXPECT_EQ(placement.slots(1), (Range{2, 5}));
+  EXPECT_EQ(placement.slots(SubsetId(1)).values(), (Range{2, 5}));
   EXPECT_EQ(placement.num_copies(), 1);
-  const auto slots = [&](std::int64_t layer, std::int32_t e) {
-    const auto list = placement.slots_of(layer, e);
-    return std::vector<std::int32_t>(list.begin(), list.end());
-  };
-  EXPECT_EQ(slots(0, 2), (std::vector<std::int32_t>{2}));
-  EXPECT_EQ(slots(1, 1), (std::vector<std::int32_t>{0, 3}));
-  EXPECT_EQ(placement.subset_of_slot(3), 1);
+  EXPECT_EQ(placement.slots_of(ModelLayer(0), ExpertId(2)), (std::vector{SlotId(2)}));
+  EXPECT_EQ(placement.slots_of(ModelLayer(1), ExpertId(1)), (std::vector{SlotId(0), SlotId(3)}));
+  EXPECT_EQ(placement.subset_of_slot(SlotId(3)), SubsetId(1));
 }
 
 TEST(Placement, WhatIsNoneIsRefused) {
   const auto refused = [](std::vector<Placement::Subsets> layers) {
     return message_of([&] { Placement(3, std::move(layers), "it"); });
   };
-  EXPECT_EQ(refused({{{0, 1}, {1}}}), "it: layer 0: no subset holds expert 2");
-  EXPECT_EQ(refused({{{0, 1}, {2, 2}}}), "it: layer 0, subset 1: expert 2 after 2, expected ascending ones, each once");
-  EXPECT_EQ(refused({{{0, 1}, {2, 3}}}), "it: layer 0, subset 1: expert 3, expected 0 to 2");
-  EXPECT_EQ(refused({{{0, 1}, {2}}, {{0, 1, 2}}}), "it: layer 1 has 1 subsets, layer 0 has 2");
+  EXPECT_EQ(refused({subsets({{0, 1}, {1}})}), "it: layer 0: no subset holds expert 2");
+  EXPECT_EQ(refused({subsets({{0, 1}, {2, 2}})}),
+            "it: layer 0, subset 1: expert 2 after 2, expected ascending ones, each once");
+  EXPECT_EQ(refused({subsets({{0, 1}, {2, 3}})}), "it: layer 0, subset 1: expert 3, expected 0 to 2");
+  EXPECT_EQ(refused({subsets({{0, 1}, {2}}), subsets({{0, 1, 2}})}), "it: layer 1 has 1 subsets, layer 0 has 2");
   EXPECT_EQ(refused({}), "it: no layers, or no subsets");
 }
 
 TEST(Placement, FilesComeBackAndFitOneJob) {
   const ModelConfig config = test::small_model(2, 8, 3, 1);
   const Layout layout{1, 1, 2, 2, 1};
-  const Placement placement(3, {{{0, 1}, {2}}, {{1}, {0, 1, 2}}});
+  const Placement placement(3, {subsets({{0, 1}, {2}}), subsets({{1}, {0, 1, 2}})});
   const std::string text = to_text(placement, 2);
   EXPECT_EQ(to_text(placement_from_text(text, "f", config, layout), 2), text);
   const auto refused = [&](const std::string& content, const ModelConfig& model, const Layout& of) {
@@ -122,11 +124,11 @@ TEST(Replicas, AsManyAsAStageCanHave) {
     const Placement placement = place_experts({n, ""}, "", config, layout, nodes_of_size(4, 2));
     EXPECT_EQ(placement.num_copies(), n);
     std::int64_t least = 7, most = 0;
-    for (int s = 0; s < 4; ++s) {
+    for (const SubsetId s : grid.subsets()) {
       least = std::min(least, placement.slots(s).size());
       most = std::max(most, placement.slots(s).size());
-      const auto& held = placement.experts(0, s);
-      for (auto e = grid.home_experts(s).begin; e < grid.home_experts(s).end; ++e)
+      const auto& held = placement.experts(ModelLayer(0), s);
+      for (const ExpertId e : grid.home_experts(s))
         EXPECT_EQ(std::count(held.begin(), held.end(), e), 1) << "stays at home";
     }
     EXPECT_LE(most - least, 1) << n;
@@ -163,7 +165,7 @@ TEST(Replicas, TheBusiestSubsetIsNeverBusier) {
 TEST(Replicas, EnoughCopiesBalanceAHotExpert) {
   const Grid grid(test::small_model(1, 8, 8, 1), {1, 4, 1, 4, 1});
   const Domains node = nodes_of_size(4, 4);
-  const std::vector<double> loads = {700, 100, 40, 40, 30, 30, 30, 30};  // 3.2 times the mean, on subset 0
+  const ExpertLoads loads({700, 100, 40, 40, 30, 30, 30, 30});  // 3.2 times the mean, on subset 0
   const auto imbalance = [&](std::int64_t copies) {
     return largest(subset_loads(grid, node, balance_copies(grid, node, copies, loads), loads)) / 250;
   };
@@ -185,13 +187,13 @@ TEST(Replicas, CopiesGoToOtherNodesFirst) {
         const auto held = traced ? balance_copies(grid, nodes, copies, loads) : spread_copies(grid, nodes, copies);
         const auto near = subsets_near(grid, nodes);
         std::int64_t crowded = 0, held_copies = 0;
-        for (std::int32_t e = 0; e < 16; ++e) {
-          std::set<std::size_t> on;
+        for (const ExpertId e : grid.experts()) {
+          std::set<DomainId> on;
           std::size_t holders = 0;
-          for (std::size_t s = 0; s < held.size(); ++s)
+          for (const SubsetId s : held.ids())
             if (std::count(held[s].begin(), held[s].end(), e) > 0) {
               ++holders;
-              for (std::size_t node = 0; node < near.size(); ++node)
+              for (const DomainId node : near.ids())
                 if (near[node][s]) on.insert(node);
             }
           held_copies += static_cast<std::int64_t>(holders) - 1;
@@ -206,22 +208,22 @@ TEST(Replicas, CopiesGoToOtherNodesFirst) {
 
 TEST(SlotChoice, StaysOnTheNodeAndTakesTurns) {
   const ModelConfig config = test::small_model(1, 8, 4, 1);
-  const Grid grid(config, {1, 4, 1, 4, 1}, Placement(4, {{{0, 1}, {0, 1}, {0, 2}, {3}}}));
+  const Grid grid(config, {1, 4, 1, 4, 1}, Placement(4, {subsets({{0, 1}, {0, 1}, {0, 2}, {3}})}));
   const Domains nodes = nodes_of_size(4, 2);
-  const auto subsets = [&](std::optional<int> owner, std::int64_t first_row, std::int32_t expert) {
+  const auto chosen = [&](std::optional<int> owner, std::int64_t first_row, std::int32_t expert) {
     std::vector<std::int32_t> slots;
     std::vector<int> found;
     const SlotChoice choice(grid, nodes, owner ? std::optional(StageRank{*owner}) : std::nullopt);
-    choice.choose(0, first_row, std::vector<std::int32_t>(4, expert), slots);
-    for (const auto slot : slots) found.push_back(grid.placement().subset_of_slot(slot));
+    choice.choose(ModelLayer(0), first_row, std::vector<std::int32_t>(4, expert), slots);
+    for (const auto slot : slots) found.push_back(grid.placement().subset_of_slot(SlotId(slot)).value());
     return found;
   };
-  EXPECT_EQ(subsets(0, 0, 0), (std::vector<int>{0, 1, 0, 1}));
-  EXPECT_EQ(subsets(1, 7, 0), (std::vector<int>{1, 0, 1, 0}));
-  EXPECT_EQ(subsets(3, 0, 0), (std::vector<int>{2, 2, 2, 2}));  // the only one on the node
-  EXPECT_EQ(subsets(3, 0, 1), (std::vector<int>{0, 1, 0, 1}));  // none there
-  EXPECT_EQ(subsets(std::nullopt, 0, 0), (std::vector<int>{0, 1, 2, 0}));
-  EXPECT_EQ(subsets(2, 0, 3), (std::vector<int>{3, 3, 3, 3}));
+  EXPECT_EQ(chosen(0, 0, 0), (std::vector<int>{0, 1, 0, 1}));
+  EXPECT_EQ(chosen(1, 7, 0), (std::vector<int>{1, 0, 1, 0}));
+  EXPECT_EQ(chosen(3, 0, 0), (std::vector<int>{2, 2, 2, 2}));  // the only one on the node
+  EXPECT_EQ(chosen(3, 0, 1), (std::vector<int>{0, 1, 0, 1}));  // none there
+  EXPECT_EQ(chosen(std::nullopt, 0, 0), (std::vector<int>{0, 1, 2, 0}));
+  EXPECT_EQ(chosen(2, 0, 3), (std::vector<int>{3, 3, 3, 3}));
 }
 
 // What the planner expects is what rows that are drawn by the same loads do.
@@ -233,17 +235,17 @@ TEST(SlotChoice, GivesTheLoadsThatWerePlanned) {
   const RowMap rows(home, load.group_rows(home, 2, 0));
   std::vector<std::int32_t> experts(static_cast<std::size_t>(8 * rows.num_rows()));
   std::vector<float> gates(8);
-  std::vector<double> loads(256);
+  ExpertLoads loads(256);
   for (std::int64_t row = 0; row < rows.num_rows(); ++row) {
     const auto choice = std::span(experts).subspan(static_cast<std::size_t>(8 * row), 8);
     load.choose(home, 0, row, choice, gates);
     std::sort(choice.begin(), choice.end());
-    for (const std::int32_t e : choice) ++loads[static_cast<std::size_t>(e)];
+    for (const std::int32_t e : choice) ++loads[ExpertId(e)];
   }
   const auto imbalance = [&](const Grid& grid) {
-    const auto terms = terms_of_ranks(grid, slots_of_rows(grid, nodes, rows, 0, experts));
+    const auto terms = terms_of_ranks(grid, slots_of_rows(grid, nodes, rows, ModelLayer(0), experts));
     const double mean = static_cast<double>(std::accumulate(terms.begin(), terms.end(), std::int64_t{0})) / 1024;
-    return static_cast<double>(*std::max_element(terms.begin(), terms.end())) / mean;
+    return static_cast<double>(std::ranges::max(terms)) / mean;
   };
   const auto held = balance_copies(home, nodes, 128, loads);
   const Grid placed(config, home.layout(), Placement(256, {held}));
@@ -262,55 +264,54 @@ TEST(ExpectedRouting, IsTheMeanOverAllChoices) {
   };
   const std::vector<Case> cases = {
       {{1, 3, 1, 3, 1}, 1, {home_subsets(6, 3)}},
-      {{1, 4, 1, 4, 1}, 2, {{{0, 1, 5}, {0, 2}, {3, 4}, {0, 4, 5}}, {{0, 1}, {2, 3}, {4}, {5}}}},
-      {{1, 6, 1, 3, 2}, 3, {{{0, 1, 2, 3}, {2, 3, 4}, {0, 5}}}},
-      {{1, 4, 1, 2, 2}, 4, {{{0, 1, 2, 3}, {2, 3, 4, 5}}}},
+      {{1, 4, 1, 4, 1}, 2, {subsets({{0, 1, 5}, {0, 2}, {3, 4}, {0, 4, 5}}), subsets({{0, 1}, {2, 3}, {4}, {5}})}},
+      {{1, 6, 1, 3, 2}, 3, {subsets({{0, 1, 2, 3}, {2, 3, 4}, {0, 5}})}},
+      {{1, 4, 1, 2, 2}, 4, {subsets({{0, 1, 2, 3}, {2, 3, 4, 5}})}},
   };
   for (const auto& [layout, node_ranks, held] : cases) {
     const Grid grid(config, layout, Placement(6, held));
-    const int ranks = layout.ranks(), ep = layout.ep;
+    const int ranks = layout.ranks();
     const Domains nodes = nodes_of_size(ranks, node_ranks);
     const ExpectedRouting expected(grid, nodes);
     double sum_node = 0, sum_away = 0;
     ExpectedRouting::Pair beside, across;
     double num_beside = 0, num_across = 0;
-    for (int r = 0; r < ranks; ++r) {
-      const StageRank owner{r};
+    for (const StageRank owner : grid.ranks()) {
       const SlotChoice choice(grid, nodes, owner);
-      std::vector<double> reaches(static_cast<std::size_t>(ep)), terms(reaches);
+      IdVector<SubsetId, double> reaches(layout.ep), terms(reaches);
       double reaches_nodes = 0, away = 0, num = 0;
       std::vector<std::int32_t> slots;
-      for (std::int64_t layer = 0; layer < std::ssize(held); ++layer)
+      for (const ModelLayer layer : ids<ModelLayer>(std::ssize(held)))
         for (std::int32_t a = 0; a < 6; ++a)
           for (std::int32_t b = a + 1; b < 6; ++b)
             for (std::int64_t turn_a = 0; turn_a < 12; ++turn_a)
               for (std::int64_t turn_b = 0; turn_b < 12; ++turn_b) {  // 12: a multiple of any number of holders
                 choice.choose(layer, turn_a, std::vector<std::int32_t>{a, b}, slots);
-                const int of_a = grid.placement().subset_of_slot(slots[0]);
+                const SubsetId of_a = grid.placement().subset_of_slot(SlotId(slots[0]));
                 choice.choose(layer, turn_b, std::vector<std::int32_t>{a, b}, slots);
-                const int of_b = grid.placement().subset_of_slot(slots[1]);
+                const SubsetId of_b = grid.placement().subset_of_slot(SlotId(slots[1]));
                 ++num;
-                ++terms[static_cast<std::size_t>(of_a)], ++terms[static_cast<std::size_t>(of_b)];
-                for (int s = 0; s < ep; ++s) reaches[static_cast<std::size_t>(s)] += s == of_a || s == of_b;
-                for (int node = 0; node < nodes.size(); ++node) {
+                ++terms[of_a], ++terms[of_b];
+                for (const SubsetId s : grid.subsets()) reaches[s] += s == of_a || s == of_b;
+                for (const DomainId node : nodes.ids()) {
                   if (node == nodes.domain(owner)) continue;
                   bool reached = false;
                   for (const StageRank rank : nodes.members(node)) {
-                    const int subset = grid.subset(rank);
+                    const SubsetId subset = grid.subset(rank);
                     reached |= subset == of_a || subset == of_b;
                     away += ((subset == of_a) + (subset == of_b)) / (2.0 * layout.etp);
                   }
                   reaches_nodes += reached;
                 }
               }
-      for (int s = 0; s < ep; ++s) {
-        EXPECT_NEAR(expected.reaches(owner, s), reaches[static_cast<std::size_t>(s)] / num, 1e-12) << layout.text();
-        EXPECT_NEAR(expected.terms(owner, s), terms[static_cast<std::size_t>(s)] / num, 1e-12) << layout.text();
+      for (const SubsetId s : grid.subsets()) {
+        EXPECT_NEAR(expected.reaches(owner, s), reaches[s] / num, 1e-12) << layout.text();
+        EXPECT_NEAR(expected.terms(owner, s), terms[s] / num, 1e-12) << layout.text();
       }
-      for (int other = 0; other < ranks; ++other) {
-        if (other == r) continue;
-        const bool same = nodes.domain(StageRank{other}) == nodes.domain(owner);
-        const auto subset = static_cast<std::size_t>(grid.subset(StageRank{other}));
+      for (const StageRank other : grid.ranks()) {
+        if (other == owner) continue;
+        const bool same = nodes.domain(other) == nodes.domain(owner);
+        const SubsetId subset = grid.subset(other);
         (same ? beside : across).reaches += reaches[subset] / num;
         (same ? beside : across).terms += terms[subset] / num;
         ++(same ? num_beside : num_across);

@@ -13,11 +13,11 @@ inline plan::Placement random_placement(std::mt19937& random, const ModelConfig&
   const unsigned one_in = 1 + static_cast<unsigned>(random() % 4);  // 1: all subsets hold all
   std::vector<plan::Placement::Subsets> layers(static_cast<std::size_t>(config.num_layers));
   for (auto& held : layers) {
-    held.resize(static_cast<std::size_t>(ep));
-    for (std::int32_t e = 0; e < config.num_experts; ++e) {
-      const std::size_t home = random() % held.size();
-      for (std::size_t s = 0; s < held.size(); ++s)
-        if (s == home || random() % one_in == 0) held[s].push_back(e);
+    held.resize(ep);
+    for (const ExpertId expert : ids<ExpertId>(config.num_experts)) {
+      const plan::SubsetId home(random() % static_cast<unsigned>(ep));
+      for (const plan::SubsetId subset : held.ids())
+        if (subset == home || random() % one_in == 0) held[subset].push_back(expert);
     }
   }
   return {config.num_experts, std::move(layers)};

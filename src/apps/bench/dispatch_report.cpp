@@ -17,11 +17,10 @@ struct Split {
 template <class List>
 Split split(const plan::PairTraffic& pairs, const List& counts, const plan::Domains& nodes) {
   Split sum;
-  for (int from = 0; from < pairs.num_ranks; ++from)
-    for (int to = 0; to < pairs.num_ranks; ++to) {
-      const plan::StageRank source{from}, destination{to};
-      const auto count = static_cast<double>(counts[pairs.at(source, destination)]);
-      const bool near = nodes.domain(source) == nodes.domain(destination);
+  for (const plan::StageRank from : pairs.ranks())
+    for (const plan::StageRank to : pairs.ranks()) {
+      const auto count = static_cast<double>(counts[pairs.at(from, to)]);
+      const bool near = nodes.domain(from) == nodes.domain(to);
       (from == to ? sum.self : near ? sum.same_node : sum.other_node) += count;
     }
   return sum;
@@ -29,16 +28,16 @@ Split split(const plan::PairTraffic& pairs, const List& counts, const plan::Doma
 
 Record matrix(const plan::PairTraffic& pairs) {
   Record rows = Record::array();
-  const auto ranks = static_cast<std::ptrdiff_t>(pairs.num_ranks);
+  const std::int64_t ranks = pairs.num_ranks;
   for (std::ptrdiff_t from = 0; from < ranks; ++from)
     rows.push_back(
         std::vector<std::uint64_t>(pairs.bytes.begin() + from * ranks, pairs.bytes.begin() + (from + 1) * ranks));
   return rows;
 }
 
-double max_over_mean(const std::vector<std::int64_t>& list) {
+double max_over_mean(const IdVector<plan::StageRank, std::int64_t>& list) {
   const auto sum = static_cast<double>(std::accumulate(list.begin(), list.end(), std::int64_t{0}));
-  const auto most = static_cast<double>(*std::max_element(list.begin(), list.end()));
+  const auto most = static_cast<double>(std::ranges::max(list));
   return sum == 0 ? 1 : most * static_cast<double>(list.size()) / sum;
 }
 

@@ -28,43 +28,40 @@ double ModelWork::least_seconds(double peak_gmacs, double read_gbps) const {
   return seconds;
 }
 
-void WorkCounter::see_routing(std::int32_t layer, const TokenBatch& batch, Range, std::span<const std::int32_t> experts,
+void WorkCounter::see_routing(ModelLayer layer, const TokenBatch& batch, Range, std::span<const std::int32_t> experts,
                               std::span<const float>) {
   const ModelConfig& c = grid_.config();
-  if (layer == grid_.layers(grid_.stage(rank_)).begin) {
-    const auto group = static_cast<std::size_t>(grid_.group(grid_.in_stage(rank_)));
+  if (layer == grid_.layers(grid_.stage(rank_))[0]) {
+    const std::size_t group = grid_.group(grid_.in_stage(rank_)).index();
     batches_.push_back({batch.num_rows(), std::ssize(batch.logit_rows), batch.num_group_rows[group] > 0});
     chosen_.resize(batches_.size() * static_cast<std::size_t>(c.num_layers * c.num_experts));
     under_way_[&batch] = batches_.size() - 1;
   }
-  const std::size_t first =
-      (under_way_.at(&batch) * static_cast<std::size_t>(c.num_layers) + static_cast<std::size_t>(layer)) *
-      static_cast<std::size_t>(c.num_experts);
+  const std::size_t first = (under_way_.at(&batch) * static_cast<std::size_t>(c.num_layers) + layer.index()) *
+                            static_cast<std::size_t>(c.num_experts);
   for (const std::int32_t expert : experts) chosen_[first + static_cast<std::size_t>(expert)] = 1;
 }
 
 double WorkCounter::weight_bytes(const ModelWeights& weights, const Batch& batch, const std::uint8_t* chosen) const {
   const ModelConfig& c = grid_.config();
-  const int stage = grid_.stage(rank_);
-  const std::int64_t first_layer = grid_.layers(stage).begin;
+  const plan::StageId stage = grid_.stage(rank_);
   const plan::Placement& placement = grid_.placement();
-  const int subset = grid_.subset(grid_.in_stage(rank_));
+  const plan::SubsetId subset = grid_.subset(grid_.in_stage(rank_));
   const auto bytes_of = [&](const backend::Matrix& w) { return static_cast<double>(packer_.size_bytes(w.shape)); };
   double bytes = 0;
-  for (std::size_t l = 0; l < weights.layers.size(); ++l) {
-    const LayerWeights& w = weights.layers[l];
+  for (const plan::StageLayer here : weights.layers.ids()) {
+    const LayerWeights& w = weights.layers[here];
     if (batch.group_has_rows) bytes += bytes_of(w.qkv) + bytes_of(w.attn_out);
-    const std::int64_t layer = first_layer + static_cast<std::int64_t>(l);
+    const ModelLayer layer = grid_.in_model(stage, here);
     const auto& held = placement.experts(layer, subset);
     for (std::size_t e = 0; e < held.size(); ++e) {
       // Of an expert with copies, one must be read at least: the first.
-      const bool first =
-          placement.slots_of(layer, held[e])[0] == placement.slots(subset).begin + static_cast<std::int64_t>(e);
-      if (first && chosen[layer * c.num_experts + held[e]])
+      const bool first = placement.subset_of_slot(placement.slots_of(layer, held[e])[0]) == subset;
+      if (first && chosen[layer.value() * c.num_experts + held[e].value()])
         bytes += bytes_of(w.experts.gate[e]) + bytes_of(w.experts.up[e]) + bytes_of(w.experts.down[e]);
     }
   }
-  if (stage == grid_.num_stages() - 1 && batch.num_logit_rows > 0) bytes += bytes_of(weights.embedding);
+  if (stage == grid_.last_stage() && batch.num_logit_rows > 0) bytes += bytes_of(weights.embedding);
   return bytes;
 }
 

@@ -29,7 +29,7 @@ class WorkCounter final : public Probe {
       : grid_(grid), rank_(rank), packer_(packer) {}
 
   void see(ProbePoint, const TokenBatch&, Range, std::span<const float>) override {}
-  void see_routing(std::int32_t layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
+  void see_routing(ModelLayer layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
                    std::span<const float> gates) override;
 
   /// Collective.
