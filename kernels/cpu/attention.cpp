@@ -59,8 +59,8 @@ class GroupAttention {
         softmax_(shape.multiplier, shape.cap),
         last_block_(rows_[rows.size() - 1].position / kKeys) {
     const auto queries = static_cast<std::size_t>(num_queries_), tile = static_cast<std::size_t>(path.tile_queries);
-    const std::size_t q_bytes = aligned(queries * static_cast<std::size_t>(num_pairs_) * path.pair_bytes),
-                      out_bytes = queries * static_cast<std::size_t>(value_stride_) * sizeof(float),
+    const std::size_t q_bytes = aligned(queries * bytes_of(num_pairs_, path.pair_bytes)),
+                      out_bytes = queries * bytes_of<float>(value_stride_),
                       sums_bytes = aligned(queries * sizeof(float)), scores_bytes = tile * kKeys * sizeof(float),
                       p_bytes = tile * kKeys / 2 * path.pair_bytes;
     thread_local AlignedBuffer buffer;
@@ -93,9 +93,7 @@ class GroupAttention {
     const std::int64_t row = query / shape_.q_per_kv, head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
     return static_cast<std::size_t>((row * shape_.num_q_heads() + head) * shape_.page.key_size);
   }
-  std::byte* query_pairs(std::int64_t query) const {
-    return q_ + static_cast<std::size_t>(query * num_pairs_) * path_.pair_bytes;
-  }
+  std::byte* query_pairs(std::int64_t query) const { return q_ + bytes_of(query * num_pairs_, path_.pair_bytes); }
 
   /// Brings part t of a page into the second-level cache; pages lie apart, so that the processor cannot foresee them.
   void prefetch(const std::byte* page, std::int64_t parts, std::int64_t t) const {
@@ -121,7 +119,7 @@ class GroupAttention {
         const std::int64_t last = rows_[(begin + i) / shape_.q_per_kv].position - block * kKeys;
         const int visible = static_cast<int>(std::min<std::int64_t>(kKeys, last + 1));
         sums_[begin + i] += path_.weights_of_keys(scores_ + i * kKeys, visible, softmax_,
-                                                  p_ + static_cast<std::size_t>(i * kKeys / 2) * path_.pair_bytes);
+                                                  p_ + bytes_of(i * kKeys / 2, path_.pair_bytes));
       }
       path_.values(size, p_, values, value_stride_, out_ + begin * value_stride_);
     }
@@ -177,7 +175,7 @@ void attention(const Path& path, const std::byte* q, const AttentionShape& shape
   // A leaf may have parts of several heads.
   const std::int64_t width = shape.num_q_heads() * shape.page.key_size;
   thread_local AlignedBuffer unrounded;
-  unrounded.reserve(static_cast<std::size_t>(pages.num_rows * width) * sizeof(float));
+  unrounded.reserve(bytes_of<float>(pages.num_rows * width));
   attention_results(path, q, shape, pages, page_offset, unrounded.data());
   to_input(path, unrounded.as<float>(), pages.num_rows, width, num_leaves, out);
 }

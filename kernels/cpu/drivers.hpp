@@ -4,6 +4,7 @@
 #include <span>
 
 #include "backend/kernels.hpp"
+#include "base/bytes.hpp"
 #include "packed_matrix.hpp"
 #include "path.hpp"
 

@@ -51,7 +51,7 @@ class PackedRows {
         num_steps_(shape.num_leaves * steps_per_leaf_),
         num_tiles_((num_rows + product_.tile_rows - 1) / product_.tile_rows) {
     thread_local AlignedBuffer buffer;
-    buffer.reserve(static_cast<std::size_t>(num_rows * num_steps_) * product_.step_bytes);
+    buffer.reserve(bytes_of(num_rows * num_steps_, product_.step_bytes));
     data_ = buffer.data();
     const std::size_t leaf_bytes =
         static_cast<std::size_t>(shape.leaf_size) * (product_.quantised ? sizeof(std::int8_t) : path.act_bytes);
@@ -59,10 +59,9 @@ class PackedRows {
     parallel_for(items, num_rows * num_steps_ > kSmallPack_steps ? 1 : items, [&](std::int64_t item) {
       const std::int64_t tile = item / shape.num_leaves, leaf = item % shape.num_leaves;
       for (std::int64_t row = rows(tile).begin; row < rows(tile).end; ++row)
-        product_.make_steps(
-            x_ + static_cast<std::size_t>(row) * input_.row_bytes() + static_cast<std::size_t>(leaf) * leaf_bytes,
-            shape.leaf_size, at(tile, leaf, 0) + static_cast<std::size_t>(row - rows(tile).begin) * product_.step_bytes,
-            rows(tile).size());
+        product_.make_steps(x_ + bytes_of(row, input_.row_bytes()) + bytes_of(leaf, leaf_bytes), shape.leaf_size,
+                            at(tile, leaf, 0) + bytes_of(row - rows(tile).begin, product_.step_bytes),
+                            rows(tile).size());
     });
   }
 
@@ -75,14 +74,13 @@ class PackedRows {
   std::byte* at(std::int64_t tile, std::int64_t leaf, std::int64_t step) const {
     const Range r = rows(tile);
     const std::int64_t steps_before = r.begin * num_steps_ + (leaf * steps_per_leaf_ + step) * r.size();
-    return data_ + static_cast<std::size_t>(steps_before) * product_.step_bytes;
+    return data_ + bytes_of(steps_before, product_.step_bytes);
   }
 
   /// From row to row row_bytes() apart; only quantised rows have them.
   const LeafScale* leaf_scales(std::int64_t first_row, std::int64_t leaf) const {
     if (!product_.quantised) return nullptr;
-    return reinterpret_cast<const LeafScale*>(x_ + static_cast<std::size_t>(first_row) * row_bytes() +
-                                              input_.scales_offset_bytes()) +
+    return reinterpret_cast<const LeafScale*>(x_ + bytes_of(first_row, row_bytes()) + input_.scales_offset_bytes()) +
            leaf;
   }
   std::size_t row_bytes() const { return input_.row_bytes(); }
@@ -99,7 +97,7 @@ class PackedRows {
 class PanelProduct {
  public:
   static std::size_t scratch_bytes(const Product& product, std::int64_t rows) {
-    return lines_bytes(product) + kMaxLevels * static_cast<std::size_t>(rows * kColumns) * sizeof(float);
+    return lines_bytes(product) + kMaxLevels * bytes_of<float>(rows * kColumns);
   }
 
   PanelProduct(const Path& path, const PackedRows& x, Range tiles, std::byte* scratch)
@@ -126,7 +124,7 @@ class PanelProduct {
     for (std::int64_t leaf = 0; leaf < w.shape.num_leaves; ++leaf) {
       float* acc = levels_[kMaxLevels - 1];
       if (product_.scale_leaf) prefetch_scales(w.scales(leaf) + panel * kColumns);
-      std::memset(acc, 0, static_cast<std::size_t>(num_sums()) * sizeof(float));
+      std::memset(acc, 0, bytes_of<float>(num_sums()));
       add_leaf(w, panel, leaf, acc);
       if (product_.scale_leaf)
         product_.scale_leaf(w.scales(leaf) + panel * kColumns, x_.leaf_scales(first_row_, leaf), x_.row_bytes(),
@@ -147,7 +145,7 @@ class PanelProduct {
   /// Of the expanded lines of a chunk.
   static std::size_t lines_bytes(const Product& product) {
     const std::int64_t groups = product.group_steps == 0 ? 0 : kChunkSteps / product.group_steps;
-    return static_cast<std::size_t>(kChunkSteps + groups) * product.line_bytes;
+    return bytes_of(kChunkSteps + groups, product.line_bytes);
   }
 
   void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, float* acc) {
@@ -206,7 +204,7 @@ std::size_t columns(const PanelLayout& shape, std::int64_t panel) {
 void gated_gelu_results(const Path& path, const std::byte* x, std::int64_t num_rows, const PackedMatrix& gate,
                         const PackedMatrix& up, std::byte* h) {
   const PackedRows rows(path, x, num_rows, gate.shape);
-  const std::size_t h_row_bytes = static_cast<std::size_t>(gate.shape.num_columns) * path.result_bytes,
+  const std::size_t h_row_bytes = bytes_of(gate.shape.num_columns, path.result_bytes),
                     panel_bytes = kColumns * path.result_bytes;
   for_each_run(path, rows, gate.shape, [&](PanelProduct& product, Range panels) {
     thread_local AlignedBuffer buffer;
@@ -221,8 +219,7 @@ void gated_gelu_results(const Path& path, const std::byte* x, std::int64_t num_r
     for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
       path.gated_gelu(gates + (panel - panels.begin) * product.num_sums(), product(up, panel), product.num_sums(),
                       results);
-      std::byte* to = h + static_cast<std::size_t>(product.first_row()) * h_row_bytes +
-                      static_cast<std::size_t>(panel) * panel_bytes;
+      std::byte* to = h + bytes_of(product.first_row(), h_row_bytes) + bytes_of(panel, panel_bytes);
       for (std::size_t row = 0; row < static_cast<std::size_t>(product.num_rows()); ++row)
         std::memcpy(to + row * h_row_bytes, results + row * panel_bytes,
                     columns(gate.shape, panel) * path.result_bytes);
@@ -272,19 +269,18 @@ void grouped_gated_gelu(const Path& path, const std::byte* x, const backend::Gro
                         std::int64_t num_leaves, std::byte* h) {
   if (gate.empty()) return;
   const std::int64_t num_columns = gate[0].shape.num_columns;
-  const std::size_t result_row_bytes = static_cast<std::size_t>(num_columns) * path.result_bytes;
+  const std::size_t result_row_bytes = bytes_of(num_columns, path.result_bytes);
   // A leaf's scale is known when all of its columns are.
   thread_local AlignedBuffer unrounded;
   std::byte* results = h;
   if (path.quantises_inputs) {
-    unrounded.reserve(static_cast<std::size_t>(groups.num_rows) * result_row_bytes);
+    unrounded.reserve(bytes_of(groups.num_rows, result_row_bytes));
     results = unrounded.data();
   }
   for_each_group(groups, gate.size(), [&](std::size_t group, Range rows) {
     const PackedMatrix matrix(gate[group]);
     gated_gelu_results(path, x + static_cast<std::size_t>(rows.begin) * input_row_bytes(path, matrix.shape),
-                       rows.size(), matrix, PackedMatrix(up[group]),
-                       results + static_cast<std::size_t>(rows.begin) * result_row_bytes);
+                       rows.size(), matrix, PackedMatrix(up[group]), results + bytes_of(rows.begin, result_row_bytes));
   });
   if (path.quantises_inputs)
     to_input(path, reinterpret_cast<const float*>(results), groups.num_rows, num_columns, num_leaves, h);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/bytes.hpp"
 #include "packed_matrix.hpp"
 
 /// Packing: backend::Packer says what these functions do, PanelLayout how matrices lie.

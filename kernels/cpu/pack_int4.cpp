@@ -78,9 +78,8 @@ void pack_scales(const PanelLayout& shape, const PackScales& block, const std::b
       std::memcpy(data +
                       shape.offset_bytes(column / kPanelColumns, block.leaf,
                                          (block.first_group + group) * PanelLayout::kInt4GroupPairs) +
-                      static_cast<std::size_t>(in_panel) * sizeof(Bf16),
-                  source + static_cast<std::size_t>(group * block.num_columns + c) * sizeof(Bf16),
-                  static_cast<std::size_t>(count) * sizeof(Bf16));
+                      bytes_of<Bf16>(in_panel),
+                  source + bytes_of<Bf16>(group * block.num_columns + c), bytes_of<Bf16>(count));
     }
 }
 
@@ -90,8 +89,8 @@ void clear_int4(const PanelLayout& shape, std::byte* data) {
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
     for (std::int64_t pair = 0; pair < shape.pairs_per_leaf(); ++pair) {
       if (pair % PanelLayout::kInt4GroupPairs == 0)
-        std::memset(data + shape.offset_bytes(panel, leaf, pair) + static_cast<std::size_t>(first) * sizeof(Bf16), 0,
-                    static_cast<std::size_t>(kPanelColumns - first) * sizeof(Bf16));
+        std::memset(data + shape.offset_bytes(panel, leaf, pair) + bytes_of<Bf16>(first), 0,
+                    bytes_of<Bf16>(kPanelColumns - first));
       for (std::int64_t column = first; column < kPanelColumns; ++column)
         for (std::int64_t input = 0; input < 2; ++input)
           store_half(line_at(shape, leaf, pair, panel, data) + PanelLayout::int4_byte(column, input),

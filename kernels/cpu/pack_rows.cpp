@@ -66,8 +66,7 @@ void pack_bf16(const PanelLayout& shape, std::int64_t first_column, std::int64_t
                      whole_inputs = width / kBlockInputs * kBlockInputs;
   for (std::int64_t row = 0; row < whole_rows; row += kPanelColumns)
     for (std::int64_t input = 0; input < whole_inputs; input += kBlockInputs)
-      pack_block(rows + row * width + input, width,
-                 data + static_cast<std::size_t>(shape.element(0, input, first_column + row)) * sizeof(Bf16));
+      pack_block(rows + row * width + input, width, data + bytes_of<Bf16>(shape.element(0, input, first_column + row)));
   finish_stream_stores();
   auto* elements = reinterpret_cast<Bf16*>(data);
   pack_elements(shape, first_column, 0, whole_rows, whole_inputs, rows, elements, to_bf16);

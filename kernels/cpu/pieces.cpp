@@ -39,7 +39,7 @@ void add_parts(std::span<const plan::Merge> merges, std::int32_t num_parts, std:
                Part&& part, float* out) {
   scratch.parts.clear();
   for (std::int32_t k = 0; k < num_parts; ++k) scratch.parts.push_back(reinterpret_cast<const float*>(part(k)));
-  scratch.sums.reserve(static_cast<std::size_t>(num_parts * width) * sizeof(float));
+  scratch.sums.reserve(bytes_of<float>(num_parts * width));
   plan::add_up(
       merges, scratch.parts, out, [&](int k) { return scratch.sums.as<float>() + k * width; },
       [&](const float* x, const float* y, float* sum) { add_row(x, y, width, sum); });
@@ -49,7 +49,7 @@ void add_parts(std::span<const plan::Merge> merges, std::int32_t num_parts, std:
 template <class Part>
 void round_parts(const Path& path, std::span<const plan::Merge> merges, std::int32_t num_parts, std::int64_t width,
                  RowScratch& scratch, Part&& part, std::byte* out) {
-  scratch.sums.reserve(static_cast<std::size_t>(num_parts * width) * sizeof(float));
+  scratch.sums.reserve(bytes_of<float>(num_parts * width));
   float* const sum = scratch.sums.as<float>();
   add_parts(merges, num_parts, width, scratch, part, sum);
   path.to_activation(sum, width, out);
@@ -101,8 +101,8 @@ void permute(const Path& path, const ConstBytes* blocks, const plan::RowSource* 
   const std::size_t row_bytes = setting.row(width).row_bytes();
   parallel_for(num_terms, kGrain_rows, [&](std::int64_t term) {
     const auto& [block, row] = sources[term];
-    const std::byte* from = blocks[block].address() + static_cast<std::size_t>(row) * travelling.row_bytes();
-    std::byte* to = rows + static_cast<std::size_t>(term) * row_bytes;
+    const std::byte* from = blocks[block].address() + bytes_of(row, travelling.row_bytes());
+    std::byte* to = rows + bytes_of(term, row_bytes);
     if (!setting.rounds_expert_rows()) {
       std::memcpy(to, from, row_bytes);
       return;
@@ -123,8 +123,7 @@ void write_pieces(const Path& path, const plan::PieceJob* jobs, std::int64_t num
     const plan::TreeTable::Tree& tree = trees.trees.address()[job.tree];
     std::byte* const out = stream + job.offset_bytes;
     const auto output = [&](int k) {
-      return outputs[trees.parts.address()[tree.first_part + k]].address() +
-             static_cast<std::size_t>(job.place) * term_bytes;
+      return outputs[trees.parts.address()[tree.first_part + k]].address() + bytes_of(job.place, term_bytes);
     };
     if (tree.num_parts == 1) {
       std::memcpy(out, output(0), term_bytes);
@@ -141,10 +140,10 @@ void write_pieces(const Path& path, const plan::PieceJob* jobs, std::int64_t num
 
 void combine_rows(const Path& path, const PiecesOfRows& pieces, const TreeList& trees, float* m) {
   const auto num_terms = static_cast<std::size_t>(pieces.num_active);
-  const std::size_t output_bytes = static_cast<std::size_t>(pieces.width) * path.act_bytes;
+  const std::size_t output_bytes = bytes_of(pieces.width, path.act_bytes);
   parallel_for(pieces.num_rows, [&](std::int64_t row) {
     thread_local RowScratch scratch;
-    scratch.gated.reserve(num_terms * static_cast<std::size_t>(pieces.width) * sizeof(float));
+    scratch.gated.reserve(num_terms * bytes_of<float>(pieces.width));
     scratch.rounded.reserve(num_terms * output_bytes);
     scratch.outputs.resize(num_terms);
     const std::size_t first_term = static_cast<std::size_t>(row) * num_terms;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/aligned_buffer.hpp"
+#include "base/bytes.hpp"
 
 /// What drivers do with single rows on the calling thread, the same on all paths.
 namespace moesaic::cpu {
@@ -16,7 +17,7 @@ inline void add_row(const float* x, const float* y, std::int64_t n, float* sum) 
 /// fp32 (width), of this thread until its next call.
 inline float* row_scratch(std::int64_t width) {
   thread_local AlignedBuffer values;
-  values.reserve(static_cast<std::size_t>(width) * sizeof(float));
+  values.reserve(bytes_of<float>(width));
   return values.as<float>();
 }
 

@@ -34,7 +34,7 @@ void quantise_rows(const Path& path, std::int64_t width, std::int64_t num_leaves
   const std::int64_t leaf_size = width / num_leaves;
   for_each_row(num_rows, width, [&](std::int64_t row) {
     const float* x = values(row);
-    auto* to = reinterpret_cast<std::int8_t*>(y) + static_cast<std::size_t>(row) * form.row_bytes();
+    auto* to = reinterpret_cast<std::int8_t*>(y) + bytes_of(row, form.row_bytes());
     auto* scales = reinterpret_cast<LeafScale*>(to + form.scales_offset_bytes());
     for (std::int64_t leaf = 0; leaf < num_leaves; ++leaf)
       path.quantise(x + leaf * leaf_size, leaf_size, to + leaf * leaf_size, scales + leaf);
@@ -52,10 +52,9 @@ void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t
 
 void to_activation(const Path& path, const float* x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t width,
                    std::byte* y) {
-  const std::size_t row_bytes = static_cast<std::size_t>(width) * path.act_bytes;
-  for_each_row(num_rows, width, [&](std::int64_t row) {
-    path.to_activation(x + row * x_stride, width, y + static_cast<std::size_t>(row) * row_bytes);
-  });
+  const std::size_t row_bytes = bytes_of(width, path.act_bytes);
+  for_each_row(num_rows, width,
+               [&](std::int64_t row) { path.to_activation(x + row * x_stride, width, y + bytes_of(row, row_bytes)); });
 }
 
 void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves,
@@ -65,19 +64,19 @@ void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int6
 }
 
 void encode_rows(const Path& path, const std::byte* x, std::int64_t num_rows, std::int64_t width, std::byte* y) {
-  const std::size_t row_bytes = static_cast<std::size_t>(width) * path.act_bytes;
+  const std::size_t row_bytes = bytes_of(width, path.act_bytes);
   quantise_rows(path, width, 1, num_rows, y, [&](std::int64_t row) {
     float* values = row_scratch(width);
-    path.from_activation(x + static_cast<std::size_t>(row) * row_bytes, width, 1, values);
+    path.from_activation(x + bytes_of(row, row_bytes), width, 1, values);
     return values;
   });
 }
 
 void scatter_activations(const Path& path, const std::byte* y, const std::int32_t* places, std::int64_t num_rows,
                          std::int64_t width, float factor, float* x) {
-  const std::size_t row_bytes = static_cast<std::size_t>(width) * path.act_bytes;
+  const std::size_t row_bytes = bytes_of(width, path.act_bytes);
   for_each_row(num_rows, width, [&](std::int64_t row) {
-    path.from_activation(y + static_cast<std::size_t>(row) * row_bytes, width, factor, x + places[row] * width);
+    path.from_activation(y + bytes_of(row, row_bytes), width, factor, x + places[row] * width);
   });
 }
 
@@ -95,7 +94,7 @@ void gather_rows(const Path&, const std::byte* from, const std::int32_t* index, 
                  std::size_t row_bytes, std::byte* to) {
   for_each_row(num_rows, static_cast<std::int64_t>(row_bytes / sizeof(float)), [&](std::int64_t i) {
     const auto row = static_cast<std::size_t>(index ? index[i] : i);
-    std::memcpy(to + static_cast<std::size_t>(i) * row_bytes, from + row * row_bytes, row_bytes);
+    std::memcpy(to + bytes_of(i, row_bytes), from + row * row_bytes, row_bytes);
   });
 }
 
@@ -103,7 +102,7 @@ void gather_rows(const Path&, const std::byte* from, const std::int32_t* index, 
 void finish_tree(const Path&, const backend::SumTree& tree, float* parts, std::int64_t n, float* sum) {
   const std::span merges = std::span(tree.merges).first(static_cast<std::size_t>(tree.num_merges));
   for_each_part(n, [&](std::int64_t first, std::int64_t count) {
-    if (merges.empty()) std::memcpy(sum + first, parts + first, static_cast<std::size_t>(count) * sizeof(float));
+    if (merges.empty()) std::memcpy(sum + first, parts + first, bytes_of<float>(count));
     for (const auto& [into, from] : merges) {
       float* const to = &into == &merges.back().into ? sum + first : parts + into * n + first;
       add_row(parts + into * n + first, parts + from * n + first, count, to);

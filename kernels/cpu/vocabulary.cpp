@@ -13,17 +13,16 @@ template <class Elem>
 void unpack_column(const PackedMatrix& w, std::int64_t column, std::byte* out) {
   const auto* panels = reinterpret_cast<const Elem*>(w.data);
   for (std::int64_t input = 0; input < w.shape.leaf_size; ++input)
-    std::memcpy(out + static_cast<std::size_t>(input) * sizeof(Elem), panels + w.shape.element(0, input, column),
-                sizeof(Elem));
+    std::memcpy(out + bytes_of<Elem>(input), panels + w.shape.element(0, input, column), sizeof(Elem));
 }
 
 }  // namespace
 
 void gather_columns(const Path& path, const PackedMatrix& w, const std::int32_t* columns, std::int64_t num_columns,
                     std::byte* y) {
-  const std::size_t row_bytes = static_cast<std::size_t>(w.shape.leaf_size) * path.act_bytes;
+  const std::size_t row_bytes = bytes_of(w.shape.leaf_size, path.act_bytes);
   parallel_for(num_columns, [&](std::int64_t i) {
-    std::byte* out = y + static_cast<std::size_t>(i) * row_bytes;
+    std::byte* out = y + bytes_of(i, row_bytes);
     if (w.shape.type == DType::kF32)
       unpack_column<float>(w, columns[i], out);
     else
@@ -38,7 +37,7 @@ void block_sums(const Path&, const float* logits, std::int64_t num_rows, std::in
   const auto form = backend::RowSums::of(num_ids);
   parallel_for(num_rows, [&](std::int64_t row) {
     const float* of_row = logits + row * num_ids;
-    std::byte* to = sums + static_cast<std::size_t>(row) * form.size_bytes();
+    std::byte* to = sums + bytes_of(row, form.size_bytes());
     for (std::int64_t begin = 0; begin < num_ids; begin += kBlock, to += sizeof(BlockSum)) {
       const auto size = static_cast<std::size_t>(std::min(kBlock, num_ids - begin));
       const BlockSum sum = backend::block_sum({of_row + begin, size}, static_cast<std::int32_t>(first_id + begin));

@@ -17,7 +17,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-
 ordered_json to_json(const plan::RankedLayout& ranked) {
   const auto& [layout, p] = ranked;
   ordered_json json{{"ranks", layout.ranks()},
@@ -32,8 +31,7 @@ ordered_json to_json(const plan::RankedLayout& ranked) {
   for (std::size_t i = 0; i < plan::kNumParts; ++i)
     json["part_ms"][std::string(name(static_cast<plan::Part>(i)))] = p.ms[i];
   for (const plan::LinkClass link : plan::kAllLinkClasses)
-    if (link != plan::LinkClass::kSelf)
-      json["bytes_per_token"][std::string(name(link))] = p.bytes_per_token[static_cast<std::size_t>(link)];
+    if (link != plan::LinkClass::kSelf) json["bytes_per_token"][std::string(name(link))] = p.bytes_per_token[link];
   json["rank_bytes"] = {{"weights", p.memory.weight_bytes},
                         {"kv", p.memory.kv_bytes},
                         {"buffers", p.memory.buffer_bytes},

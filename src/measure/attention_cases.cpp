@@ -18,8 +18,8 @@ class Pages {
  public:
   Pages(const Compute& compute, const backend::AttentionShape& shape, std::int64_t context, std::int64_t memory_bytes)
       : num_blocks_((context + kBlockKeys - 1) / kBlockKeys) {
-    const std::size_t block_bytes = static_cast<std::size_t>(shape.num_kv_heads) * shape.page.page_bytes();
-    sequence_bytes_ = static_cast<std::size_t>(num_blocks_) * block_bytes;
+    const std::size_t block_bytes = bytes_of(shape.num_kv_heads, shape.page.page_bytes());
+    sequence_bytes_ = bytes_of(num_blocks_, block_bytes);
     num_sequences_ = std::max<std::size_t>(2, static_cast<std::size_t>(memory_bytes) / sequence_bytes_);
     memory_ = AlignedBuffer(num_sequences_ * sequence_bytes_);
     for (std::size_t block = 0; block < num_sequences_ * static_cast<std::size_t>(num_blocks_); ++block)
@@ -49,7 +49,7 @@ class Pages {
                                  shape, table(rows, 0), 0);
     }
     parallel_for(static_cast<std::int64_t>(num_sequences_) - 1, [&](std::int64_t i) {
-      std::memcpy(memory_.data() + static_cast<std::size_t>(i + 1) * sequence_bytes_, memory_.data(), sequence_bytes_);
+      std::memcpy(memory_.data() + bytes_of(i + 1, sequence_bytes_), memory_.data(), sequence_bytes_);
     });
   }
 
@@ -72,9 +72,9 @@ struct Queries {
       : shape(heads),
         context(workload.context),
         pages(compute, heads, workload.context, workload.memory_bytes),
-        q(static_cast<std::size_t>(most_rows * width()) * act_bytes()),
+        q(bytes_of(most_rows * width(), act_bytes())),
         form{compute.numerics(), width()},
-        out(static_cast<std::size_t>(most_rows) * form.row_bytes()) {
+        out(bytes_of(most_rows, form.row_bytes())) {
     const auto values = random_floats(static_cast<std::size_t>(most_rows * width()), 9);
     compute.kernels().to_activation(*compute.queue, at(values.data()), width(), most_rows, width(), at(q.data()));
   }
@@ -87,7 +87,7 @@ struct Queries {
     std::vector<backend::RowContext> rows;
     for (std::int64_t row = num_rows - last; row < num_rows; ++row)
       rows.push_back({static_cast<std::int32_t>(context - num_rows + row), 0});
-    const auto q_offset_bytes = static_cast<std::size_t>((num_rows - last) * width()) * act_bytes();
+    const auto q_offset_bytes = bytes_of((num_rows - last) * width(), act_bytes());
     compute.kernels().attention(*compute.queue, at(q.data() + q_offset_bytes), shape, pages.table(rows, call), 0, 1,
                                 at(into));
   }
@@ -96,8 +96,8 @@ struct Queries {
     std::memset(out.data(), 0xa5, out.size_bytes());
     attend(compute, num_rows, num_rows, 0, out.data());
     const std::int64_t checked = std::min(num_rows, kCheckedRows);
-    const std::size_t offset_bytes = static_cast<std::size_t>(num_rows - checked) * form.row_bytes();
-    AlignedBuffer expected(static_cast<std::size_t>(checked) * form.row_bytes());
+    const std::size_t offset_bytes = bytes_of(num_rows - checked, form.row_bytes());
+    AlignedBuffer expected(bytes_of(checked, form.row_bytes()));
     attend(Compute::cpu("portable", compute.numerics()), num_rows, checked, 0, expected.data());
     const std::size_t elem_bytes = form.quantised() ? sizeof(float) : act_bytes();  // a quantised row: words of 4 bytes
     const auto columns = static_cast<std::int64_t>(form.row_bytes() / elem_bytes);

@@ -145,7 +145,7 @@ plan::ComputeCosts measure_compute(const comm::Communicator& world, const Calibr
     costs.peak_gmacs[static_cast<std::size_t>(factors)] =
         multiply_add_peak(world, loops, factors, num_threads).rate.median / world.size();
   for (std::size_t i = 0; i < options.numerics.size(); ++i)
-    costs.kernels[static_cast<std::size_t>(options.numerics[i])] = measure_kernels(world, cases[i], options.short_run);
+    costs.kernels[options.numerics[i]] = measure_kernels(world, cases[i], options.short_run);
   measure_rows(world, Compute::cpu(options.isa, Numerics::kW8A16), costs);
   measure_overheads(world, num_threads, costs);
   return costs;

@@ -2,14 +2,14 @@
 
 #include <cstring>
 
+#include "base/bytes.hpp"
 #include "base/error.hpp"
 
 namespace moesaic::measure {
 namespace {
 
 const std::byte* element(const BitMatrix& matrix, std::int64_t row, std::int64_t column) {
-  return static_cast<const std::byte*>(matrix.data) +
-         static_cast<std::size_t>(row * matrix.num_columns + column) * matrix.elem_bytes;
+  return static_cast<const std::byte*>(matrix.data) + bytes_of(row * matrix.num_columns + column, matrix.elem_bytes);
 }
 
 std::uint32_t bits(const BitMatrix& matrix, std::int64_t row, std::int64_t column) {
@@ -25,7 +25,7 @@ std::optional<std::string> first_wrong(const BitMatrix& expected, std::int64_t n
   MOESAIC_CHECK(expected.num_columns == found.num_columns && expected.elem_bytes == found.elem_bytes,
                 "{} and {} columns of {} and {} bytes", expected.num_columns, found.num_columns, expected.elem_bytes,
                 found.elem_bytes);
-  const std::size_t row_bytes = static_cast<std::size_t>(found.num_columns) * found.elem_bytes;
+  const std::size_t row_bytes = bytes_of(found.num_columns, found.elem_bytes);
   for (std::int64_t row = 0; row < num_rows; ++row) {
     const std::int64_t expected_row = row % num_expected_rows;
     if (std::memcmp(element(found, row, 0), element(expected, expected_row, 0), row_bytes) == 0) continue;

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "backend/backend.hpp"
+#include "base/bytes.hpp"
 
 namespace moesaic::measure {
 

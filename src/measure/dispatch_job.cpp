@@ -59,12 +59,12 @@ std::string_view name(DispatchPhase phase) { return kNames[static_cast<std::size
 
 std::vector<double> PhaseTimes::all(DispatchPhase phase) const {
   std::vector<double> list;
-  for (const auto& rank : us[static_cast<std::size_t>(phase)]) list.insert(list.end(), rank.begin(), rank.end());
+  for (const auto& rank : us[phase]) list.insert(list.end(), rank.begin(), rank.end());
   return list;
 }
 
 std::vector<double> PhaseTimes::slowest(DispatchPhase phase) const {
-  const auto& ranks = us[static_cast<std::size_t>(phase)];
+  const auto& ranks = us[phase];
   std::vector<double> most(ranks[0].size());
   for (const auto& rank : ranks)
     for (std::size_t i = 0; i < most.size(); ++i) most[i] = std::max(most[i], rank[i]);
@@ -73,7 +73,7 @@ std::vector<double> PhaseTimes::slowest(DispatchPhase phase) const {
 
 std::vector<double> PhaseTimes::medians(DispatchPhase phase) const {
   std::vector<double> list;
-  for (const auto& rank : us[static_cast<std::size_t>(phase)]) list.push_back(statistics(rank).median);
+  for (const auto& rank : us[phase]) list.push_back(statistics(rank).median);
   return list;
 }
 
@@ -150,7 +150,7 @@ void DispatchJob::expect(Step& step, StandIn kind) {
                       std::span(step.routing.ascending_gates).subspan(first, active_), m.data(), kind);
     hashes[static_cast<std::size_t>(i)] = hash_floats(m.data(), width);
   });
-  step.expected[static_cast<std::size_t>(kind)] = comm::shared(world_, comm::gather_joined(world_, hashes));
+  step.expected[kind] = comm::shared(world_, comm::gather_joined(world_, hashes));
 }
 
 plan::DispatchTraffic DispatchJob::traffic_of(const Step& step, plan::DispatchAlgorithm algorithm) const {
@@ -188,9 +188,9 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
   Range in_n;
   const auto make_rows = [&](Range rows) {
     if (in_n == rows) return;
-    n.reserve(static_cast<std::size_t>(rows.size()) * experts_.row_bytes() + 1);
+    n.reserve(bytes_of(rows.size(), experts_.row_bytes()) + 1);
     parallel_for(rows.size(), [&](std::int64_t row) {
-      experts_.make_row(rows.begin + row, n.data() + static_cast<std::size_t>(row) * experts_.row_bytes());
+      experts_.make_row(rows.begin + row, n.data() + bytes_of(row, experts_.row_bytes()));
     });
     in_n = rows;
   };
@@ -209,7 +209,7 @@ DispatchResult DispatchJob::measure(plan::DispatchAlgorithm algorithm, const Rep
     const std::size_t s = static_cast<std::size_t>(i) % steps_.size();
     Step& step = steps_[s];
     const auto& [rows, routing] = own[s];
-    m.reserve(static_cast<std::size_t>(rows.size() * width) * sizeof(float) + 1);
+    m.reserve(bytes_of<float>(rows.size() * width) + 1);
     make_rows(rows);
     if (i < num_steps()) std::memset(m.data(), 0xff, m.size_bytes());  // no result is there yet
     const comm::Traffic before = comm::traffic();
@@ -272,7 +272,7 @@ std::int64_t DispatchJob::count_wrong(Step& step, Range rows, std::span<const Ha
     for (std::size_t i = 0; i < found.size(); ++i) wrong += found[i] != step.gemm_rows[i];
     return wrong;
   }
-  const auto& expected = step.expected[static_cast<std::size_t>(*kind)];
+  const auto& expected = step.expected[*kind];
   for (std::size_t i = 0; i < hashes.size(); ++i)
     wrong += hashes[i] != expected[static_cast<std::size_t>(rows.begin) + i];
   return wrong;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/enum_array.hpp"
 #include "base/hash.hpp"
 #include "base/trace.hpp"
 #include "measure/gemm_layer.hpp"
@@ -38,7 +39,7 @@ std::string_view name(DispatchPhase phase);
 
 /// Microseconds of the phases, indexed by phase, rank and repetition; rank 0 alone has them.
 struct PhaseTimes {
-  std::array<std::vector<std::vector<double>>, kNumPhases> us;
+  EnumArray<DispatchPhase, std::vector<std::vector<double>>, kNumPhases> us;
 
   std::vector<double> all(DispatchPhase phase) const;      ///< the times of all ranks and repetitions
   std::vector<double> slowest(DispatchPhase phase) const;  ///< the time of the slowest rank in each repetition
@@ -107,8 +108,8 @@ class DispatchJob {
     const plan::RowMap& owned(plan::Ownership by) const { return by == plan::Ownership::kShared ? shared : replicated; }
     std::vector<std::int32_t> slots_of(const plan::Grid& grid, const plan::Domains& nodes,
                                        const plan::RowMap& rows) const;
-    std::array<std::vector<Hash128>, 2> expected;  // by StandIn, of all rows
-    std::vector<Hash128> gemm_rows;                // of own share: the first repetition's with real experts
+    EnumArray<StandIn, std::vector<Hash128>, 2> expected;  // of all rows
+    std::vector<Hash128> gemm_rows;                        // of own share: the first repetition's with real experts
   };
   struct Own;  // of a step and an ownership
   void expect(Step& step, StandIn kind);

@@ -83,10 +83,10 @@ class MatrixSet {
 AlignedBuffer inputs(const Compute& compute, std::int64_t num_rows, std::int64_t width) {
   const auto values = random_floats(static_cast<std::size_t>(kDistinctRows * width), 7);
   const std::size_t row_bytes = GemmInput{compute.numerics(), width}.row_bytes();
-  AlignedBuffer rows(static_cast<std::size_t>(num_rows) * row_bytes);
+  AlignedBuffer rows(bytes_of(num_rows, row_bytes));
   for (std::int64_t row = 0; row < num_rows; ++row)
     compute.kernels().to_input(*compute.queue, at(values.data() + row % kDistinctRows * width), 1, width, 1,
-                               at(rows.data() + static_cast<std::size_t>(row) * row_bytes));
+                               at(rows.data() + bytes_of(row, row_bytes)));
   return rows;
 }
 

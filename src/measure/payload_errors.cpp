@@ -37,7 +37,7 @@ PayloadErrors payload_errors(const comm::Communicator& world, moe::Dispatcher& r
   const std::int64_t num_rows = input.rows.rows(plan::StageRank{world.rank()}).size();
   Errors of_input;
   for (std::int64_t row = 0; row < num_rows; ++row) {
-    const std::byte* const n = input.n + static_cast<std::size_t>(row) * experts.row_bytes();
+    const std::byte* const n = input.n + bytes_of(row, experts.row_bytes());
     of_input.add_row(experts.values_of(n), experts.values_of(experts.as_experts_get(n).data()));
   }
   PayloadErrors errors{of_input.total(world), std::nullopt};

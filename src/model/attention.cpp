@@ -77,7 +77,7 @@ void Attention::count_rows(const BatchRows& rows) {
 
 backend::ConstBytes Attention::gather_rows(const BatchRows& rows, const backend::Buffer& n) {
   const std::size_t row_bytes = context_.input_row_bytes();
-  if (replicated(rows)) return (n.slice() + static_cast<std::size_t>(rows.group.begin) * row_bytes).data;
+  if (replicated(rows)) return (n.slice() + bytes_of(rows.group.begin, row_bytes)).data;
   if (context_.grid.layout().tp == 1) return n.data();
   const TraceZone zone(Zone::kGatherRows);
   gathered_.reserve_rows(rows.group.size(), row_bytes);
@@ -104,7 +104,7 @@ void Attention::project_and_cache(const LayerWeights& w, plan::StageLayer layer,
 }
 
 void Attention::reduce_scatter(const BatchRows& rows, backend::Ptr<float> a) {
-  const std::size_t row_bytes = static_cast<std::size_t>(context_.config().emb_size) * sizeof(float);
+  const std::size_t row_bytes = bytes_of<float>(context_.config().emb_size);
   subtrees_.reserve_rows(context_.grid.layout().tp * rows.num_own(), row_bytes);
   exchange_.all_to_all(partial_.slice(), num_rows_, subtrees_.slice(), num_own_from_each_, row_bytes);
   finish_tree(subtrees_.as<float>(), rows.num_own(), a);
@@ -115,8 +115,7 @@ void Attention::reduce_to_all(const BatchRows& rows, backend::Ptr<float> a) {
   const std::int64_t width = context_.config().emb_size;
   const int tp = context_.grid.layout().tp;
   subtrees_.reserve_elems<float>(tp * rows.map.num_rows() * width);
-  stage_exchange_.all_gather(partial_.slice(), subtrees_.slice(), num_rows_,
-                             static_cast<std::size_t>(width) * sizeof(float));
+  stage_exchange_.all_gather(partial_.slice(), subtrees_.slice(), num_rows_, bytes_of<float>(width));
   auto subtrees = subtrees_.as<float>();
   for (const plan::GroupId group : context_.grid.groups()) {
     const Range of_group = rows.map.group_rows(group);

@@ -48,7 +48,7 @@ void Head::project(const BatchRows& rows, backend::Ptr<const float> x, const Hea
   const Range vocabulary = context_.grid.vocabulary(context_.me);
   for_each_block(rows.batch, [&](const Wanted& wanted) {
     gather_normed(rows, wanted.rows, x);
-    logits_here_.reserve(wanted.rows.size() * static_cast<std::size_t>(vocabulary.size()) * sizeof(float));
+    logits_here_.reserve(wanted.rows.size() * bytes_of<float>(vocabulary.size()));
     embedding_.logits(gathered_.data(), std::ssize(wanted.rows), logits_here_.as<float>());
     const std::size_t size_bytes = part_bytes(wanted, vocabulary);
     if (root_is_here && !wanted.scores()) {
@@ -69,8 +69,7 @@ void Head::collect(const TokenBatch& batch, const HeadSink& sink) {
 
 /// Bytes that a rank with this part of the vocabulary has to give.
 std::size_t Head::part_bytes(const Wanted& wanted, Range vocabulary) const {
-  return wanted.rows.size() * (wanted.scores() ? sums_of(vocabulary).size_bytes()
-                                               : static_cast<std::size_t>(vocabulary.size()) * sizeof(float));
+  return wanted.rows.size() * (wanted.scores() ? sums_of(vocabulary).size_bytes() : bytes_of<float>(vocabulary.size()));
 }
 
 /// The sums of the blocks of this rank's logits, for the host.
@@ -165,7 +164,7 @@ void Head::assemble(const TokenBatch& batch, const Wanted& wanted, const std::by
 const float* Head::place_logits(std::size_t num_rows, Range vocabulary, const std::byte* part) {
   const auto vocab_size = static_cast<std::size_t>(context_.config().vocab_size);
   logits_.resize(num_rows * vocab_size);
-  const auto row_bytes = static_cast<std::size_t>(vocabulary.size()) * sizeof(float);
+  const auto row_bytes = bytes_of<float>(vocabulary.size());
   for (std::size_t row = 0; row < num_rows; ++row)
     std::memcpy(logits_.data() + row * vocab_size + static_cast<std::size_t>(vocabulary.begin), part + row * row_bytes,
                 row_bytes);

@@ -23,7 +23,7 @@ class Lane {
   void enter(const TokenBatch& batch, const KvCache& cache);
 
   const BatchRows& rows() const { return *rows_; }
-  std::size_t x_bytes() const { return static_cast<std::size_t>(rows_->num_own() * width()) * sizeof(float); }
+  std::size_t x_bytes() const { return bytes_of<float>(rows_->num_own() * width()); }
   /// fp32 (T, D): own rows of the residual stream.
   backend::Ptr<float> x() const { return x_.as<float>(); }
   /// Input (T, D): own rows, normalised, as they go into attention or to the experts.

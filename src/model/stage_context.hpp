@@ -1,6 +1,7 @@
 #pragma once
 
 #include "backend/backend.hpp"
+#include "base/bytes.hpp"
 #include "comm/exchange.hpp"
 #include "model/probe.hpp"
 #include "plan/dispatch_policy.hpp"

@@ -25,6 +25,8 @@ std::span<const std::int32_t> draw(std::uint64_t& state, std::int64_t num, std::
   return experts.first(static_cast<std::size_t>(num));
 }
 
+double total(const PartTimes& times) { return std::accumulate(times.begin(), times.end(), 0.0); }
+
 constexpr double kMs = 1e-3;     // of a microsecond
 constexpr double kPs_us = 1e-6;  // of a picosecond
 
@@ -49,8 +51,6 @@ double expert_us(const Grid& grid, std::int64_t terms, Numerics numerics, const 
              kPs_us +
          3 * compute.call_us;
 }
-
-double CostModel::BatchTimes::total() const { return std::accumulate(ms.begin(), ms.end(), 0.0); }
 
 /// Terms of each expert in samples of uniform routing, or of neighbouring rows that were recorded.
 const CostModel::Counts& CostModel::routing(ModelLayer layer, std::int64_t rows) {
@@ -150,8 +150,8 @@ double CostModel::head_us(const ExchangeCosts& costs, double logit_rows) const {
   return us;
 }
 
-CostModel::BatchTimes CostModel::batch_times(const ExchangeCosts& costs, StageId stage, const Batch& batch,
-                                             DispatchAlgorithm dispatch) {
+PartTimes CostModel::batch_times(const ExchangeCosts& costs, StageId stage, const Batch& batch,
+                                 DispatchAlgorithm dispatch) {
   const Grid& grid = costs.grid();
   const ComputeCosts& compute = costs.compute();
   const BatchShape shape = batch_shape(grid.layout(), batch.rows, batch.sequences);
@@ -161,7 +161,7 @@ CostModel::BatchTimes CostModel::batch_times(const ExchangeCosts& costs, StageId
     const LayerExchanges layer = costs.layer(grid.in_world(stage, rank), dispatch, shape);
     if (rank == StageRank(0) || layer.us() > slowest.us()) slowest = layer;
   }
-  BatchTimes times;
+  PartTimes times{};
   times[Part::kNorm] = layers * kMs * (norms_us(config_, slowest.normed_rows, compute) + 9 * compute.call_us);
   times[Part::kAttention] = layers * kMs * attention_us(grid, batch, shape, compute);
   times[Part::kAttentionExchange] = layers * kMs * slowest.attention.us;
@@ -181,7 +181,7 @@ CostModel::BatchTimes CostModel::batch_times(const ExchangeCosts& costs, StageId
   if (stage < grid.last_stage()) {
     const WorldRank from = grid.in_world(stage, StageRank(0)), to = grid.in_world(stage.next(), StageRank(0));
     Peers neighbour{};
-    neighbour[static_cast<std::size_t>(costs.ranks().between(from, to))] = 1;
+    neighbour[costs.ranks().between(from, to)] = 1;
     const double bytes = x_rows * width * static_cast<double>(sizeof(float));
     times[Part::kHandOver] = kMs * (exchange(machine_, neighbour, bytes, 0).us +
                                     bytes / (machine_.link(LinkClass::kSelf).stream_gbps * 1e3));
@@ -218,13 +218,12 @@ Prediction CostModel::predict(const Grid& grid, const Job& job, const RankPlacem
   const BatchShape shape = batch_shape(layout, batch.rows, batch.sequences);
   p.dispatch = job.dispatch ? *job.dispatch : costs.cheapest(shape);
   double longest_ms = 0, all_stages_ms = 0;
-  BatchTimes longest;
-  std::array<double, kNumParts> once{};
+  PartTimes once{};
   for (const StageId stage : grid.stages()) {
-    const BatchTimes times = batch_times(costs, stage, batch, p.dispatch);
-    for (std::size_t i = 0; i < kNumParts; ++i) once[i] += times.ms[i];
-    all_stages_ms += times.total();
-    longest_ms = std::max(longest_ms, times.total());
+    const PartTimes times = batch_times(costs, stage, batch, p.dispatch);
+    for (std::size_t i = 0; i < kNumParts; ++i) once[i] += times[i];
+    all_stages_ms += total(times);
+    longest_ms = std::max(longest_ms, total(times));
   }
   // A step: its first batch passes all stages, the others follow at the pace of the slowest.
   const double batches_a_step = static_cast<double>(num_batches) / num_steps;
@@ -233,9 +232,9 @@ Prediction CostModel::predict(const Grid& grid, const Job& job, const RankPlacem
   for (std::size_t i = 0; i < kNumParts; ++i) p.ms[i] = num_steps * busy * once[i];
   const double network_us = machine_.link(ranks.between(WorldRank(0), WorldRank(layout.ranks() - 1))).latency_us;
   const double engine_us = compute.step_us + 2 * std::ceil(std::log2(layout.ranks())) * network_us;
-  p.ms[static_cast<std::size_t>(Part::kIdle)] = num_steps * (step_ms - busy * all_stages_ms);
-  p.ms[static_cast<std::size_t>(Part::kStep)] = num_steps * kMs * engine_us;
-  p.total_ms = std::accumulate(p.ms.begin(), p.ms.end(), 0.0);
+  p.ms[Part::kIdle] = num_steps * (step_ms - busy * all_stages_ms);
+  p.ms[Part::kStep] = num_steps * kMs * engine_us;
+  p.total_ms = total(p.ms);
   p.ms_per_token = p.total_ms / static_cast<double>(tokens);
 
   const BatchShape mean{shape.rows, shape.rows / layout.dp, shape.rows / grid.ranks_per_stage()};

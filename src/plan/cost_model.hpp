@@ -42,15 +42,17 @@ enum class Part : std::uint8_t {
 inline constexpr std::size_t kNumParts = 11;
 std::string_view name(Part part);
 
+using PartTimes = EnumArray<Part, double, kNumParts>;
+
 struct Prediction {
-  std::array<double, kNumParts> ms{};  ///< of the whole job, indexed by part
-  double total_ms = 0;                 ///< one step of decoding, or all prompts
+  PartTimes ms{};       ///< of the whole job
+  double total_ms = 0;  ///< one step of decoding, or all prompts
   double ms_per_token = 0;
   DispatchAlgorithm dispatch = DispatchAlgorithm::kFlat;
-  std::array<double, kNumLinkClasses> bytes_per_token{};  ///< over all links of a class
-  Footprint memory;                                       ///< of the rank that needs most
+  EnumArray<LinkClass, double, kNumLinkClasses> bytes_per_token{};  ///< over all links of a class
+  Footprint memory;                                                 ///< of the rank that needs most
 
-  double part_ms(Part part) const { return ms[static_cast<std::size_t>(part)]; }
+  double part_ms(Part part) const { return ms[part]; }
 };
 
 /// What an expert's `terms` rows take a rank that holds its widest slice, microseconds.
@@ -80,19 +82,14 @@ class CostModel {
   Prediction predict(const Grid& grid, const Job& job, const RankPlacement& ranks);
 
  private:
-  /// Milliseconds by part of one micro-batch on one stage.
-  struct BatchTimes {
-    std::array<double, kNumParts> ms{};
-    double& operator[](Part part) { return ms[static_cast<std::size_t>(part)]; }
-    double total() const;
-  };
   struct Batch {
     std::int64_t rows, sequences;
     double mean_keys, rows_a_sequence, logit_rows;
   };
   using Counts = std::vector<IdVector<ExpertId, std::int32_t>>;  // of each sample
 
-  BatchTimes batch_times(const ExchangeCosts& costs, StageId stage, const Batch& batch, DispatchAlgorithm dispatch);
+  /// Milliseconds of one micro-batch on one stage.
+  PartTimes batch_times(const ExchangeCosts& costs, StageId stage, const Batch& batch, DispatchAlgorithm dispatch);
   double attention_us(const Grid& grid, const Batch& batch, const BatchShape& shape, const ComputeCosts& compute) const;
   double experts_us(const ExchangeCosts& costs, StageId stage, DispatchAlgorithm dispatch, std::int64_t rows);
   double head_us(const ExchangeCosts& costs, double logit_rows) const;

@@ -22,7 +22,7 @@ double members(const RankPlacement& placement, WorldRank me, Range stage) {
 Peers other_nodes(const RankPlacement& placement, Range stage) {
   const std::int64_t first = stage.begin / placement.ranks_per_node, last = (stage.end - 1) / placement.ranks_per_node;
   Peers peers{};
-  peers[static_cast<std::size_t>(LinkClass::kNetwork)] = static_cast<double>(last - first);
+  peers[LinkClass::kNetwork] = static_cast<double>(last - first);
   return peers;
 }
 
@@ -145,14 +145,13 @@ void ExchangeCosts::Moe::by_messages(bool all_rows, LayerExchanges& layer) const
   LinkBytes rows_out{}, rows_in{}, pieces_out{}, pieces_in{};
   double packed_bytes = all_rows ? own * expert_row_bytes : 0;
   for (const LinkClass link : kAllLinkClasses) {
-    const auto i = static_cast<std::size_t>(link);
     const ExpectedRouting::Pair& pair = link == LinkClass::kNetwork ? routing.across() : routing.beside();
     const double reached = all_rows ? 1 : pair.reaches;
-    rows_out[i] = own * reached * expert_row_bytes;
-    rows_in[i] = of_each * reached * expert_row_bytes;
-    pieces_out[i] = of_each * pair.terms * term_bytes;
-    pieces_in[i] = own * pair.terms * term_bytes;
-    if (!all_rows) packed_bytes += peers[i] * rows_out[i];
+    rows_out[link] = own * reached * expert_row_bytes;
+    rows_in[link] = of_each * reached * expert_row_bytes;
+    pieces_out[link] = of_each * pair.terms * term_bytes;
+    pieces_in[link] = own * pair.terms * term_bytes;
+    if (!all_rows) packed_bytes += peers[link] * rows_out[link];
   }
   layer.dispatch += exchange(machine, peers, rows_out, rows_in);
   layer.dispatch.us += copy_us(packed_bytes) + copy_us(rank_terms(batch.rows) * expert_row_bytes);

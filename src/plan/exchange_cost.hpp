@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <map>
 #include <optional>
 
@@ -13,7 +12,7 @@
 namespace moesaic::plan {
 
 /// How many ranks of each link class a rank has to do with.
-using Peers = std::array<double, kNumLinkClasses>;
+using Peers = EnumArray<LinkClass, double, kNumLinkClasses>;
 double total(const Peers& peers);
 /// How many of the ranks [ranks.begin, ranks.end), without `me`, each link class leads to.
 Peers peers_in(const RankPlacement& placement, WorldRank me, Range ranks);
@@ -21,13 +20,13 @@ Peers peers_in(const RankPlacement& placement, WorldRank me, Range ranks);
 /// An exchange as one rank sees it.
 struct Transfer {
   double us = 0;
-  std::array<double, kNumLinkClasses> bytes{};  ///< sent by this rank over links of each class
+  EnumArray<LinkClass, double, kNumLinkClasses> bytes{};  ///< sent by this rank over links of each class
 
   Transfer& operator+=(const Transfer& other);
 };
 
 /// Bytes of a message to or from a rank of each link class.
-using LinkBytes = std::array<double, kNumLinkClasses>;
+using LinkBytes = EnumArray<LinkClass, double, kNumLinkClasses>;
 /// To each of `peers` a message of send_bytes, while receive_bytes come from each: the messages leave one after the
 /// other, the farthest one's latency counts, and the longer direction.
 Transfer exchange(const Machine& machine, const Peers& peers, const LinkBytes& send_bytes,

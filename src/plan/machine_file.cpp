@@ -115,13 +115,12 @@ ComputeCosts compute_from(const Reader& reader) {
     const auto numerics = numerics_from(key);
     if (!numerics) fail("{}: '{}' is no numeric mode, expected {}", kernels.where(), key, kNumericsOptions);
     const Reader mode = kernels.inside(key);
-    c.kernels[static_cast<std::size_t>(*numerics)] = {mode.curve("matrix_rows_and_ps_a_weight"),
-                                                      mode.curve("gated_rows_and_ps_a_weight"),
-                                                      mode.curve("attention_rows_and_ps_a_key_value")};
+    c.kernels[*numerics] = {mode.curve("matrix_rows_and_ps_a_weight"), mode.curve("gated_rows_and_ps_a_weight"),
+                            mode.curve("attention_rows_and_ps_a_key_value")};
   }
   constexpr double kShareOfRead = 0.85, kShareOfPeak = 0.8;  // of modes that were not measured
   for (const Numerics numerics : kAllNumerics)
-    if (KernelCosts& k = c.kernels[static_cast<std::size_t>(numerics)]; k.matrix_ps.empty())
+    if (KernelCosts& k = c.kernels[numerics]; k.matrix_ps.empty())
       k = kernels_from_limits(c, numerics, kShareOfRead, kShareOfPeak);
   return c;
 }

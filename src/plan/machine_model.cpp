@@ -16,8 +16,7 @@ constexpr double kAttentionShareOfPeak = 0.5;
 
 void derive_kernels(ComputeCosts& compute) {
   for (const Numerics numerics : kAllNumerics)
-    compute.kernels[static_cast<std::size_t>(numerics)] =
-        kernels_from_limits(compute, numerics, kShareOfRead, kShareOfPeak);
+    compute.kernels[numerics] = kernels_from_limits(compute, numerics, kShareOfRead, kShareOfPeak);
 }
 
 LinkCost sheet_link(double latency_us, double message_us, double gbps) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/enum_array.hpp"
 #include "config/numerics.hpp"
 
 /// What a machine can do, as the cost model (plan/cost_model.hpp) needs it: measured by `moesaic calibrate`, or data
@@ -52,16 +53,16 @@ struct KernelCosts {
 /// A rank with a number of threads.
 struct ComputeCosts {
   int num_threads = 1;
-  double read_gbps = 0;                                      ///< memory
-  std::array<double, 3> peak_gmacs{};                        ///< multiply-adds: fp32, bf16, int8
-  double call_us = 0;                                        ///< start of a kernel: its threads, or a launch
-  double norm_ps = 0;                                        ///< a value of rms_norm
-  double value_ps = 0;                                       ///< a value that is added, rounded or copied
-  double router_ps = 0;                                      ///< a multiply-add of the router
-  double step_us = 0;                                        ///< of an engine's step beside the kernels
-  std::array<KernelCosts, std::size(kAllNumerics)> kernels;  ///< by mode; empty: derived from the limits
+  double read_gbps = 0;                                               ///< memory
+  std::array<double, 3> peak_gmacs{};                                 ///< multiply-adds: fp32, bf16, int8
+  double call_us = 0;                                                 ///< start of a kernel: its threads, or a launch
+  double norm_ps = 0;                                                 ///< a value of rms_norm
+  double value_ps = 0;                                                ///< a value that is added, rounded or copied
+  double router_ps = 0;                                               ///< a multiply-add of the router
+  double step_us = 0;                                                 ///< of an engine's step beside the kernels
+  EnumArray<Numerics, KernelCosts, std::size(kAllNumerics)> kernels;  ///< by mode; empty: derived from the limits
 
-  const KernelCosts& of(Numerics numerics) const { return kernels[static_cast<std::size_t>(numerics)]; }
+  const KernelCosts& of(Numerics numerics) const { return kernels[numerics]; }
 };
 
 struct Machine {
@@ -71,10 +72,10 @@ struct Machine {
   int ranks_per_numa = 1;
   double memory_gb = 0;               ///< that a rank may fill; 0: not known
   std::vector<ComputeCosts> compute;  ///< by number of threads, at least one
-  std::array<LinkCost, kNumLinkClasses> links;
+  EnumArray<LinkClass, LinkCost, kNumLinkClasses> links;
 
-  const LinkCost& link(LinkClass of) const { return links[static_cast<std::size_t>(of)]; }
-  LinkCost& link(LinkClass of) { return links[static_cast<std::size_t>(of)]; }
+  const LinkCost& link(LinkClass of) const { return links[of]; }
+  LinkCost& link(LinkClass of) { return links[of]; }
   /// With the nearest number of threads; 0: the first.
   const ComputeCosts& with_threads(int num_threads) const;
 };
