@@ -4,44 +4,44 @@
 
 namespace moesaic {
 
-std::int32_t BlockPool::take() {
+BlockId BlockPool::take() {
   MOESAIC_CHECK(num_free() > 0, "all {} blocks of the KV cache are in use", num_blocks_);
-  std::int32_t block;
+  BlockId block;
   if (!blank_.empty()) {
     block = blank_.back();
     blank_.pop_back();
-  } else if (std::ssize(blocks_) < num_blocks_) {
-    block = static_cast<std::int32_t>(blocks_.size());
+  } else if (blocks_.size() < num_blocks_) {
+    block = BlockId(blocks_.size());
     blocks_.emplace_back();
   } else {
     const auto oldest = unused_.begin();
     block = oldest->second;
     unused_.erase(oldest);
-    by_content_.erase(*at(block).content);
-    at(block).content.reset();
+    by_content_.erase(*blocks_[block].content);
+    blocks_[block].content.reset();
   }
-  at(block).num_users = 1;
+  blocks_[block].num_users = 1;
   ++num_used_;
   return block;
 }
 
-std::optional<std::int32_t> BlockPool::find(const Hash128& content) const {
+std::optional<BlockId> BlockPool::find(const Hash128& content) const {
   const auto found = by_content_.find(content);
   return found == by_content_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void BlockPool::share(std::int32_t block) {
-  if (at(block).num_users++ > 0) return;
-  unused_.erase(at(block).left);
+void BlockPool::share(BlockId block) {
+  if (blocks_[block].num_users++ > 0) return;
+  unused_.erase(blocks_[block].left);
   ++num_used_;
 }
 
-void BlockPool::remember(std::int32_t block, const Hash128& content) {
-  if (by_content_.emplace(content, block).second) at(block).content = content;
+void BlockPool::remember(BlockId block, const Hash128& content) {
+  if (by_content_.emplace(content, block).second) blocks_[block].content = content;
 }
 
-void BlockPool::drop(std::int32_t block) {
-  Block& b = at(block);
+void BlockPool::drop(BlockId block) {
+  Block& b = blocks_[block];
   if (--b.num_users > 0) return;
   --num_used_;
   if (b.content) {

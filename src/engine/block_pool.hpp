@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/hash.hpp"
+#include "model/ids.hpp"
 
 namespace moesaic {
 
@@ -19,18 +20,18 @@ class BlockPool {
   std::int64_t num_blocks() const { return num_blocks_; }
   /// Blocks without users.
   std::int64_t num_free() const { return num_blocks_ - num_used_; }
-  bool unused(std::int32_t block) const { return at(block).num_users == 0; }
+  bool unused(BlockId block) const { return blocks_[block].num_users == 0; }
 
   /// A block for new content; there must be a free one. Contents that were left longest ago go first.
-  std::int32_t take();
+  BlockId take();
   /// The block that has a content.
-  std::optional<std::int32_t> find(const Hash128& content) const;
+  std::optional<BlockId> find(const Hash128& content) const;
   /// One more user of a block that find() has given.
-  void share(std::int32_t block);
+  void share(BlockId block);
   /// A block's content is complete. When another block has the same, that one is found on.
-  void remember(std::int32_t block, const Hash128& content);
+  void remember(BlockId block, const Hash128& content);
   /// One user fewer.
-  void drop(std::int32_t block);
+  void drop(BlockId block);
 
  private:
   struct Block {
@@ -38,15 +39,13 @@ class BlockPool {
     std::optional<Hash128> content;
     std::uint64_t left = 0;  ///< key in unused_, when it has content but no users
   };
-  const Block& at(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)]; }
-  Block& at(std::int32_t block) { return blocks_[static_cast<std::size_t>(block)]; }
 
   std::int64_t num_blocks_, num_used_ = 0;
-  std::vector<Block> blocks_;        // that have been taken at least once
-  std::vector<std::int32_t> blank_;  // without users and content
-  std::map<std::uint64_t, std::int32_t> unused_;
+  IdVector<BlockId, Block> blocks_;  // that have been taken at least once
+  std::vector<BlockId> blank_;       // without users and content
+  std::map<std::uint64_t, BlockId> unused_;
   std::uint64_t clock_ = 0;
-  std::map<Hash128, std::int32_t> by_content_;
+  std::map<Hash128, BlockId> by_content_;
 };
 
 }  // namespace moesaic

@@ -17,27 +17,26 @@ void Capture::append(const Header& header, std::span<const std::byte> values) {
 
 void Capture::see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) {
   const bool residual = point.operation == Operation::kEmbed || point.operation == Operation::kMoeResidual;
-  if (!hidden_ || !residual || rows.empty()) return;
-  const std::size_t width = values.size() / static_cast<std::size_t>(rows.size());
-  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-    const auto at = static_cast<std::size_t>(row);
-    append({batch.sequences[at], batch.positions[at], point.layer + 1, kHidden, static_cast<std::int32_t>(width)},
-           std::as_bytes(values.subspan(static_cast<std::size_t>(row - rows.begin) * width, width)));
-  }
+  if (!hidden_ || !residual) return;
+  const auto record = [&](std::size_t row, std::span<const float> of_row) {
+    append({batch.sequences[row].value(), batch.positions[row], point.layer + 1, kHidden,
+            static_cast<std::int32_t>(of_row.size())},
+           std::as_bytes(of_row));
+  };
+  for_each_row(rows, record, values);
 }
 
 void Capture::see_routing(ModelLayer layer, const TokenBatch& batch, Range rows, std::span<const std::int32_t> experts,
                           std::span<const float> gates) {
-  if (!routing_ || rows.empty()) return;
-  const std::size_t active = gates.size() / static_cast<std::size_t>(rows.size());
-  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-    const auto at = static_cast<std::size_t>(row);
-    const std::size_t own = static_cast<std::size_t>(row - rows.begin) * active;
-    append({batch.sequences[at], batch.positions[at], layer.value(), kRouting, static_cast<std::int32_t>(2 * active)},
-           std::as_bytes(experts.subspan(own, active)));
-    const auto gate_bytes = std::as_bytes(gates.subspan(own, active));
+  if (!routing_) return;
+  const auto record = [&](std::size_t row, std::span<const std::int32_t> chosen, std::span<const float> their_gates) {
+    append({batch.sequences[row].value(), batch.positions[row], layer.value(), kRouting,
+            static_cast<std::int32_t>(2 * chosen.size())},
+           std::as_bytes(chosen));
+    const auto gate_bytes = std::as_bytes(their_gates);
     records_.insert(records_.end(), gate_bytes.begin(), gate_bytes.end());
-  }
+  };
+  for_each_row(rows, record, experts, gates);
 }
 
 void Capture::after_step() {

@@ -87,8 +87,8 @@ void Generation::cancel_now(std::int64_t ticket) {
 
 void Generation::take_up(GenerationRequest request) {
   if (auto reason = refusal(request)) return events_.push({request.ticket, RequestFailed{std::move(*reason)}});
-  const std::int32_t sequence = request.only_scores() ? scheduler_.add_scored(request.prompt, request.first_row())
-                                                      : scheduler_.add(request.prompt, request.first_row());
+  const SequenceId sequence = request.only_scores() ? scheduler_.add_scored(request.prompt, request.first_row())
+                                                    : scheduler_.add(request.prompt, request.first_row());
   live_.try_emplace(sequence, std::move(request), config_.eos_token, tokenizer_);
 }
 
@@ -147,16 +147,14 @@ void Generation::finish_step() {
 void Generation::take_logits(const TokenBatch& batch, std::span<const std::int32_t> rows, const float* logits) {
   const TraceZone zone(Zone::kSample);
   const auto vocab_size = static_cast<std::size_t>(config_.vocab_size);
-  const auto of_row = [&](std::size_t i, const std::vector<std::int32_t>& list) {
-    return list[static_cast<std::size_t>(rows[i])];
-  };
+  const auto of_row = [&](std::size_t i, const auto& list) { return list[static_cast<std::size_t>(rows[i])]; };
   row_results_.resize(rows.size());
   runs_.clear();
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (i == 0 || of_row(i, batch.sequences) != of_row(i - 1, batch.sequences)) runs_.push_back(i);
   parallel_for(std::ssize(runs_), 1, [&](std::int64_t run) {
     const auto r = static_cast<std::size_t>(run);
-    const std::int32_t sequence = of_row(runs_[r], batch.sequences);
+    const SequenceId sequence = of_row(runs_[r], batch.sequences);
     Live& live = live_.at(sequence);
     for (std::size_t i = runs_[r], end = r + 1 < runs_.size() ? runs_[r + 1] : rows.size(); i < end; ++i) {
       const std::span<const float> values(logits + i * vocab_size, vocab_size);
@@ -165,7 +163,8 @@ void Generation::take_logits(const TokenBatch& batch, std::span<const std::int32
     }
   });
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::int32_t sequence = of_row(i, batch.sequences), position = of_row(i, batch.positions);
+    const SequenceId sequence = of_row(i, batch.sequences);
+    const std::int32_t position = of_row(i, batch.positions);
     Live& live = live_.at(sequence);
     if (probe_) probe_(live.request.ticket, position, {logits + i * vocab_size, vocab_size});
     if (!live.in_prompt(position))
@@ -176,7 +175,7 @@ void Generation::take_logits(const TokenBatch& batch, std::span<const std::int32
 }
 
 /// The next token of a continuation, from a row of its logits.
-std::int32_t Generation::choose_token(const Live& live, std::int32_t sequence, std::span<const float> logits) const {
+std::int32_t Generation::choose_token(const Live& live, SequenceId sequence, std::span<const float> logits) const {
   const GenerationRequest& request = live.request;
   if (live.num_drawn() < std::ssize(request.forced)) return request.forced[static_cast<std::size_t>(live.num_drawn())];
   const auto& tokens = scheduler_.tokens(sequence);
@@ -186,7 +185,7 @@ std::int32_t Generation::choose_token(const Live& live, std::int32_t sequence, s
                 may_end ? std::span<const std::int32_t>() : std::span(live.banned));
 }
 
-Generation::RowResult Generation::evaluate(const Live& live, std::int32_t sequence, std::int64_t position,
+Generation::RowResult Generation::evaluate(const Live& live, SequenceId sequence, std::int64_t position,
                                            std::span<const float> logits) const {
   const GenerationRequest& request = live.request;
   RowResult result;
@@ -210,7 +209,7 @@ void Generation::take_scores(const TokenBatch& batch, std::span<const std::int32
                              std::span<const RowScore> scores) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const auto row = static_cast<std::size_t>(rows[i]);
-    const std::int32_t sequence = batch.sequences[row];
+    const SequenceId sequence = batch.sequences[row];
     const std::int64_t position = batch.positions[row];
     Live& live = live_.at(sequence);
     const double value = log_prob(scores[i].logit, scores[i].row);
@@ -222,7 +221,7 @@ void Generation::take_scores(const TokenBatch& batch, std::span<const std::int32
 }
 
 /// Of a row behind the prompt.
-void Generation::append(std::int32_t sequence, Live& live, RowResult row) {
+void Generation::append(SequenceId sequence, Live& live, RowResult row) {
   const GenerationRequest& request = live.request;
   if (request.max_tokens == 0) return finish(sequence, FinishReason::kLength);
   const Clock::time_point now = Clock::now();
@@ -246,7 +245,7 @@ void Generation::append(std::int32_t sequence, Live& live, RowResult row) {
   if (std::ssize(scheduler_.tokens(sequence)) > config_.sequence_len) finish(sequence, FinishReason::kContext);
 }
 
-void Generation::finish(std::int32_t sequence, FinishReason reason) {
+void Generation::finish(SequenceId sequence, FinishReason reason) {
   auto node = live_.extract(sequence);
   Live& live = node.mapped();
   // A prompt that is only scored has done with its last token without it.

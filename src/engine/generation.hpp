@@ -75,13 +75,12 @@ class Generation {
   void cancel_now(std::int64_t ticket);
   void take_up(GenerationRequest request);
   std::optional<std::string> refusal(const GenerationRequest& request) const;
-  std::int32_t choose_token(const Live& live, std::int32_t sequence, std::span<const float> logits) const;
-  RowResult evaluate(const Live& live, std::int32_t sequence, std::int64_t position,
-                     std::span<const float> logits) const;
+  std::int32_t choose_token(const Live& live, SequenceId sequence, std::span<const float> logits) const;
+  RowResult evaluate(const Live& live, SequenceId sequence, std::int64_t position, std::span<const float> logits) const;
   void begin_step(const Step& step);
   void count_passed(Live& live, std::int64_t num_tokens);
-  void append(std::int32_t sequence, Live& live, RowResult row);
-  void finish(std::int32_t sequence, FinishReason reason);
+  void append(SequenceId sequence, Live& live, RowResult row);
+  void finish(SequenceId sequence, FinishReason reason);
   void publish_metrics();
 
   ModelConfig config_;
@@ -91,10 +90,10 @@ class Generation {
   LogitsProbe probe_;
   SharedQueue<std::variant<GenerationRequest, Cancellation>> inbox_;
   SharedQueue<Event> events_;
-  std::deque<GenerationRequest> backlog_;        // requests that wait until fewer are live
-  std::unordered_map<std::int32_t, Live> live_;  // by the scheduler's number
-  std::vector<RowResult> row_results_;           // of the rows that take_logits() has in hand
-  std::vector<std::size_t> runs_;                // where rows of another sequence begin
+  std::deque<GenerationRequest> backlog_;  // requests that wait until fewer are live
+  std::unordered_map<SequenceId, Live> live_;
+  std::vector<RowResult> row_results_;  // of the rows that take_logits() has in hand
+  std::vector<std::size_t> runs_;       // where rows of another sequence begin
 
   Metrics metrics_;
   Metrics::Phase* phase_ = nullptr;  // of the step in hand

@@ -27,29 +27,23 @@ std::string describe(const std::tuple<std::int32_t, std::int32_t, std::int32_t>&
 }  // namespace
 
 void LayerHashes::see(ProbePoint point, const TokenBatch& batch, Range rows, std::span<const float> values) {
-  if (rows.empty()) return;
-  const std::size_t width = values.size() / static_cast<std::size_t>(rows.size());
-  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-    const auto at = static_cast<std::size_t>(row);
-    const auto own = static_cast<std::size_t>(row - rows.begin);
-    records_.push_back({batch.sequences[at], point.layer, static_cast<std::int32_t>(point.operation),
-                        batch.positions[at], hash_bytes(std::as_bytes(values.subspan(own * width, width)))});
-  }
+  const auto record = [&](std::size_t row, std::span<const float> of_row) {
+    records_.push_back({batch.sequences[row].value(), point.layer, static_cast<std::int32_t>(point.operation),
+                        batch.positions[row], hash_bytes(std::as_bytes(of_row))});
+  };
+  for_each_row(rows, record, values);
 }
 
 void LayerHashes::see_routing(ModelLayer layer, const TokenBatch& batch, Range rows,
                               std::span<const std::int32_t> experts, std::span<const float> gates) {
-  if (rows.empty()) return;
-  const std::size_t active = gates.size() / static_cast<std::size_t>(rows.size());
-  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-    const auto at = static_cast<std::size_t>(row);
-    const auto own = static_cast<std::size_t>(row - rows.begin);
+  const auto record = [&](std::size_t row, std::span<const std::int32_t> chosen, std::span<const float> their_gates) {
     Hasher hasher;
-    hasher.update(std::as_bytes(experts.subspan(own * active, active)));
-    hasher.update(std::as_bytes(gates.subspan(own * active, active)));
-    records_.push_back({batch.sequences[at], layer.value(), static_cast<std::int32_t>(Operation::kRouter),
-                        batch.positions[at], hasher.digest()});
-  }
+    hasher.update(std::as_bytes(chosen));
+    hasher.update(std::as_bytes(their_gates));
+    records_.push_back({batch.sequences[row].value(), layer.value(), static_cast<std::int32_t>(Operation::kRouter),
+                        batch.positions[row], hasher.digest()});
+  };
+  for_each_row(rows, record, experts, gates);
 }
 
 void LayerHashes::write(const comm::Communicator& world, const std::filesystem::path& file,

@@ -26,16 +26,13 @@ struct Key {
 
 void RoutingTrace::see_routing(ModelLayer layer, const TokenBatch& batch, Range rows,
                                std::span<const std::int32_t> experts, std::span<const float> gates) {
-  if (rows.empty()) return;
-  const std::size_t active = experts.size() / static_cast<std::size_t>(rows.size());
   const auto step = static_cast<std::int32_t>(position().step.load());
-  for (std::size_t i = 0; i < static_cast<std::size_t>(rows.size()); ++i) {
-    const std::size_t row = static_cast<std::size_t>(rows.begin) + i;
-    words_.insert(words_.end(), {step, layer.value(), batch.sequences[row], batch.positions[row]});
-    const auto own = experts.subspan(i * active, active);
-    words_.insert(words_.end(), own.begin(), own.end());
-    for (const float gate : gates.subspan(i * active, active)) words_.push_back(std::bit_cast<std::int32_t>(gate));
-  }
+  const auto record = [&](std::size_t row, std::span<const std::int32_t> chosen, std::span<const float> their_gates) {
+    words_.insert(words_.end(), {step, layer.value(), batch.sequences[row].value(), batch.positions[row]});
+    words_.insert(words_.end(), chosen.begin(), chosen.end());
+    for (const float gate : their_gates) words_.push_back(std::bit_cast<std::int32_t>(gate));
+  };
+  for_each_row(rows, record, experts, gates);
 }
 
 void RoutingTrace::publish(const comm::Communicator& world, std::optional<io::TemporaryFile>& place) const {

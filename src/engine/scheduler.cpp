@@ -20,22 +20,22 @@ std::int64_t largest_batch_rows(std::span<const std::int64_t> num_prompt_tokens,
 
 Scheduler::Scheduler(const SchedulerOptions& options, std::int64_t num_added)
     : options_(options),
-      pools_(static_cast<std::size_t>(options.num_groups), BlockPool(options.blocks_per_group)),
+      pools_(options.num_groups, BlockPool(options.blocks_per_group)),
       coming_(pools_.size()),
       num_added_(num_added) {
   if (options_.prefill_chunk <= 0) options_.prefill_chunk = std::numeric_limits<std::int64_t>::max();
 }
 
-std::int32_t Scheduler::add(std::vector<std::int32_t> tokens, std::int64_t first_logit) {
+SequenceId Scheduler::add(std::vector<std::int32_t> tokens, std::int64_t first_logit) {
   return enqueue(std::move(tokens), first_logit, false);
 }
 
-std::int32_t Scheduler::add_scored(std::vector<std::int32_t> tokens, std::int64_t first_row) {
+SequenceId Scheduler::add_scored(std::vector<std::int32_t> tokens, std::int64_t first_row) {
   MOESAIC_CHECK(tokens.size() > 1, "a sequence of {} tokens cannot be scored", tokens.size());
   return enqueue(std::move(tokens), first_row, true);
 }
 
-std::int32_t Scheduler::enqueue(std::vector<std::int32_t> tokens, std::int64_t first_logit, bool scored) {
+SequenceId Scheduler::enqueue(std::vector<std::int32_t> tokens, std::int64_t first_logit, bool scored) {
   Sequence& s = waiting_[num_added_];
   s.tokens = std::move(tokens);
   s.next_logit = first_logit;
@@ -46,16 +46,16 @@ std::int32_t Scheduler::enqueue(std::vector<std::int32_t> tokens, std::int64_t f
 }
 
 /// The youngest that has this number.
-Scheduler::Age Scheduler::age_of(std::int32_t number) const {
+Scheduler::Age Scheduler::age_of(SequenceId number) const {
   const Age youngest = num_added_ - 1;
-  return youngest - (youngest - number) % kNumNumbers;
+  return youngest - (youngest - number.value()) % kNumNumbers;
 }
 
-void Scheduler::append(std::int32_t sequence, std::int32_t token) {
+void Scheduler::append(SequenceId sequence, std::int32_t token) {
   running_.at(age_of(sequence)).tokens.push_back(token);
 }
 
-void Scheduler::finish(std::int32_t sequence) {
+void Scheduler::finish(SequenceId sequence) {
   const Age age = age_of(sequence);
   if (waiting_.erase(age) > 0) return;
   const auto found = running_.find(age);
@@ -63,7 +63,7 @@ void Scheduler::finish(std::int32_t sequence) {
   running_.erase(found);
 }
 
-const std::vector<std::int32_t>& Scheduler::tokens(std::int32_t sequence) const {
+const std::vector<std::int32_t>& Scheduler::tokens(SequenceId sequence) const {
   const auto found = running_.find(age_of(sequence));
   return found != running_.end() ? found->second.tokens : waiting_.at(age_of(sequence)).tokens;
 }
@@ -121,7 +121,7 @@ void Scheduler::preempt(Sequences::iterator victim) {
 
 void Scheduler::release(Age age, Sequence& s) {
   released_.push_back(number_of(age));
-  auto& coming = coming_[static_cast<std::size_t>(s.group)];
+  auto& coming = coming_[s.group];
   for (auto block = static_cast<std::size_t>(s.num_cached / kBlockKeys); block < s.contents.size(); ++block)
     if (const auto found = coming.find(s.contents[block]); found != coming.end()) coming.erase(found);
   // The end first: of what is left behind, the beginnings are of use longest.
@@ -150,13 +150,12 @@ std::int64_t Scheduler::row_limit(const Pending& pending, int side_by_side) cons
 
 /// First what decodes, then chunks of prompts; every group gets its share of the rows before any gets more.
 TokenBatch Scheduler::draft_batch(std::int64_t row_limit, Step& step) {
-  Draft draft{{}, std::vector<std::int64_t>(pools_.size()), 0};
+  Draft draft{{}, IdVector<plan::GroupId, std::int64_t>(pools_.size()), 0};
   const std::int64_t share = (row_limit + options_.num_groups - 1) / options_.num_groups;
   for (const auto& [age, s] : running_)
     if (s.decodes()) extend(draft, age, row_limit - draft.num_rows);
   for (const auto& [age, s] : running_)
-    extend(draft, age,
-           std::min(share - draft.group_rows[static_cast<std::size_t>(s.group)], row_limit - draft.num_rows));
+    extend(draft, age, std::min(share - draft.group_rows[s.group], row_limit - draft.num_rows));
   admit(draft, row_limit, step);
   if (options_.num_groups > 1)
     for (const auto& [age, s] : running_) extend(draft, age, row_limit - draft.num_rows);
@@ -173,7 +172,7 @@ void Scheduler::extend(Draft& draft, Age age, std::int64_t most_rows) {
   Chunk& chunk = draft.chunks.try_emplace(age, Chunk{s.num_cached, 0}).first->second;
   chunk.size += size;
   draft.num_rows += size;
-  draft.group_rows[static_cast<std::size_t>(s.group)] += size;
+  draft.group_rows[s.group] += size;
   mark_cached(s, size);
 }
 
@@ -195,42 +194,40 @@ void Scheduler::admit(Draft& draft, std::int64_t row_limit, Step& step) {
     running_.insert(waiting_.extract(here));
     const Sequence& s = running_.at(age);
     step.grants.push_back({number_of(age), s.group, s.blocks});
-    extend(draft, age,
-           std::min(share - draft.group_rows[static_cast<std::size_t>(s.group)], row_limit - draft.num_rows));
+    extend(draft, age, std::min(share - draft.group_rows[s.group], row_limit - draft.num_rows));
   }
 }
 
 /// Gives a waiting sequence its group and its blocks.
 Scheduler::Place Scheduler::place(Sequence& s) {
   if (options_.share_prefixes) hash_blocks(s);
-  std::vector<std::int64_t> num_running(pools_.size());
-  for (const auto& [number, other] : running_) ++num_running[static_cast<std::size_t>(other.group)];
+  IdVector<plan::GroupId, std::int64_t> num_running(pools_.size());
+  for (const auto& [age, other] : running_) ++num_running[other.group];
 
   // Where most blocks stay free. Each running sequence may soon need one more.
-  std::optional<std::int32_t> best;
-  std::vector<std::int32_t> cached;  // of its blocks, those that the sequence begins with
+  std::optional<plan::GroupId> best;
+  std::vector<BlockId> cached;  // of its blocks, those that the sequence begins with
   std::int64_t most_left = 0;
-  for (std::size_t group = 0; group < pools_.size(); ++group) {
+  for (const plan::GroupId group : pools_.ids()) {
     const BlockPool& pool = pools_[group];
     auto found = cached_blocks(s, pool);
-    const std::int64_t unused =
-        std::count_if(found.begin(), found.end(), [&](std::int32_t block) { return pool.unused(block); });
+    const std::int64_t unused = std::ranges::count_if(found, [&](BlockId block) { return pool.unused(block); });
     const std::int64_t left = pool.num_free() - unused - (blocks_for(s.num_to_pass()) - std::ssize(found));
     if (left < num_running[group] || (best && left <= most_left)) continue;
-    best = static_cast<std::int32_t>(group);
+    best = group;
     most_left = left;
     cached = std::move(found);
   }
   if (!best) return Place::kNone;
 
-  BlockPool& pool = pools_[static_cast<std::size_t>(*best)];
-  auto& coming = coming_[static_cast<std::size_t>(*best)];
+  BlockPool& pool = pools_[*best];
+  auto& coming = coming_[*best];
   if (cached.size() < num_shareable(s) && coming.contains(s.contents[cached.size()])) return Place::kLater;
   s.group = *best;
   s.blocks = cached;
   s.num_cached = std::ssize(cached) * kBlockKeys;
   counts_.shared_tokens += s.num_cached;
-  for (const std::int32_t block : cached) pool.share(block);
+  for (const BlockId block : cached) pool.share(block);
   while (std::ssize(s.blocks) < blocks_for(s.num_to_pass())) s.blocks.push_back(pool.take());
   for (std::size_t block = cached.size(); block < s.contents.size(); ++block) coming.insert(s.contents[block]);
   return Place::kHere;
@@ -241,8 +238,8 @@ std::size_t Scheduler::num_shareable(const Sequence& s) {
   return std::min(s.contents.size(), static_cast<std::size_t>(s.next_logit / kBlockKeys));
 }
 
-std::vector<std::int32_t> Scheduler::cached_blocks(const Sequence& s, const BlockPool& pool) {
-  std::vector<std::int32_t> blocks;
+std::vector<BlockId> Scheduler::cached_blocks(const Sequence& s, const BlockPool& pool) {
+  std::vector<BlockId> blocks;
   while (blocks.size() < num_shareable(s)) {
     const auto found = pool.find(s.contents[blocks.size()]);
     if (!found) break;
@@ -266,7 +263,7 @@ void Scheduler::mark_cached(Sequence& s, std::int64_t size) {
   s.num_cached += size;
   if (!options_.share_prefixes) return;
   hash_blocks(s);
-  auto& coming = coming_[static_cast<std::size_t>(s.group)];
+  auto& coming = coming_[s.group];
   for (; block < static_cast<std::size_t>(s.num_cached / kBlockKeys); ++block) {
     pool(s).remember(s.blocks[block], s.contents[block]);
     if (const auto found = coming.find(s.contents[block]); found != coming.end()) coming.erase(found);
@@ -276,7 +273,7 @@ void Scheduler::mark_cached(Sequence& s, std::int64_t size) {
 TokenBatch Scheduler::to_batch(const Draft& draft) {
   TokenBatch batch;
   batch.num_group_rows = draft.group_rows;
-  for (std::int32_t group = 0; group < options_.num_groups; ++group)
+  for (const plan::GroupId group : pools_.ids())
     for (const auto& [age, chunk] : draft.chunks) {
       Sequence& s = running_.at(age);
       if (s.group != group) continue;

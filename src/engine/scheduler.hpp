@@ -51,19 +51,19 @@ class Scheduler {
   /// Adds a sequence and returns its number: how many were added before, modulo 2^31. No two that are under way have
   /// the same one as long as fewer than 2^31 are added while one of them is. Logits are wanted from position
   /// first_logit on, once each.
-  std::int32_t add(std::vector<std::int32_t> tokens, std::int64_t first_logit);
+  SequenceId add(std::vector<std::int32_t> tokens, std::int64_t first_logit);
   /// Adds a sequence that will not grow: only how probable each token behind first_row is is wanted. Its last
   /// token does not pass.
-  std::int32_t add_scored(std::vector<std::int32_t> tokens, std::int64_t first_row);
+  SequenceId add_scored(std::vector<std::int32_t> tokens, std::int64_t first_row);
   /// Adds a token to a sequence, drawn from its last logits.
-  void append(std::int32_t sequence, std::int32_t token);
+  void append(SequenceId sequence, std::int32_t token);
   /// Ends a sequence; it is forgotten.
-  void finish(std::int32_t sequence);
+  void finish(SequenceId sequence);
 
   /// The next step; it has no batches when nothing is pending.
   Step next();
 
-  const std::vector<std::int32_t>& tokens(std::int32_t sequence) const;
+  const std::vector<std::int32_t>& tokens(SequenceId sequence) const;
   /// True if a sequence of so many tokens fits in a group's KV cache.
   bool fits(std::int64_t num_tokens) const { return blocks_for(num_tokens) <= options_.blocks_per_group; }
 
@@ -84,8 +84,8 @@ class Scheduler {
     std::int64_t next_logit = 0;  ///< first position whose logits are wanted and have not been asked for
     bool scored = false;
     std::int64_t num_cached = 0;  ///< tokens in the KV cache after the steps so far
-    std::int32_t group = 0;
-    std::vector<std::int32_t> blocks;
+    plan::GroupId group;
+    std::vector<BlockId> blocks;
     std::vector<Hash128> contents;  ///< of its complete blocks: of all tokens up to their end
     std::int64_t num_to_pass() const { return std::ssize(tokens) - (scored ? 1 : 0); }
     std::int64_t num_pending() const { return num_to_pass() - num_cached; }
@@ -99,15 +99,15 @@ class Scheduler {
   /// A micro-batch in the making: the chunk of each of its sequences.
   struct Draft {
     std::map<Age, Chunk> chunks;
-    std::vector<std::int64_t> group_rows;
+    IdVector<plan::GroupId, std::int64_t> group_rows;
     std::int64_t num_rows = 0;
   };
   using Sequences = std::map<Age, Sequence>;  // the oldest first
 
-  static std::int32_t number_of(Age age) { return static_cast<std::int32_t>(age % kNumNumbers); }
-  Age age_of(std::int32_t number) const;
-  BlockPool& pool(const Sequence& s) { return pools_[static_cast<std::size_t>(s.group)]; }
-  std::int32_t enqueue(std::vector<std::int32_t> tokens, std::int64_t first_logit, bool scored);
+  static SequenceId number_of(Age age) { return SequenceId(age % kNumNumbers); }
+  Age age_of(SequenceId number) const;
+  BlockPool& pool(const Sequence& s) { return pools_[s.group]; }
+  SequenceId enqueue(std::vector<std::int32_t> tokens, std::int64_t first_logit, bool scored);
   void make_room(Step& step);
   void preempt(Sequences::iterator victim);
   void release(Age age, Sequence& s);
@@ -123,16 +123,16 @@ class Scheduler {
   enum class Place : std::uint8_t { kHere, kLater, kNone };  ///< kLater: another is computing how it begins
   Place place(Sequence& s);
   static std::size_t num_shareable(const Sequence& s);
-  static std::vector<std::int32_t> cached_blocks(const Sequence& s, const BlockPool& pool);
+  static std::vector<BlockId> cached_blocks(const Sequence& s, const BlockPool& pool);
   static void hash_blocks(Sequence& s);
   void mark_cached(Sequence& s, std::int64_t size);
   TokenBatch to_batch(const Draft& draft);
 
   SchedulerOptions options_;
-  std::vector<BlockPool> pools_;  // by group
+  IdVector<plan::GroupId, BlockPool> pools_;
   Sequences waiting_, running_;
-  std::vector<std::multiset<Hash128>> coming_;  // by group: contents that running sequences are about to compute
-  std::vector<std::int32_t> released_;
+  IdVector<plan::GroupId, std::multiset<Hash128>> coming_;  // contents that running sequences are about to compute
+  std::vector<SequenceId> released_;
   Age num_added_;
   Counts counts_;
 };

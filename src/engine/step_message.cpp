@@ -12,6 +12,10 @@ namespace {
 class Packer {
  public:
   void number(std::int64_t word) { words_.push_back(word); }
+  template <class Tag>
+  void number(Id<Tag> id) {
+    number(std::int64_t{id.value()});
+  }
   void each(const auto& list, const auto& pack) {
     number(std::ssize(list));
     for (const auto& element : list) pack(element);
@@ -34,8 +38,12 @@ class Unpacker {
   void number(std::integral auto& word) {
     word = static_cast<std::remove_reference_t<decltype(word)>>(words_[next_++]);
   }
+  template <class Tag>
+  void number(Id<Tag>& id) {
+    id = Id<Tag>(words_[next_++]);
+  }
   void each(auto& list, const auto& unpack) {
-    list.resize(static_cast<std::size_t>(words_[next_++]));
+    list.resize(static_cast<decltype(list.size())>(words_[next_++]));
     for (auto& element : list) unpack(element);
   }
 

@@ -1,5 +1,6 @@
 #include "model/kv_cache.hpp"
 
+#include "base/bytes.hpp"
 #include "base/out_of_memory.hpp"
 
 namespace moesaic {
@@ -10,21 +11,20 @@ KvCache::KvCache(backend::Memory& memory, backend::Queue& queue, KvPageShape pag
       queue_(queue),
       page_(page),
       num_kv_heads_(num_kv_heads),
-      block_bytes_(static_cast<std::size_t>(num_layers * num_kv_heads) * page.page_bytes()) {}
+      block_bytes_(bytes_of(num_layers * num_kv_heads, page.page_bytes())) {}
 
-void KvCache::grant(std::int32_t sequence, std::span<const std::int32_t> blocks) {
+void KvCache::grant(SequenceId sequence, std::span<const BlockId> blocks) {
   const MemoryPurpose purpose(
       "the KV cache; fewer or shorter sequences (--max-tokens, --max-sequences) or a lower --kv-memory take less");
   std::vector<backend::Bytes>& granted = sequences_[sequence];
-  for (const std::int32_t number : blocks) {
-    const auto idx = static_cast<std::size_t>(number);
-    if (idx >= blocks_.size()) blocks_.resize(idx + 1);
-    if (!blocks_[idx].data()) {
-      blocks_[idx] = backend::Buffer(memory_, backend::Space::kDevice, block_bytes_);
-      queue_.clear(blocks_[idx].data(), block_bytes_);
+  for (const BlockId block : blocks) {
+    if (!blocks_.ids().contains(block)) blocks_.resize(block.next().value());
+    if (!blocks_[block].data()) {
+      blocks_[block] = backend::Buffer(memory_, backend::Space::kDevice, block_bytes_);
+      queue_.clear(blocks_[block].data(), block_bytes_);
       ++num_allocated_;
     }
-    granted.push_back(blocks_[idx].data());
+    granted.push_back(blocks_[block].data());
   }
 }
 

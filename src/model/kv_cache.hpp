@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "backend/backend.hpp"
-#include "plan/ids.hpp"
+#include "model/ids.hpp"
 
 namespace moesaic {
 
@@ -20,11 +20,11 @@ class KvCache {
 
   /// The next blocks of a sequence. A block's memory is taken at its first use and holds finite numbers: zeros, or what
   /// an earlier sequence left.
-  void grant(std::int32_t sequence, std::span<const std::int32_t> blocks);
+  void grant(SequenceId sequence, std::span<const BlockId> blocks);
   /// The blocks of a sequence; valid until its next grant() or release().
-  const std::vector<backend::Bytes>& blocks(std::int32_t sequence) const { return sequences_.at(sequence); }
+  const std::vector<backend::Bytes>& blocks(SequenceId sequence) const { return sequences_.at(sequence); }
   /// Forgets a sequence's blocks; their content stays.
-  void release(std::int32_t sequence) { sequences_.erase(sequence); }
+  void release(SequenceId sequence) { sequences_.erase(sequence); }
 
   std::int64_t page_offset(plan::StageLayer layer) const {
     return layer.value() * num_kv_heads_ * static_cast<std::int64_t>(page_.page_bytes());
@@ -38,8 +38,8 @@ class KvCache {
   std::int64_t num_kv_heads_;
   std::size_t block_bytes_;
   std::size_t num_allocated_ = 0;
-  std::vector<backend::Buffer> blocks_;  // by number
-  std::unordered_map<std::int32_t, std::vector<backend::Bytes>> sequences_;
+  IdVector<BlockId, backend::Buffer> blocks_;
+  std::unordered_map<SequenceId, std::vector<backend::Bytes>> sequences_;
 };
 
 }  // namespace moesaic

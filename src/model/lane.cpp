@@ -26,7 +26,8 @@ void Lane::enter(const TokenBatch& batch, const KvCache& cache) {
 backend::PageTable Lane::make_page_table(const TokenBatch& batch, Range group, const KvCache& cache) {
   contexts_.clear();
   blocks_.clear();
-  std::int32_t first_block = 0, sequence = 0;
+  std::int32_t first_block = 0;
+  SequenceId sequence;
   for (auto row = static_cast<std::size_t>(group.begin); row < static_cast<std::size_t>(group.end); ++row) {
     if (contexts_.empty() || batch.sequences[row] != sequence) {
       sequence = batch.sequences[row];

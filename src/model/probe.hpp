@@ -37,6 +37,19 @@ struct ProbePoint {
   friend auto operator<=>(const ProbePoint&, const ProbePoint&) = default;
 };
 
+/// Calls visit(row of the batch, its part of each list) for the rows that a probe is shown; a list is (rows.size(),
+/// width) with any width.
+template <class Visit, class... T>
+void for_each_row(Range rows, Visit&& visit, std::span<const T>... lists) {
+  for (std::int64_t i = 0; i < rows.size(); ++i) {
+    const auto of_row = [&](auto list) {
+      const std::size_t width = list.size() / static_cast<std::size_t>(rows.size());
+      return list.subspan(static_cast<std::size_t>(i) * width, width);
+    };
+    visit(static_cast<std::size_t>(rows.begin + i), of_row(lists)...);
+  }
+}
+
 /// Sees what a rank owns as it is computed.
 class Probe {
  public:

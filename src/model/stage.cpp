@@ -125,9 +125,9 @@ void Stage::end(Lane& lane, const HeadSink& sink) {
 }
 
 void Stage::assign_blocks(const Step& step) {
-  for (const std::int32_t sequence : step.released) cache_.release(sequence);
+  for (const SequenceId sequence : step.released) cache_.release(sequence);
   for (const BlockGrant& grant : step.grants)
-    if (plan::GroupId(grant.group) == grid_.group(context_.me)) cache_.grant(grant.sequence, grant.blocks);
+    if (grant.group == grid_.group(context_.me)) cache_.grant(grant.sequence, grant.blocks);
 }
 
 }  // namespace moesaic

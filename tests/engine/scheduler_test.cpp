@@ -20,38 +20,37 @@ std::vector<std::int32_t> tokens(std::int64_t num, std::int32_t first = 1) {
 /// Stands for the ranks: keeps what every block holds, and checks each step as the model would need it.
 class Ranks {
  public:
-  explicit Ranks(const SchedulerOptions& options)
-      : options_(options), content_(static_cast<std::size_t>(options.num_groups)) {}
+  explicit Ranks(const SchedulerOptions& options) : options_(options), content_(options.num_groups) {}
 
   /// Returns the sequences that are to get a token, in the order of their rows.
-  std::vector<std::int32_t> run(const Scheduler& scheduler, const Step& step) {
-    for (const std::int32_t sequence : step.released) tables_.erase(sequence);
+  std::vector<SequenceId> run(const Scheduler& scheduler, const Step& step) {
+    for (const SequenceId sequence : step.released) tables_.erase(sequence);
     for (const BlockGrant& grant : step.grants) {
       Table& table = tables_[grant.sequence];
       table.group = grant.group;
       table.blocks.insert(table.blocks.end(), grant.blocks.begin(), grant.blocks.end());
-      for (const std::int32_t block : grant.blocks) EXPECT_LT(block, options_.blocks_per_group);
+      for (const BlockId block : grant.blocks) EXPECT_LT(block.value(), options_.blocks_per_group);
     }
-    std::vector<std::int32_t> wanted;
+    std::vector<SequenceId> wanted;
     for (const TokenBatch& batch : step.batches) check(scheduler, batch, step.side_by_side, wanted);
     return wanted;
   }
 
  private:
   struct Table {
-    std::int32_t group = 0;
-    std::vector<std::int32_t> blocks;
+    plan::GroupId group;
+    std::vector<BlockId> blocks;
   };
 
-  void check(const Scheduler& scheduler, const TokenBatch& batch, int side_by_side, std::vector<std::int32_t>& wanted) {
+  void check(const Scheduler& scheduler, const TokenBatch& batch, int side_by_side, std::vector<SequenceId>& wanted) {
     const std::int64_t longest_chunk = options_.prefill_chunk > 0 ? options_.prefill_chunk : 1 << 30;
     EXPECT_GT(batch.num_rows(), 0);
     EXPECT_LE((batch.num_rows() - 1) * side_by_side, std::max(options_.batch_rows, longest_chunk) - 1);
-    std::map<std::int32_t, std::int64_t> rows_of;
+    std::map<SequenceId, std::int64_t> rows_of;
     std::size_t row = 0;
-    for (std::int32_t group = 0; group < options_.num_groups; ++group)
-      for (std::int64_t i = 0; i < batch.num_group_rows[static_cast<std::size_t>(group)]; ++i, ++row) {
-        const std::int32_t sequence = batch.sequences[row];
+    for (const plan::GroupId group : content_.ids())
+      for (std::int64_t i = 0; i < batch.num_group_rows[group]; ++i, ++row) {
+        const SequenceId sequence = batch.sequences[row];
         EXPECT_LE(++rows_of[sequence], longest_chunk);
         EXPECT_EQ(tables_.at(sequence).group, group);
         write(sequence, batch.positions[row], batch.tokens[row]);
@@ -68,27 +67,26 @@ class Ranks {
     }
   }
 
-  std::vector<std::int32_t>& block_of(std::int32_t sequence, std::int64_t position) {
+  std::vector<std::int32_t>& block_of(SequenceId sequence, std::int64_t position) {
     const Table& table = tables_.at(sequence);
-    auto& content = content_[static_cast<std::size_t>(table.group)]
-                            [table.blocks.at(static_cast<std::size_t>(position / kBlockKeys))];
+    auto& content = content_[table.group][table.blocks.at(static_cast<std::size_t>(position / kBlockKeys))];
     content.resize(kBlockKeys, -1);
     return content;
   }
-  void write(std::int32_t sequence, std::int64_t position, std::int32_t token) {
+  void write(SequenceId sequence, std::int64_t position, std::int32_t token) {
     block_of(sequence, position)[static_cast<std::size_t>(position % kBlockKeys)] = token;
   }
-  void check_cached(const std::vector<std::int32_t>& expected, std::int32_t sequence, std::int64_t last) {
+  void check_cached(const std::vector<std::int32_t>& expected, SequenceId sequence, std::int64_t last) {
     for (std::int64_t position = 0; position <= last; ++position)
       ASSERT_EQ(block_of(sequence, position)[static_cast<std::size_t>(position % kBlockKeys)],
                 expected[static_cast<std::size_t>(position)])
-          << "sequence " << sequence << " position " << position;
+          << "sequence " << sequence.value() << " position " << position;
   }
 
   SchedulerOptions options_;
-  std::map<std::int32_t, Table> tables_;
-  std::vector<std::map<std::int32_t, std::vector<std::int32_t>>> content_;  // by group and block
-  std::set<std::pair<std::int32_t, std::int64_t>> asked_;
+  std::map<SequenceId, Table> tables_;
+  IdVector<plan::GroupId, std::map<BlockId, std::vector<std::int32_t>>> content_;
+  std::set<std::pair<SequenceId, std::int64_t>> asked_;
 };
 
 /// A random load until its end: every sequence gets its tokens, limits are kept, no block is lost.
@@ -110,7 +108,7 @@ void run_random_load(std::uint32_t seed, Scheduler::Counts& counts) {
   Ranks ranks(options);
 
   const std::int64_t longest = options.blocks_per_group * kBlockKeys;
-  std::map<std::int32_t, std::int64_t> still_wanted;  // tokens to draw
+  std::map<SequenceId, std::int64_t> still_wanted;  // tokens to draw
   std::int64_t num_to_add = 1 + below(40);
   const auto common = tokens(longest, 1);
   for (int step_idx = 0;; ++step_idx) {
@@ -133,18 +131,18 @@ void run_random_load(std::uint32_t seed, Scheduler::Counts& counts) {
       if (num_to_add == 0) break;
       continue;
     }
-    std::set<std::int32_t> at_end;
+    std::set<SequenceId> at_end;
     for (const TokenBatch& batch : step.batches)
       for (std::size_t row = 0; row < batch.tokens.size(); ++row)
         if (batch.positions[row] + 1 == std::ssize(scheduler.tokens(batch.sequences[row])))
           at_end.insert(batch.sequences[row]);
     const auto wanted = ranks.run(scheduler, step);
     if (::testing::Test::HasFatalFailure()) return;
-    const std::set<std::int32_t> drawn(wanted.begin(), wanted.end());
-    for (const std::int32_t number : at_end) {
+    const std::set<SequenceId> drawn(wanted.begin(), wanted.end());
+    for (const SequenceId number : at_end) {
       ASSERT_TRUE(drawn.contains(number)) << "the newest row has logits";
       std::int64_t& left = still_wanted.at(number);
-      if (left > 0) scheduler.append(number, 500000 + number);
+      if (left > 0) scheduler.append(number, 500000 + number.value());
       if (left > 0 && --left > 0) continue;
       scheduler.finish(number);
       still_wanted.erase(number);
@@ -184,12 +182,12 @@ TEST(Scheduler, DecodingKeepsEveryStageBusy) {
   Scheduler scheduler({1, 2});
   for (int i = 0; i < 4; ++i) scheduler.add(tokens(5, 100 * i), 4);
   scheduler.next();
-  for (int i = 0; i < 4; ++i) scheduler.append(i, 9);
+  for (int i = 0; i < 4; ++i) scheduler.append(SequenceId(i), 9);
   const Step step = scheduler.next();
   ASSERT_EQ(step.batches.size(), 2u);
   EXPECT_EQ(step.batches[0].num_rows(), 2);
   EXPECT_EQ(step.batches[1].num_rows(), 2);
-  for (int i = 0; i < 4; ++i) scheduler.finish(i);
+  for (int i = 0; i < 4; ++i) scheduler.finish(SequenceId(i));
   EXPECT_TRUE(scheduler.next().batches.empty());
 }
 
@@ -202,7 +200,7 @@ TEST(Scheduler, EnoughRowsGoSideBySide) {
   Step step = scheduler.next();
   EXPECT_EQ(step.side_by_side, 1);
   ASSERT_EQ(step.batches.size(), 1u);
-  scheduler.append(0, 9);
+  scheduler.append(SequenceId(0), 9);
   scheduler.add(tokens(59, 500), 58);
   step = scheduler.next();
   EXPECT_EQ(step.side_by_side, 2);
@@ -242,7 +240,7 @@ TEST(Scheduler, TheLastTokenOfAScoredSequenceTakesNoRoom) {
   Scheduler scheduler(options);
   scheduler.add_scored(tokens(2 * kBlockKeys + 1), 0);
   EXPECT_EQ(scheduler.next().batches.at(0).num_rows(), 2 * kBlockKeys);
-  scheduler.finish(0);
+  scheduler.finish(SequenceId(0));
   EXPECT_EQ(scheduler.num_used_blocks(), 0);
 }
 
@@ -252,7 +250,7 @@ TEST(Scheduler, RowsAreSharedOutOverTheGroups) {
   scheduler.next();
   const Step step = scheduler.next();
   ASSERT_EQ(step.batches.size(), 1u);
-  EXPECT_EQ(step.batches[0].num_group_rows[0], step.batches[0].num_group_rows[1]);
+  EXPECT_EQ(step.batches[0].num_group_rows[plan::GroupId(0)], step.batches[0].num_group_rows[plan::GroupId(1)]);
 }
 
 TEST(Scheduler, TheYoungestGivesWayAndComesBack) {
@@ -262,19 +260,19 @@ TEST(Scheduler, TheYoungestGivesWayAndComesBack) {
   for (int i = 0; i < 2; ++i) scheduler.add(tokens(kBlockKeys, 1000 * i), kBlockKeys - 1);
   scheduler.next();
   for (std::int64_t drawn = 0; drawn < kBlockKeys; ++drawn) {
-    for (int i = 0; i < 2; ++i) scheduler.append(i, 7);
+    for (int i = 0; i < 2; ++i) scheduler.append(SequenceId(i), 7);
     EXPECT_EQ(scheduler.next().batches[0].num_rows(), 2);
   }
-  for (int i = 0; i < 2; ++i) scheduler.append(i, 7);  // both need a third block, there are four
+  for (int i = 0; i < 2; ++i) scheduler.append(SequenceId(i), 7);  // both need a third block, there are four
   Step step = scheduler.next();
-  EXPECT_EQ(step.released, std::vector<std::int32_t>{1});
-  EXPECT_EQ(step.batches[0].sequences, std::vector<std::int32_t>{0});
+  EXPECT_EQ(step.released, std::vector{SequenceId(1)});
+  EXPECT_EQ(step.batches[0].sequences, std::vector{SequenceId(0)});
   EXPECT_EQ(scheduler.counts().preempted, 1);
-  scheduler.finish(0);
+  scheduler.finish(SequenceId(0));
   step = scheduler.next();
   ASSERT_EQ(step.batches.size(), 1u);
   // What was left behind of its first blocks is still there, what 0 took is not; logits are asked for of its newest.
-  EXPECT_EQ(step.batches[0].sequences.back(), 1);
+  EXPECT_EQ(step.batches[0].sequences.back(), SequenceId(1));
   EXPECT_EQ(step.batches[0].positions.back(), 2 * kBlockKeys);
   EXPECT_EQ(step.batches[0].logit_rows.size(), 1u);
 }
@@ -283,18 +281,18 @@ TEST(Scheduler, NumbersBeginAnewAndAgeDoesNot) {
   SchedulerOptions options;
   options.blocks_per_group = 1;
   Scheduler scheduler(options, (std::int64_t{1} << 31) - 1);
-  const std::int32_t older = scheduler.add(tokens(4), 3), younger = scheduler.add(tokens(5), 4);
-  EXPECT_EQ(older, std::numeric_limits<std::int32_t>::max());
-  EXPECT_EQ(younger, 0);
+  const SequenceId older = scheduler.add(tokens(4), 3), younger = scheduler.add(tokens(5), 4);
+  EXPECT_EQ(older.value(), std::numeric_limits<std::int32_t>::max());
+  EXPECT_EQ(younger, SequenceId(0));
   Step step = scheduler.next();
   EXPECT_EQ(step.grants.at(0).sequence, older);
-  EXPECT_EQ(step.batches.at(0).sequences, std::vector<std::int32_t>(4, older));
+  EXPECT_EQ(step.batches.at(0).sequences, std::vector(4, older));
   EXPECT_EQ(scheduler.tokens(younger).size(), 5u);
   scheduler.append(older, 7);
   scheduler.finish(older);
   step = scheduler.next();
-  EXPECT_EQ(step.released, std::vector<std::int32_t>{older});
-  EXPECT_EQ(step.batches.at(0).sequences, std::vector<std::int32_t>(5, younger));
+  EXPECT_EQ(step.released, std::vector{older});
+  EXPECT_EQ(step.batches.at(0).sequences, std::vector(5, younger));
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ void WorkCounter::see_routing(ModelLayer layer, const TokenBatch& batch, Range, 
                               std::span<const float>) {
   const ModelConfig& c = grid_.config();
   if (layer == grid_.layers(grid_.stage(rank_))[0]) {
-    const std::size_t group = grid_.group(grid_.in_stage(rank_)).index();
+    const plan::GroupId group = grid_.group(grid_.in_stage(rank_));
     batches_.push_back({batch.num_rows(), std::ssize(batch.logit_rows), batch.num_group_rows[group] > 0});
     chosen_.resize(batches_.size() * static_cast<std::size_t>(c.num_layers * c.num_experts));
     under_way_[&batch] = batches_.size() - 1;
