@@ -38,7 +38,7 @@ class ExpectedRouting {
   struct FromNode {
     IdVector<SubsetId, double> reaches, terms;
   };
-  IdVector<DomainId, FromNode> from_;  // by node
+  IdVector<DomainId, FromNode> from_;  // indexed by node
   IdVector<StageRank, DomainId> node_of_;
   IdVector<ModelLayer, IdVector<SlotId, double>> shares_;
   Pair beside_, across_;

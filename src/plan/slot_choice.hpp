@@ -9,9 +9,9 @@
 
 namespace moesaic::plan {
 
-/// Whether a node has a slice of a subset's experts.
+/// Whether a node has a slice of a subset's experts, 0 or 1.
 using NearSubsets = IdVector<SubsetId, char>;
-/// Of each node of the stage's ranks.
+/// The subsets near each node; nodes: the nodes of the stage's ranks.
 IdVector<DomainId, NearSubsets> subsets_near(const Grid& grid, const Domains& nodes);
 
 /// Which of an expert's holders a row goes to: one with a slice on the owner's node, when there are any, else any;
@@ -28,7 +28,7 @@ class SlotChoice {
 
  private:
   const Grid& grid_;
-  NearSubsets near_;  // to the owner
+  NearSubsets near_;  // subsets of which the owner's node has a slice
 };
 
 /// The share of its expert's rows that each slot of a layer gets in turn, from owners on a node with these subsets.
