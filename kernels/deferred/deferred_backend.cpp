@@ -1,5 +1,6 @@
 #include "deferred_backend.hpp"
 
+#include <type_traits>
 #include <vector>
 
 #include "late_memory.hpp"
@@ -39,8 +40,21 @@ void visit_addresses(const backend::PiecesOfRows& pieces, Visit&& visit) {
   visit(pieces.experts.address());
   visit(pieces.gates.address());
 }
+/// Arguments without an address that the host may touch: weights are never the host's again once they are packed.
+template <class Argument>
+inline constexpr bool kHasNoAddress =
+    std::is_arithmetic_v<Argument> || std::is_same_v<Argument, backend::Matrix> ||
+    std::is_same_v<Argument, std::span<const backend::Matrix>> || std::is_same_v<Argument, backend::SumTree> ||
+    std::is_same_v<Argument, backend::AttentionShape> || std::is_same_v<Argument, backend::RouterShape> ||
+    std::is_same_v<Argument, NumericSetting>;
+/// Those whose addresses Queue::argument() gave.
+template <class Argument>
+inline constexpr bool kIsAnnounced =
+    std::is_same_v<Argument, backend::PageTable> || std::is_same_v<Argument, backend::TreeList>;
 template <class Argument, class Visit>
-void visit_addresses(const Argument&, Visit&&) {}
+void visit_addresses(const Argument&, Visit&&) {
+  static_assert(kHasNoAddress<Argument> || kIsAnnounced<Argument>, "say which addresses this argument has");
+}
 
 /// What the queues of a backend have in common.
 struct Late {

@@ -40,6 +40,7 @@ void Timeline::serve() {
   for (;;) {
     changed_.wait(lock, [&] { return num_wanted_ > num_done_ || ends_; });
     if (num_wanted_ == num_done_) return;
+    std::exception_ptr failed;
     {
       const std::function<void()> work = std::move(work_.front());
       work_.pop_front();
@@ -47,10 +48,11 @@ void Timeline::serve() {
       try {
         work();
       } catch (...) {
-        if (!failure_) failure_ = std::current_exception();
+        failed = std::current_exception();
       }
     }
     lock.lock();
+    if (failed && !failure_) failure_ = failed;
     ++num_done_;
     changed_.notify_all();
   }

@@ -25,10 +25,9 @@ class Backend : public Memory {
 
 /// What is asked for, as options say it.
 struct BackendOptions {
-  std::string backend = "cpu";  ///< kBackendOptions
+  std::string backend = "cpu";  ///< cpu, or deferred (of tests)
   std::string isa = "auto";     ///< kIsaOptions; of the CPU's kernels
 };
-extern const char* const kBackendOptions;
 extern const char* const kIsaOptions;
 
 /// Opens a backend. Error on an unknown name, or one that this machine cannot run.

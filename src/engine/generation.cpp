@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/parallel.hpp"
 #include "base/trace.hpp"
+#include "engine/request_rules.hpp"
 
 namespace moesaic {
 
@@ -78,7 +79,7 @@ void Generation::cancel_now(std::int64_t ticket) {
     Continuation nothing;
     nothing.finish_reason = FinishReason::kCancelled;
     backlog_.erase(waiting);
-    return events_.push({ticket, RequestFinished{std::move(nothing), ""}});
+    return tell_end({ticket, RequestFinished{std::move(nothing), ""}});
   }
   const auto found =
       std::ranges::find_if(live_, [&](const auto& entry) { return entry.second.request.ticket == ticket; });
@@ -86,7 +87,8 @@ void Generation::cancel_now(std::int64_t ticket) {
 }
 
 void Generation::take_up(GenerationRequest request) {
-  if (auto reason = refusal(request)) return events_.push({request.ticket, RequestFailed{std::move(*reason)}});
+  std::ranges::sort(request.stop_tokens);
+  if (auto reason = refusal(request)) return tell_end({request.ticket, RequestFailed{std::move(*reason)}});
   const SequenceId sequence = request.only_scores() ? scheduler_.add_scored(request.prompt, request.first_row())
                                                     : scheduler_.add(request.prompt, request.first_row());
   live_.try_emplace(sequence, std::move(request), config_.eos_token, tokenizer_);
@@ -94,20 +96,10 @@ void Generation::take_up(GenerationRequest request) {
 
 /// Why a request can never be answered; nothing: it can.
 std::optional<std::string> Generation::refusal(const GenerationRequest& request) const {
-  const std::int64_t size = std::ssize(request.prompt), context = config_.sequence_len;
-  const std::int64_t longest = context + (request.only_scores() ? 1 : 0);  // the last token need not pass
-  const auto is_token = [this](std::int64_t id) { return id >= 0 && id < config_.vocab_size; };
-  if (size == 0) return "the prompt has no tokens";
-  if (size > longest) return fmt::format("the prompt has {} tokens, the model's context is {}", size, context);
-  for (const auto* tokens : {&request.prompt, &request.stop_tokens, &request.forced})
-    if (const auto bad = std::ranges::find_if_not(*tokens, is_token); bad != tokens->end())
-      return fmt::format("token {} is not in the vocabulary of {}", *bad, config_.vocab_size);
-  for (const auto& [id, bias] : request.sampling.logit_bias)
-    if (!is_token(id))
-      return fmt::format("token {} of logit_bias is not in the vocabulary of {}", id, config_.vocab_size);
-  if (request.score_from && (*request.score_from < 1 || *request.score_from >= size))
-    return fmt::format("tokens are to be scored from position {} on, the prompt has {}", *request.score_from, size);
-  const std::int64_t most = size + std::min(std::max<std::int64_t>(request.max_tokens - 1, 0), context - size);
+  if (auto rule = broken_rule(request, config_)) return rule;
+  const std::int64_t size = std::ssize(request.prompt);
+  const std::int64_t most =
+      size + std::min(std::max<std::int64_t>(request.max_tokens - 1, 0), config_.sequence_len - size);
   if (!scheduler_.fits(most))
     return fmt::format("up to {} tokens do not fit in the KV cache; ask for fewer, or give it more memory", most);
   return std::nullopt;
@@ -256,22 +248,41 @@ void Generation::finish(SequenceId sequence, FinishReason reason) {
   finished.result.finish_reason = reason;
   finished.result.logits_hash = live.logits.digest();
   finished.result.total_s = std::chrono::duration<double>(Clock::now() - live.start).count();
-  events_.push({live.request.ticket, std::move(finished)});
+  tell_end({live.request.ticket, std::move(finished)});
+}
+
+void Generation::submit(GenerationRequest request) {
+  {
+    const std::lock_guard lock(shared_mutex_);
+    MOESAIC_CHECK(tickets_.insert(request.ticket).second, "ticket {} is that of a request which has not ended",
+                  request.ticket);
+  }
+  inbox_.push(std::move(request));
+}
+
+/// The ticket may be used again when somebody takes this event.
+void Generation::tell_end(Event event) {
+  {
+    const std::lock_guard lock(shared_mutex_);
+    tickets_.erase(event.ticket);
+  }
+  events_.push(std::move(event));
 }
 
 Metrics Generation::metrics() const {
-  const std::lock_guard lock(published_mutex_);
-  return published_;
+  const std::lock_guard lock(shared_mutex_);
+  Metrics metrics = published_;
+  metrics.num_queued = std::max<std::int64_t>(0, std::ssize(tickets_) - metrics.num_running);
+  return metrics;
 }
 
 void Generation::publish_metrics() {
-  metrics_.num_queued = std::ssize(backlog_) + scheduler_.num_waiting();
   metrics_.num_running = scheduler_.num_running();
   metrics_.num_blocks = options_.num_groups * options_.blocks_per_group;
   metrics_.num_used_blocks = scheduler_.num_used_blocks();
   metrics_.shared_tokens = scheduler_.counts().shared_tokens;
   metrics_.num_preempted = scheduler_.counts().preempted;
-  const std::lock_guard lock(published_mutex_);
+  const std::lock_guard lock(shared_mutex_);
   published_ = metrics_;
 }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "engine/event.hpp"
 #include "engine/metrics.hpp"
@@ -29,7 +30,8 @@ class Generation {
   Generation(const ModelConfig& config, const SchedulerOptions& options, const io::Tokenizer* tokenizer,
              LogitsProbe probe = {});
 
-  void submit(GenerationRequest request) { inbox_.push(std::move(request)); }
+  /// std::logic_error when a request of the same ticket has not come to its end.
+  void submit(GenerationRequest request);
   /// The request ends at the next step with what has been drawn for it; nothing happens when it has ended already.
   void cancel(std::int64_t ticket) { inbox_.push(Cancellation{ticket}); }
   std::vector<Event> take_events() { return events_.take_all(); }
@@ -72,6 +74,7 @@ class Generation {
     std::optional<ScoredToken> score;
   };
   void take_inbox();
+  void tell_end(Event event);
   void cancel_now(std::int64_t ticket);
   void take_up(GenerationRequest request);
   std::optional<std::string> refusal(const GenerationRequest& request) const;
@@ -98,7 +101,8 @@ class Generation {
   Metrics metrics_;
   Metrics::Phase* phase_ = nullptr;  // of the step in hand
   Clock::time_point step_start_;
-  mutable std::mutex published_mutex_;
+  mutable std::mutex shared_mutex_;           // of what any thread reads or changes:
+  std::unordered_set<std::int64_t> tickets_;  // of requests that have not come to their end
   Metrics published_;
 };
 

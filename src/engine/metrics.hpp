@@ -6,7 +6,7 @@ namespace moesaic {
 
 /// State of an engine between two steps, and counts since it was made.
 struct Metrics {
-  std::int64_t num_queued = 0;                       ///< requests that wait for room
+  std::int64_t num_queued = 0;                       ///< requests that wait for room, or to be taken up
   std::int64_t num_running = 0;                      ///< sequences that hold blocks of the KV cache
   std::int64_t num_blocks = 0, num_used_blocks = 0;  ///< of the KV cache, all attention groups together
   std::int64_t num_steps = 0;

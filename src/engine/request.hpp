@@ -17,8 +17,7 @@ struct GenerationRequest {
   std::int64_t min_tokens = 0;   ///< the first so many are not the end token, and a stop string that is complete before
                                  ///< the last of them is text
   std::vector<std::string> stop_strings;
-  std::vector<std::int32_t>
-      stop_tokens;  ///< ids that end it as the end token does, whatever ignore_eos says; ascending
+  std::vector<std::int32_t> stop_tokens;  ///< ids that end it as the end token does, whatever ignore_eos says
   bool ignore_eos = false;
   SamplingOptions sampling;
   std::uint64_t draw_sequence = 0;  ///< DrawPoint's

@@ -108,7 +108,10 @@ TEST_F(GenerationTest, WhatCannotBeTakenUpFailsAlone) {
   bad[3].stop_tokens = {9};
   bad[4].sampling.logit_bias = {{-1, 1.0f}};
   bad[5].score_from = 2;
-  for (const GenerationRequest& request : bad) generation_.submit(request);
+  for (std::size_t i = 0; i < bad.size(); ++i) {
+    bad[i].ticket = static_cast<std::int64_t>(i) + 2;
+    generation_.submit(bad[i]);
+  }
   GenerationRequest good;
   good.ticket = 1;
   good.prompt = {3, 4};
@@ -132,7 +135,7 @@ TEST(Generation, ARequestThatTheCacheCanNeverHoldFails) {
   GenerationRequest request;
   request.prompt = {3, 4};
   for (const std::int64_t max_tokens : {127, 128}) {
-    request.max_tokens = max_tokens;
+    request.ticket = request.max_tokens = max_tokens;
     generation.submit(request);
   }
   EXPECT_FALSE(generation.next().batches.empty());

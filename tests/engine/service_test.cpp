@@ -109,6 +109,79 @@ TEST_F(Service, ARequestThatCannotBeTakenUpFailsAlone) {
   EXPECT_EQ(std::get<RequestFinished>(events[1].what).result.tokens, expected);
 }
 
+TEST_F(Service, RequestsOutsideTheirRangesFailByName) {
+  const auto with = [](std::int64_t ticket, auto&& change) {
+    GenerationRequest asked = request(ticket, 2);
+    change(asked);
+    return asked;
+  };
+  const std::vector<std::pair<GenerationRequest, std::string>> cases{
+      {with(1, [](auto& r) { r.max_tokens = -5; }), "max_tokens is -5"},
+      {with(2, [](auto& r) { r.sampling.temperature = -1; }), "temperature is -1"},
+      {with(3, [](auto& r) { r.sampling.top_p = -3; }), "top_p is -3"},
+      {with(4, [](auto& r) { r.sampling.repetition_penalty = NAN; }), "repetition_penalty is nan"},
+      {with(5, [](auto& r) { r.sampling.top_k = -1; }), "top_k is -1"},
+      {with(6, [](auto& r) { r.min_tokens = -1; }), "min_tokens is -1"}};
+  if (is_root())
+    for (const auto& [asked, reason] : cases) engine_->submit(asked);
+  EXPECT_EQ(step_until_idle(), 0);
+  if (!is_root()) return;
+  const auto events = engine_->take_events();
+  ASSERT_EQ(events.size(), cases.size());
+  for (std::size_t i = 0; i < cases.size(); ++i)
+    EXPECT_THAT(std::get<RequestFailed>(events[i].what).reason, testing::HasSubstr(cases[i].second));
+}
+
+TEST_F(Service, ATicketIsOneRequestsUntilThatHasEnded) {
+  if (is_root()) {
+    engine_->submit(request(1, 2));
+    EXPECT_THROW(engine_->submit(request(1, 2)), std::logic_error);
+    EXPECT_EQ(engine_->metrics().num_queued, 1);
+  }
+  EXPECT_EQ(step_until_idle(), 2);
+  if (is_root()) engine_->submit(request(1, 2));
+  EXPECT_EQ(step_until_idle(), 2);
+  if (is_root()) {
+    EXPECT_EQ(engine_->take_events().size(), 2u);
+  }
+}
+
+/// Stop tokens in any order end a continuation.
+TEST_F(Service, StopTokensInAnyOrder) {
+  const std::vector<std::int32_t> drawn = alone(request(1, 6));
+  GenerationRequest asked = request(1, 6);
+  if (is_root()) {
+    asked.stop_tokens = {500, drawn.front(), 3};
+    engine_->submit(asked);
+  }
+  EXPECT_EQ(step_until_idle(), 1);
+  if (!is_root()) return;
+  EXPECT_EQ(std::get<RequestFinished>(engine_->take_events().at(0).what).result.tokens.size(), 1u);
+}
+
+/// Scores are sums that kernels make and the host reads: on a backend whose kernels run late it must wait for them.
+TEST(ServiceOnTheDeferredBackend, GivesTheScoresOfTheCpu) {
+  const auto hash_with = [](const std::string& backend) {
+    start::ModelOptions options;
+    options.store = test::store("tiny");
+    options.num_threads = 1;
+    options.backend.backend = backend;
+    start::Session session(options);
+    session.load({.num_sequences = 2});
+    Engine engine(session.world(), session.stage(), SchedulerOptions{});
+    GenerationRequest asked;
+    asked.max_tokens = 0;
+    asked.score_from = 1;
+    for (std::int32_t i = 0; i < 20; ++i) asked.prompt.push_back(3 + 7 * i);
+    std::string hash;
+    answer(engine, session.is_root() ? std::vector{asked} : std::vector<GenerationRequest>(), [&](const Event& event) {
+      if (const auto* finished = std::get_if<RequestFinished>(&event.what)) hash = finished->result.logits_hash.hex();
+    });
+    return hash;
+  };
+  EXPECT_EQ(hash_with("deferred"), hash_with("cpu"));
+}
+
 TEST_F(Service, EventsComeInTheOrderOfTokensAndTheEndIsTheLast) {
   GenerationRequest asked = request(7, 3);
   asked.streams = true;

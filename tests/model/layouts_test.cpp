@@ -48,6 +48,12 @@ std::size_t layouts_for(Numerics numerics) {
   return numerics == Numerics::kF32 || numerics == Numerics::kW8A16 || numerics == Numerics::kW8A8 ? 2 : 1;
 }
 
+/// Ranks that make a node, in turns; where nodes matter to the algorithm, at least two, so that memory is shared.
+int node_ranks_for(const plan::DispatchRequest& dispatch, std::size_t turn) {
+  const bool by_nodes = dispatch.algorithm && plan::traits(*dispatch.algorithm).by_nodes;
+  return static_cast<int>(by_nodes ? 2 + turn % 2 : turn % 4);
+}
+
 class Layouts : public testing::TestWithParam<std::tuple<std::string, Numerics>> {};
 
 TEST_P(Layouts, GiveTheCommittedHash) {
@@ -67,7 +73,7 @@ TEST_P(Layouts, GiveTheCommittedHash) {
                        1 + static_cast<int>(turn % 3)};
     const auto algorithms = plan::kAllDispatchAlgorithms;
     if (turn % 6 < 5) setting.dispatch.algorithm = algorithms[turn % 6];
-    setting.dispatch.node_ranks = static_cast<int>(turn % 4);
+    setting.dispatch.node_ranks = node_ranks_for(setting.dispatch, turn);
     ++turn;
     EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
   }
@@ -154,7 +160,7 @@ TEST_P(Layouts, CopiesOfExpertsChangeNothing) {
   for (const plan::DispatchAlgorithm algorithm : plan::kAllDispatchAlgorithms) {
     RunSetting setting{some[turn++ % some.size()], numerics, paths().back(), kChunks[turn % 2 * 3]};
     setting.dispatch.algorithm = algorithm;
-    setting.dispatch.node_ranks = static_cast<int>(turn % 4);
+    setting.dispatch.node_ranks = node_ranks_for(setting.dispatch, turn);
     setting.placement = random_placement(random, config, setting.layout.ep);
     EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
   }
@@ -173,7 +179,7 @@ TEST_P(Layouts, TheDeferredBackendGivesTheCommittedHash) {
     RunSetting setting{layout, numerics, paths().back(), kChunks[turn % 2 * 3]};
     setting.backend = "deferred";
     if (turn % 6 < 5) setting.dispatch.algorithm = plan::kAllDispatchAlgorithms[turn % 6];
-    setting.dispatch.node_ranks = static_cast<int>(turn % 3);
+    setting.dispatch.node_ranks = node_ranks_for(setting.dispatch, turn);
     setting.overlap_rows = turn % 2 == 0 ? 0 : 2;
     ++turn;
     EXPECT_EQ(run_golden(world, *golden, setting, golden->sequences), expected) << setting.text();
