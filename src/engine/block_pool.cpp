@@ -30,7 +30,7 @@ std::optional<BlockId> BlockPool::find(const Hash128& content) const {
   return found == by_content_.end() ? std::nullopt : std::optional(found->second);
 }
 
-void BlockPool::share(BlockId block) {
+void BlockPool::add_user(BlockId block) {
   if (blocks_[block].num_users++ > 0) return;
   unused_.erase(blocks_[block].left);
   ++num_used_;

@@ -27,7 +27,7 @@ class BlockPool {
   /// The block that has a content.
   std::optional<BlockId> find(const Hash128& content) const;
   /// One more user of a block that find() has given.
-  void share(BlockId block);
+  void add_user(BlockId block);
   /// A block's content is complete. When another block has the same, that one is found on.
   void remember(BlockId block, const Hash128& content);
   /// One user fewer.

@@ -121,9 +121,8 @@ void Scheduler::preempt(Sequences::iterator victim) {
 
 void Scheduler::release(Age age, Sequence& s) {
   released_.push_back(number_of(age));
-  auto& coming = coming_[s.group];
-  for (auto block = static_cast<std::size_t>(s.num_cached / kBlockKeys); block < s.contents.size(); ++block)
-    if (const auto found = coming.find(s.contents[block]); found != coming.end()) coming.erase(found);
+  const auto num_computed = static_cast<std::size_t>(s.num_cached / kBlockKeys);
+  if (num_computed < s.contents.size()) coming_[s.group].remove(std::span(s.contents).subspan(num_computed));
   // The end first: of what is left behind, the beginnings are of use longest.
   for (auto block = s.blocks.rbegin(); block != s.blocks.rend(); ++block) pool(s).drop(*block);
   s.blocks.clear();
@@ -200,7 +199,7 @@ void Scheduler::admit(Draft& draft, std::int64_t row_limit, Step& step) {
 
 /// Gives a waiting sequence its group and its blocks.
 Scheduler::Place Scheduler::place(Sequence& s) {
-  if (options_.share_prefixes) hash_blocks(s);
+  if (options_.share_prefixes) hash_blocks(s.tokens, s.contents);
   IdVector<plan::GroupId, std::int64_t> num_running(pools_.size());
   for (const auto& [age, other] : running_) ++num_running[other.group];
 
@@ -210,7 +209,7 @@ Scheduler::Place Scheduler::place(Sequence& s) {
   std::int64_t most_left = 0;
   for (const plan::GroupId group : pools_.ids()) {
     const BlockPool& pool = pools_[group];
-    auto found = cached_blocks(s, pool);
+    auto found = cached_blocks(s.contents, s.next_logit, pool);
     const std::int64_t unused = std::ranges::count_if(found, [&](BlockId block) { return pool.unused(block); });
     const std::int64_t left = pool.num_free() - unused - (blocks_for(s.num_to_pass()) - std::ssize(found));
     if (left < num_running[group] || (best && left <= most_left)) continue;
@@ -221,53 +220,28 @@ Scheduler::Place Scheduler::place(Sequence& s) {
   if (!best) return Place::kNone;
 
   BlockPool& pool = pools_[*best];
-  auto& coming = coming_[*best];
-  if (cached.size() < num_shareable(s) && coming.contains(s.contents[cached.size()])) return Place::kLater;
+  ComingContents& coming = coming_[*best];
+  if (cached.size() < num_shareable(s.contents, s.next_logit) && coming.contains(s.contents[cached.size()]))
+    return Place::kLater;
   s.group = *best;
   s.blocks = cached;
   s.num_cached = std::ssize(cached) * kBlockKeys;
   counts_.shared_tokens += s.num_cached;
-  for (const BlockId block : cached) pool.share(block);
+  for (const BlockId block : cached) pool.add_user(block);
   while (std::ssize(s.blocks) < blocks_for(s.num_to_pass())) s.blocks.push_back(pool.take());
-  for (std::size_t block = cached.size(); block < s.contents.size(); ++block) coming.insert(s.contents[block]);
+  coming.add(std::span(s.contents).subspan(cached.size()));
   return Place::kHere;
-}
-
-/// Blocks at its beginning whose rows need not pass: none of their logits are wanted.
-std::size_t Scheduler::num_shareable(const Sequence& s) {
-  return std::min(s.contents.size(), static_cast<std::size_t>(s.next_logit / kBlockKeys));
-}
-
-std::vector<BlockId> Scheduler::cached_blocks(const Sequence& s, const BlockPool& pool) {
-  std::vector<BlockId> blocks;
-  while (blocks.size() < num_shareable(s)) {
-    const auto found = pool.find(s.contents[blocks.size()]);
-    if (!found) break;
-    blocks.push_back(*found);
-  }
-  return blocks;
-}
-
-void Scheduler::hash_blocks(Sequence& s) {
-  for (std::size_t block = s.contents.size(); (block + 1) * kBlockKeys <= s.tokens.size(); ++block) {
-    Hasher hasher;
-    if (block > 0) hasher.update(std::as_bytes(std::span(s.contents[block - 1].bytes)));
-    hasher.update(std::as_bytes(std::span(s.tokens).subspan(block * kBlockKeys, kBlockKeys)));
-    s.contents.push_back(hasher.digest());
-  }
 }
 
 /// The rows are sure to pass before those of later chunks and batches: from now on others may begin with these blocks.
 void Scheduler::mark_cached(Sequence& s, std::int64_t size) {
-  auto block = static_cast<std::size_t>(s.num_cached / kBlockKeys);
+  const auto first = static_cast<std::size_t>(s.num_cached / kBlockKeys);
   s.num_cached += size;
   if (!options_.share_prefixes) return;
-  hash_blocks(s);
-  auto& coming = coming_[s.group];
-  for (; block < static_cast<std::size_t>(s.num_cached / kBlockKeys); ++block) {
-    pool(s).remember(s.blocks[block], s.contents[block]);
-    if (const auto found = coming.find(s.contents[block]); found != coming.end()) coming.erase(found);
-  }
+  hash_blocks(s.tokens, s.contents);
+  const auto end = static_cast<std::size_t>(s.num_cached / kBlockKeys);
+  for (std::size_t block = first; block < end; ++block) pool(s).remember(s.blocks[block], s.contents[block]);
+  coming_[s.group].remove(std::span(s.contents).subspan(first, end - first));
 }
 
 TokenBatch Scheduler::to_batch(const Draft& draft) {

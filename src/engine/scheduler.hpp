@@ -3,11 +3,10 @@
 #include <cstdint>
 #include <limits>
 #include <map>
-#include <set>
 #include <span>
 #include <vector>
 
-#include "engine/block_pool.hpp"
+#include "engine/prefix_sharing.hpp"
 #include "model/token_batch.hpp"
 #include "plan/grid.hpp"
 
@@ -86,7 +85,7 @@ class Scheduler {
     std::int64_t num_cached = 0;  ///< tokens in the KV cache after the steps so far
     plan::GroupId group;
     std::vector<BlockId> blocks;
-    std::vector<Hash128> contents;  ///< of its complete blocks: of all tokens up to their end
+    BlockContents contents;
     std::int64_t num_to_pass() const { return std::ssize(tokens) - (scored ? 1 : 0); }
     std::int64_t num_pending() const { return num_to_pass() - num_cached; }
     bool decodes() const { return num_pending() == 1; }
@@ -122,16 +121,13 @@ class Scheduler {
   void admit(Draft& draft, std::int64_t row_limit, Step& step);
   enum class Place : std::uint8_t { kHere, kLater, kNone };  ///< kLater: another is computing how it begins
   Place place(Sequence& s);
-  static std::size_t num_shareable(const Sequence& s);
-  static std::vector<BlockId> cached_blocks(const Sequence& s, const BlockPool& pool);
-  static void hash_blocks(Sequence& s);
   void mark_cached(Sequence& s, std::int64_t size);
   TokenBatch to_batch(const Draft& draft);
 
   SchedulerOptions options_;
   IdVector<plan::GroupId, BlockPool> pools_;
   Sequences waiting_, running_;
-  IdVector<plan::GroupId, std::multiset<Hash128>> coming_;  // contents that running sequences are about to compute
+  IdVector<plan::GroupId, ComingContents> coming_;
   std::vector<SequenceId> released_;
   Age num_added_;
   Counts counts_;
