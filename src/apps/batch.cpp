@@ -119,7 +119,7 @@ class BatchJob final : public Driver {
     for (const Event& event : engine_->take_events()) take(event);
     if (const auto reason = limit_.reached()) stopped_by_ = *reason;
     progress_->report(results_->num_finished(), engine_->metrics());
-    if (sync_.due()) sync();
+    if (results_->sync_if_due()) run_->check_input();
     if (!stopped_by_.empty()) return false;
     submit_more();
     return engine_->num_under_way() > 0;
@@ -128,7 +128,8 @@ class BatchJob final : public Driver {
 
   /// What there is to say after the last step; the exit code. ranks: figures_of_ranks().
   int end(const std::string& table, const nlohmann::json& ranks) {
-    sync();
+    results_->sync();
+    run_->check_input();
     print_figures(table);
     const std::int64_t num_left = num_requests_ - results_->num_finished();
     if (num_left > 0) {
@@ -168,10 +169,6 @@ class BatchJob final : public Driver {
       if (!request) return;
       engine_->submit(std::move(*request));
     }
-  }
-  void sync() {
-    results_->sync();
-    run_->check_input();
   }
 
   void print_figures(const std::string& table) const {
@@ -232,7 +229,6 @@ class BatchJob final : public Driver {
   std::optional<GenerationRequest> first_;  // that run_ has given out
   Engine* engine_ = nullptr;                // once there is a model
   std::optional<BatchProgress> progress_;
-  Interval sync_{std::chrono::seconds(1)};
   std::string stopped_by_;
 };
 

@@ -3,7 +3,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "base/error.hpp"
 
 namespace moesaic::apps {

@@ -1,6 +1,7 @@
 #include "apps/chat_session.hpp"
 #include "apps/command.hpp"
-#include "apps/command_line.hpp"
+#include "apps/parse_options.hpp"
+#include "apps/shown_command_line.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"
 #include "engine/stage_table.hpp"

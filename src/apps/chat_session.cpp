@@ -6,7 +6,7 @@
 #include <csignal>
 #include <filesystem>
 
-#include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "base/error.hpp"
 #include "host/stop_signals.hpp"

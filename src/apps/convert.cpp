@@ -1,8 +1,9 @@
+#include "store/convert.hpp"
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "apps/parse_options.hpp"
 #include "base/error.hpp"
 #include "comm/wait.hpp"
-#include "store/convert.hpp"
 #include "xai/convert.hpp"
 
 namespace moesaic::apps {

@@ -1,5 +1,6 @@
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "base/error.hpp"
 #include "engine/layer_hashes.hpp"

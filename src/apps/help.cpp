@@ -9,6 +9,7 @@
 #include "apps/command.hpp"
 #include "apps/options.hpp"
 #include "apps/options_markdown.hpp"
+#include "apps/parse_options.hpp"
 #include "comm/mpi.hpp"
 
 namespace moesaic::apps {

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "base/error.hpp"
 #include "base/json_text.hpp"

@@ -2,6 +2,7 @@
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"

@@ -10,11 +10,11 @@
 
 #include "apps/build.hpp"
 #include "apps/command.hpp"
-#include "apps/command_line.hpp"
 #include "apps/help.hpp"
 #include "apps/options.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/results.hpp"
+#include "apps/shown_command_line.hpp"
 #include "base/denormals.hpp"
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"

@@ -4,6 +4,7 @@
 
 #include "apps/batch_options.hpp"
 #include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "base/counted.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"

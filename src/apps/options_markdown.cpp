@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "apps/command_line.hpp"
+#include "apps/shown_command_line.hpp"
 
 namespace moesaic::apps {
 namespace {

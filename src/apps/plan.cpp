@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/options.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/plan_replicas.hpp"
 #include "apps/results.hpp"

@@ -3,6 +3,7 @@
 
 #include "apps/bench/model_test.hpp"
 #include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/plan_costs.hpp"
 #include "apps/results.hpp"
 #include "apps/table_output.hpp"

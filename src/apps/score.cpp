@@ -4,6 +4,7 @@
 
 #include "apps/in_order.hpp"
 #include "apps/options.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "base/json_text.hpp"
 #include "base/log.hpp"

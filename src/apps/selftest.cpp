@@ -12,6 +12,7 @@
 
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "base/counted.hpp"
 #include "base/json_text.hpp"

@@ -1,5 +1,6 @@
 #include "apps/command.hpp"
 #include "apps/options.hpp"
+#include "apps/parse_options.hpp"
 #include "base/error.hpp"
 #include "base/out_of_memory.hpp"
 #include "config/grok1.hpp"

@@ -152,6 +152,14 @@ void ResultFiles::sync() {
   if (!complete()) resumably([&] { sync_both(); });
 }
 
+bool ResultFiles::sync_if_due() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_sync_ < kJournalSyncInterval) return false;
+  last_sync_ = now;
+  sync();
+  return true;
+}
+
 void ResultFiles::sync_both() {
   journal_.sync();
   if (!output_->is_at_its_path())

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -12,6 +13,9 @@
 #include "io/file_window.hpp"
 
 namespace moesaic::batch {
+
+/// How often the journal of a running batch is made safe on the disk (fsync): the most work that a power loss undoes.
+inline constexpr std::chrono::seconds kJournalSyncInterval{1};
 
 /// The output of a batch in input order, and beside it a journal (OUTPUT.journal) of what has finished in any order.
 /// The output gets only what is safe in the journal, so after a power loss too it is a beginning of what the journal
@@ -34,8 +38,10 @@ class ResultFiles {
 
   /// Appends to the journal, at once but not safe yet. The request must not have finished before.
   void put(const Finished& finished);
-  /// Makes all that was put safe, and appends to the output what is next in order. Once a second or so, and at stops.
+  /// Makes all that was put safe, and appends to the output what is next in order.
   void sync();
+  /// Calls sync() when kJournalSyncInterval has passed since it did so last; true if it did.
+  bool sync_if_due();
   /// All `num_requests` are finished: the output is whole and safe, and the journal is replaced by a small one that
   /// knows both by their hashes. Returns the run's logits hash (engine/run_hash.hpp); again when complete() already.
   Hash128 finish(std::int64_t num_requests);
@@ -57,6 +63,7 @@ class ResultFiles {
   std::int64_t num_in_output_ = 0, num_errors_ = 0;
   std::int64_t output_bytes_ = 0;  // of the requests in the output
   Hasher output_hasher_, logits_hasher_;
+  std::chrono::steady_clock::time_point last_sync_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace moesaic::batch

@@ -5,6 +5,7 @@
 #include "apps/bench/dispatch_options.hpp"
 #include "apps/bench/dispatch_report.hpp"
 #include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
 #include "comm/agree.hpp"

@@ -2,6 +2,7 @@
 
 #include "apps/bench/bench.hpp"
 #include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"

@@ -1,5 +1,6 @@
 #include "apps/bench/bench.hpp"
 #include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "comm/agree.hpp"
 #include "measure/limits.hpp"

@@ -3,6 +3,7 @@
 #include "apps/bench/bench.hpp"
 #include "apps/bench/model_bench.hpp"
 #include "apps/command.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "comm/agree.hpp"
 #include "engine/routing_trace.hpp"

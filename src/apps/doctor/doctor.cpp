@@ -7,6 +7,7 @@
 #include "apps/doctor/peers.hpp"
 #include "apps/doctor/settings.hpp"
 #include "apps/options.hpp"
+#include "apps/parse_options.hpp"
 #include "apps/results.hpp"
 #include "apps/selftest.hpp"
 #include "comm/agree.hpp"

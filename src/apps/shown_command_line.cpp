@@ -1,4 +1,4 @@
-#include "apps/command_line.hpp"
+#include "apps/shown_command_line.hpp"
 
 #include <fmt/format.h>
 
@@ -49,7 +49,7 @@ std::string line_of(const std::string& command, const std::vector<std::string>& 
 
 }  // namespace
 
-std::string command_line(const std::string& command, const std::vector<std::string>& arguments) {
+std::string shown_command_line(const std::string& command, const std::vector<std::string>& arguments) {
   return line_of(command, arguments, [](std::string_view) { return "'...'"; });
 }
 

@@ -1,4 +1,4 @@
-#include "apps/command_line.hpp"
+#include "apps/shown_command_line.hpp"
 
 #include <gmock/gmock.h>
 
@@ -11,21 +11,23 @@ using testing::HasSubstr;
 using testing::Not;
 
 TEST(CommandLine, IsForAShell) {
-  EXPECT_EQ(command_line("generate", {"--model", "a b.h5", "--pp=2", "--tokens", "it's", "-o", ""}),
+  EXPECT_EQ(shown_command_line("generate", {"--model", "a b.h5", "--pp=2", "--tokens", "it's", "-o", ""}),
             "generate --model 'a b.h5' --pp=2 --tokens 'it'\\''s' -o ''");
 }
 
 TEST(CommandLine, HidesWhatUsersSay) {
   for (const char* option : {"--prompt", "--stop", "--system"}) {
     const std::string name = option;
-    EXPECT_EQ(command_line("generate", {name, "secret", "--top-k", "4"}), "generate " + name + " '...' --top-k 4");
-    EXPECT_EQ(command_line("generate", {name + "=secret=2", name + "="}),
+    EXPECT_EQ(shown_command_line("generate", {name, "secret", "--top-k", "4"}),
+              "generate " + name + " '...' --top-k 4");
+    EXPECT_EQ(shown_command_line("generate", {name + "=secret=2", name + "="}),
               "generate " + name + "='...' " + name + "='...'");
-    EXPECT_EQ(command_line("generate", {"--stop", name, "secret"}), "generate --stop '...' '...'");  // refused later
-    EXPECT_EQ(command_line("generate", {name}), "generate " + name);
+    EXPECT_EQ(shown_command_line("generate", {"--stop", name, "secret"}),
+              "generate --stop '...' '...'");  // refused later
+    EXPECT_EQ(shown_command_line("generate", {name}), "generate " + name);
   }
-  EXPECT_EQ(command_line("generate", {"--prompt-file", "prompts.txt"}), "generate --prompt-file prompts.txt");
-  EXPECT_EQ(command_line("plan --check", {"--prompt", "512"}), "plan --check --prompt 512");
+  EXPECT_EQ(shown_command_line("generate", {"--prompt-file", "prompts.txt"}), "generate --prompt-file prompts.txt");
+  EXPECT_EQ(shown_command_line("plan --check", {"--prompt", "512"}), "plan --check --prompt 512");
 }
 
 TEST(CommandLine, HiddenTextsStillDiffer) {

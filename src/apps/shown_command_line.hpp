@@ -8,7 +8,7 @@ namespace moesaic::apps {
 
 /// A command as it was given, for a shell: "generate --model 'a b.h5' --prompt '...'". What a user says to the model
 /// (--prompt, --stop, --system) is not shown.
-std::string command_line(const std::string& command, const std::vector<std::string>& arguments);
+std::string shown_command_line(const std::string& command, const std::vector<std::string>& arguments);
 
 /// The command for comparing it between ranks: a hash stands for each text.
 std::string distinct_command_line(const std::string& command, const std::vector<std::string>& arguments);
