@@ -19,8 +19,8 @@
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
+#include "comm/launcher.hpp"
 #include "comm/locality.hpp"
-#include "comm/mpi_settings.hpp"
 #include "comm/session.hpp"
 #include "comm/wait_matrix.hpp"
 #include "host/node.hpp"
@@ -47,7 +47,7 @@ void occupy_closed_streams() {
 /// (mpirun, which sets OMPI_COMM_WORLD_SIZE, may well start one rank inside a larger job.)
 void check_launcher(const comm::Communicator& world) {
   const char* tasks = std::getenv("SLURM_NTASKS");
-  if (world.size() == 1 && tasks && std::atoi(tasks) > 1 && !std::getenv("OMPI_COMM_WORLD_SIZE"))
+  if (world.size() == 1 && tasks && std::atoi(tasks) > 1 && !comm::is_started_by_mpirun())
     fail(
         "SLURM_NTASKS is {}, but this process sees an MPI world of 1: start with srun --mpi=pmix, or with srun -n 1 "
         "for one rank",
@@ -159,7 +159,8 @@ int main(int argc, char** argv) {
   if (name == "--version") return print_to_standard_output(build() + "\n");
   const Command* command = find(name);
   if (!command) {
-    std::fprintf(stderr, "moesaic: error: unknown command '%s'; see moesaic --help\n", argv[1]);
+    if (comm::launched_rank().value_or(0) == 0)
+      std::fprintf(stderr, "moesaic: error: unknown command '%s'; see moesaic --help\n", argv[1]);
     return kRefused;
   }
   if (command->uses_mpi || asks_for_check(arguments)) return run_under_mpi(*command, arguments, argc, argv);

@@ -14,6 +14,7 @@
 #include "base/counted.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "comm/launcher.hpp"
 #include "io/temporary_file.hpp"
 
 namespace moesaic::apps {
@@ -58,11 +59,7 @@ void write_kept() {
 }
 
 /// Whether a user sees standard output come, and needs no count of its lines. (mpirun gives its ranks terminals too.)
-bool is_watched() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID"})
-    if (std::getenv(name)) return false;
-  return ::isatty(STDOUT_FILENO) == 1;
-}
+bool is_watched() { return !comm::is_started_by_launcher() && ::isatty(STDOUT_FILENO) == 1; }
 
 }  // namespace
 

@@ -11,6 +11,14 @@ namespace {
 
 constexpr int kRowsTag = 4;
 
+/// The end of the last of parts that may overlap.
+template <class Parts>
+std::size_t extent(const Parts& parts) {
+  std::size_t end = 0;
+  for (const auto& part : parts) end = std::max(end, part.offset + part.size);
+  return end;
+}
+
 }  // namespace
 
 RowExchange::RowExchange(const Communicator& comm, backend::Memory& memory, backend::Queue& queue)
@@ -44,18 +52,6 @@ void RowExchange::all_gather(const backend::Slice& send, const backend::Slice& r
   sends_.assign(num_rows.size(), {0, recvs_[static_cast<std::size_t>(comm_.rank())].size});
   exchange(send, recv);
 }
-
-namespace {
-
-/// The end of the last of parts that may overlap.
-template <class Parts>
-std::size_t extent(const Parts& parts) {
-  std::size_t end = 0;
-  for (const auto& part : parts) end = std::max(end, part.offset + part.size);
-  return end;
-}
-
-}  // namespace
 
 void RowExchange::exchange(const backend::Slice& send, const backend::Slice& recv) {
   backend::Slice out = send, in = recv;

@@ -31,10 +31,4 @@ void set_mpi_variables() {
   }
 }
 
-bool is_first_of_node() {
-  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID"})
-    if (const std::string_view rank = variable(name); !rank.empty()) return rank == "0";
-  return true;
-}
-
 }  // namespace moesaic::comm

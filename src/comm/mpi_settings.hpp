@@ -7,8 +7,4 @@ namespace moesaic::comm {
 /// MPI_Init.
 void set_mpi_variables();
 
-/// Whether a launcher's variables say that this rank is the first of its node; also without a launcher. For what is
-/// said before MPI_Init, once a node.
-bool is_first_of_node();
-
 }  // namespace moesaic::comm

@@ -14,7 +14,7 @@
 
 #include "comm/diagnosis.hpp"
 #include "comm/end_job.hpp"
-#include "comm/mpi_settings.hpp"
+#include "comm/launcher.hpp"
 #include "comm/report.hpp"
 #include "comm/report_exchange.hpp"
 #include "comm/transport.hpp"
@@ -134,8 +134,7 @@ void start_watch(LastResorts last_resorts) {
   g_hosts = {g_state.host.data()};
   put_text(g_state.transport, "none yet");
   // Only for what is printed before MPI can tell.
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK"})
-    if (const char* text = std::getenv(name); text && g_state.rank < 0) g_state.rank = std::atoi(text);
+  if (const auto rank = launched_rank(); rank && g_state.rank < 0) g_state.rank = *rank;
   handle(SIGUSR2, on_usr2);
   if (const std::string doubt = doubtful_transport(); !doubt.empty() && is_first_of_node())
     fmt::print(stderr, "moesaic: on {}: {}\n", g_state.host.data(), doubt);

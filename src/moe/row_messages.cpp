@@ -33,25 +33,29 @@ backend::ConstBytes RowSender::encode(backend::ConstBytes n, std::int64_t num_ro
 /// To each other domain in turn, from the next one on, so that not all begin with the same.
 void RowSender::send(backend::ConstBytes own, std::span<const std::int32_t> slots, const plan::OwnerPlan& plan) {
   const auto num_own = std::ssize(slots) / context_.setting.active();
-  if (num_own == 0) return;
-  const bool all = context_.traits.sends_all_rows;  // everybody gets the same message
   const plan::Domains& domains = context_.setting.domains;
+  if (num_own == 0 || domains.size() == 1) return;
+  const bool all = context_.traits.sends_all_rows;  // everybody gets the same message
   const auto message_for = [&](plan::DomainId domain) {
     const std::size_t size = context_.message().size_bytes(all ? num_own : std::ssize(plan.send_rows[domain]));
     backend::Buffer& message = messages_[all ? context_.domain() : domain];
     message.reserve(size);
     return std::pair(message.slice(), size);
   };
-  if (all) write(own, slots, std::nullopt, message_for(context_.domain()).first);
-  for (int k = 1; k < domains.size(); ++k) {
-    const plan::DomainId domain((context_.domain().value() + k) % domains.size());
-    const auto [message, size] = message_for(domain);
-    if (!all) write(own, slots, plan.send_rows[domain], message);
-    timed(Zone::kSend, [&] {
-      context_.queue.wait();
+  const auto for_others = [&](auto&& act) {
+    for (int k = 1; k < domains.size(); ++k) act(plan::DomainId((context_.domain().value() + k) % domains.size()));
+  };
+  if (all)
+    write(own, slots, std::nullopt, message_for(context_.domain()).first);
+  else
+    for_others([&](plan::DomainId domain) { write(own, slots, plan.send_rows[domain], message_for(domain).first); });
+  timed(Zone::kSend, [&] {
+    context_.queue.wait();  // once for all messages
+    for_others([&](plan::DomainId domain) {
+      const auto [message, size] = message_for(domain);
       mail_.send(domains.relay(domain, context_.me).value(), message, size);
     });
-  }
+  });
 }
 
 void RowSender::show(backend::ConstBytes own, std::span<const std::int32_t> slots, const backend::Slice& to) const {

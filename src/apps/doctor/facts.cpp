@@ -12,6 +12,7 @@
 #include "base/json_text.hpp"
 #include "base/out_of_memory.hpp"
 #include "comm/agree.hpp"
+#include "comm/launcher.hpp"
 #include "comm/share.hpp"
 #include "comm/single_copy.hpp"
 #include "comm/transport.hpp"
@@ -46,7 +47,7 @@ int number_of(const char* variable) {
 /// Who started this rank, and what Slurm was asked for. Under mpirun the variables of a Slurm step are those of
 /// mpirun's own helpers, so the job's count.
 void ask_launcher(RankFacts& facts) {
-  const bool mpirun = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
+  const bool mpirun = comm::is_started_by_mpirun();
   const bool srun = !mpirun && std::getenv("SLURM_STEP_ID") != nullptr && std::getenv("SLURM_PROCID") != nullptr;
   facts.launcher = mpirun ? "mpirun" : srun ? "srun" : "none";
   facts.slurm_tasks = number_of(srun ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS");
