@@ -185,7 +185,7 @@ class BatchJob final : public Driver {
         static_cast<double>(metrics.prompt_tokens + metrics.drawn_tokens) / seconds, metrics.num_preempted);
   }
 
-  /// Of a job that had nothing to do too.
+  /// Writes the report, if one was asked for; a job that had nothing to do gets one too.
   void report(const nlohmann::json& ranks, const nlohmann::json& logits_hash) const {
     if (options_.report.empty()) return;
     const Metrics metrics = engine_ ? engine_->metrics() : Metrics{};

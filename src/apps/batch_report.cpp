@@ -11,7 +11,7 @@
 namespace moesaic::apps {
 namespace {
 
-/// Of each value over the ranks.
+/// Least, sum and most of each value over the ranks.
 struct Spread {
   std::vector<double> least, sum, most;
 

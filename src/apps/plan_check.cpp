@@ -228,7 +228,7 @@ class Comparison {
         table_(options.format, measure::this_testbed(world, first.backend()->name()),
                {std::begin(kColumns), std::end(kColumns)}) {}
 
-  /// From the best predicted to the worst.
+  /// The layouts to measure, from the best predicted to the worst.
   std::vector<plan::Layout> layouts(const plan::Arithmetic& arithmetic) const {
     plan::CostModel model(config_, arithmetic, machine_, routing_);
     return some_layouts(plan::rank_layouts(model, grids_, cases_.front().job, ranks_), options_.most_layouts);

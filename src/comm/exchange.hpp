@@ -40,7 +40,7 @@ class RowExchange {
   std::unique_ptr<Mailbox> mailbox_;
   backend::Queue& queue_;
   backend::Buffer send_stage_, recv_stage_;
-  std::vector<Part> sends_, recvs_;  // by rank
+  std::vector<Part> sends_, recvs_;  // where the rows to and from each rank lie
 };
 
 /// Messages under way to other ranks, which take them by receive() of comm/mpi.hpp; a message's bytes are kept until it

@@ -111,8 +111,8 @@ class PairwiseMailbox final : public Mailbox {
 
   const Communicator& comm_;
   int tag_;
-  std::vector<Slot> slots_;            // by source
-  std::vector<MPI_Request> receives_;  // by source, persistent
+  std::vector<Slot> slots_;            // place of the message of each source
+  std::vector<MPI_Request> receives_;  // persistent request for the message of each source
   std::vector<MPI_Request> sends_;
   std::vector<int> indices_;
   std::vector<MPI_Status> statuses_;
@@ -216,7 +216,7 @@ class AlltoallvMailbox final : public Mailbox {
   };
 
   const Communicator& comm_;
-  std::vector<Part> to_, from_;  // by rank
+  std::vector<Part> to_, from_;  // where the message to or from each rank lies
   std::vector<int> sizes_;       // sent, then received
   AlignedBuffer together_;       // parts to send that lay far apart
   std::size_t given_out_ = 0;    // ranks of from_ that next() has passed

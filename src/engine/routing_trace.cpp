@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kHeader_words = 4;
 
-/// Of a row, in the order of the file.
+/// Place of a row in the file; keys compare in the order of the file's rows.
 struct Key {
   std::int32_t step, sequence, position;
   friend auto operator<=>(const Key&, const Key&) = default;

@@ -131,14 +131,14 @@ class Matching {
   std::map<int, std::vector<std::size_t>> threads_on_;  // by the processor's number
 };
 
-/// Of processors' numbers or domains.
+/// The numbers of the processors, or of their domains, as ranges in words.
 std::string ranges_of(const std::vector<Processor>& processors, int Processor::*member) {
   std::vector<int> numbers;
   for (const Processor& processor : processors) numbers.push_back(processor.*member);
   return ranges(std::move(numbers));
 }
 
-/// Of very many entries, one a rank, the first.
+/// The entries, one a rank, in one line; of very many only the first 32.
 std::string listed(const std::vector<std::string>& entries) {
   constexpr std::size_t kMost = 32;
   std::string text = entries[0];

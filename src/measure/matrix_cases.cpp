@@ -107,7 +107,7 @@ struct Product {
     multiply(Compute::cpu("portable", compute.numerics()), std::min(most_rows, kDistinctRows), 0, expected.data());
   }
 
-  /// Of a row.
+  /// Size of a row of the result.
   std::size_t result_bytes(const Compute& compute) const {
     const std::int64_t columns = weights->shape().num_columns;
     return GemmInput{gated ? compute.numerics() : Numerics::kF32, columns}.row_bytes();

@@ -49,7 +49,7 @@ void DecoderLayer::join(const LayerWeights& w, plan::StageLayer layer, Lane& lan
   see(layer, Operation::kMoeResidual, lane.x(), rows);
 }
 
-/// Into normed_.
+/// Writes the normed rows into normed_.
 void DecoderLayer::norm(backend::Ptr<const float> x, backend::Ptr<const float> scale, const BatchRows& rows) {
   const TraceZone zone(Zone::kNorm);
   const ModelConfig& config = context_.config();

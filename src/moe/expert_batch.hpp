@@ -19,7 +19,7 @@ struct ExpertBatch {
                            ///< subtree of the leaf sums (fp32)
 
   std::int64_t num_terms() const { return psum_slot_rows.empty() ? 0 : psum_slot_rows.back(); }
-  /// Of the i-th expert that the rank holds.
+  /// Terms of the i-th expert that the rank holds.
   Range expert_terms(std::int64_t i) const {
     const auto e = static_cast<std::size_t>(i);
     return {psum_slot_rows[e], psum_slot_rows[e + 1]};

@@ -24,7 +24,7 @@ class View {
         choices_(turn_shares(grid.placement(), layer, near)),
         num_sets_(sum_over_sets(everywhere(), grid.config().num_selected_experts)) {}
 
-  /// Of an expert's rows, those that go to this slot.
+  /// Share of an expert's rows that goes to this slot, one of its copies, 0 to 1.
   double choice(SlotId slot) const { return choices_[slot]; }
 
   /// Probability that one of a row's experts is chosen in the subsets that `takes_part` names.

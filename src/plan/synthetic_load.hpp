@@ -28,7 +28,7 @@ inline constexpr LoadKind kAllLoadKinds[] = {LoadKind::kUniform,  LoadKind::kZip
                                              LoadKind::kIdleRank, LoadKind::kRotating, LoadKind::kBurst};
 std::string_view name(LoadKind kind);
 std::optional<LoadKind> load_from(std::string_view name);
-/// For help texts.
+/// The names of all kinds, as help texts list them.
 inline constexpr const char* kLoadOptions =
     "uniform, zipf, hot-expert, hot-rank, incast, ragged, idle-rank, rotating or burst";
 

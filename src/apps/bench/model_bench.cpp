@@ -66,7 +66,7 @@ void ModelBench::measure_peak() {
   peak_gmacs_ = std::max(peak_gmacs_, peak.rate.median);
 }
 
-/// Of the memory that the weights lie in.
+/// Bandwidth at which the rank reads the memory that its weights lie in.
 double ModelBench::read_gbps() {
   const std::span<const std::byte> own(weights_.memory.host(), weights_.memory.size_bytes());
   const Limit read = memory_

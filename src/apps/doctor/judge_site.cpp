@@ -18,7 +18,7 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-/// Of the pairs of one kind.
+/// Median latency and rate over the pairs of ranks of one kind: on one node, or on two.
 struct Typical {
   double latency_us = 0, gbps = 0;
 

@@ -86,7 +86,7 @@ double receive_value(const comm::Communicator& world, int from, int tag) {
   return value;
 }
 
-/// Of the quickest of several questions and answers.
+/// Offset of the other rank's clock, from the quickest of several questions and answers.
 ClockOffset ask_clock(const comm::Communicator& world, int other, int tag, int num_questions) {
   ClockOffset clock{comm::hosts()[static_cast<std::size_t>(other)], 0, std::numeric_limits<double>::max()};
   for (int i = 0; i < num_questions; ++i) {
