@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/trace.hpp"
+#include "comm/share.hpp"
 #include "host/memory.hpp"
 #include "host/node.hpp"
 
@@ -25,9 +26,8 @@ struct Spread {
 
 nlohmann::json num_ranks_by_host(const comm::Communicator& world) {
   nlohmann::json hosts = nlohmann::json::object();
-  const std::string host = host::host_name();
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(host)), 0)) {
-    nlohmann::json& num_ranks = hosts[std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())];
+  for (const std::string& host : comm::gather_texts(world, host::host_name())) {
+    nlohmann::json& num_ranks = hosts[host];
     num_ranks = num_ranks.is_null() ? 1 : num_ranks.get<int>() + 1;
   }
   return hosts;

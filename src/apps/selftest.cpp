@@ -18,6 +18,7 @@
 #include "base/json_text.hpp"
 #include "base/log.hpp"
 #include "base/out_of_memory.hpp"
+#include "base/units.hpp"
 #include "comm/agree.hpp"
 #include "comm/exchange.hpp"
 #include "comm/transport.hpp"
@@ -170,7 +171,7 @@ void check_machine(const comm::Communicator& world, int num_threads, const TeamR
                fmt::format("{:.1f} GiB left on {}, lockable: {}", available / kGiB, place,
                            locked.rlim_cur == RLIM_INFINITY
                                ? "unlimited"
-                               : fmt::format("{:.0f} MiB", static_cast<double>(locked.rlim_cur) / (1 << 20))));
+                               : fmt::format("{:.0f} MiB", static_cast<double>(locked.rlim_cur) / kMiB)));
 }
 
 /// The store, or the demo model with what it must give.

@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "comm/agree.hpp"
+#include "comm/share.hpp"
 
 namespace moesaic {
 namespace {
@@ -55,20 +56,14 @@ void LayerHashes::write(const comm::Communicator& world, const std::filesystem::
 
 void LayerHashes::publish(const comm::Communicator& world, std::optional<io::TemporaryFile>& place,
                           const std::string& header) const {
-  const auto all = world.gather(std::as_bytes(std::span(records_)), 0);
+  std::vector<Record> all = comm::gather_joined(world, records_);
   comm::on_root(world, [&] {
-    place->append(gathered(all, header));
+    place->append(gathered(std::move(all), header));
     place->publish();
   });
 }
 
-std::string LayerHashes::gathered(const std::vector<std::vector<std::byte>>& all, const std::string& header) {
-  std::vector<Record> records;
-  for (const auto& bytes : all) {
-    const std::size_t before = records.size();
-    records.resize(before + bytes.size() / sizeof(Record));
-    if (!bytes.empty()) std::memcpy(records.data() + before, bytes.data(), bytes.size());
-  }
+std::string LayerHashes::gathered(std::vector<Record> records, const std::string& header) {
   const auto key = [](const Record& r) { return std::tie(r.sequence, r.layer, r.operation); };
   std::sort(records.begin(), records.end(), [&](const Record& a, const Record& b) {
     return std::tuple_cat(key(a), std::tie(a.position)) < std::tuple_cat(key(b), std::tie(b.position));

@@ -34,7 +34,7 @@ class LayerHashes final : public Probe {
     Hash128 hash;
   };
   /// The file's text, of the records of all ranks.
-  static std::string gathered(const std::vector<std::vector<std::byte>>& all, const std::string& header);
+  static std::string gathered(std::vector<Record> records, const std::string& header);
 
   std::vector<Record> records_;
 };

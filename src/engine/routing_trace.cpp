@@ -36,22 +36,16 @@ void RoutingTrace::see_routing(ModelLayer layer, const TokenBatch& batch, Range 
 }
 
 void RoutingTrace::publish(const comm::Communicator& world, std::optional<io::TemporaryFile>& place) const {
-  const auto all = world.gather(std::as_bytes(std::span(words_)), 0);
+  const std::vector<std::int32_t> words = comm::gather_joined(world, words_);
   comm::on_root(world, [&] {
-    gathered(all).write(place->temporary_path());
+    gathered(words).write(place->temporary_path());
     place->publish();
   });
 }
 
-RoutingTraceFile RoutingTrace::gathered(const std::vector<std::vector<std::byte>>& all) const {
+RoutingTraceFile RoutingTrace::gathered(std::span<const std::int32_t> words) const {
   const auto active = static_cast<std::size_t>(config_.num_selected_experts);
   const std::size_t record_words = kHeader_words + 2 * active;
-  std::vector<std::int32_t> words;
-  for (const auto& bytes : all) {
-    const std::size_t before = words.size();
-    words.resize(before + bytes.size() / sizeof(std::int32_t));
-    if (!bytes.empty()) std::memcpy(words.data() + before, bytes.data(), bytes.size());
-  }
   std::vector<std::pair<Key, const std::int32_t*>> records;  // of all layers
   for (std::size_t at = 0; at < words.size(); at += record_words) {
     const std::int32_t* record = words.data() + at;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,7 +54,7 @@ class RoutingTrace final : public Probe {
   void publish(const comm::Communicator& world, std::optional<io::TemporaryFile>& place) const;
 
  private:
-  RoutingTraceFile gathered(const std::vector<std::vector<std::byte>>& all) const;
+  RoutingTraceFile gathered(std::span<const std::int32_t> words) const;
 
   ModelConfig config_;
   std::vector<std::int32_t> words_;  // records of batch, layer, sequence, position, then A experts, then A gates

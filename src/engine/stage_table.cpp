@@ -1,6 +1,8 @@
 #include "engine/stage_table.hpp"
 
 #include "base/trace.hpp"
+#include "base/units.hpp"
+#include "comm/share.hpp"
 #include "host/memory.hpp"
 
 namespace moesaic {
@@ -29,13 +31,11 @@ std::string stage_table(const comm::Communicator& world) {
     table +=
         fmt::format("{:<16}{:>12.4f}{:>12.4f}{:>12.4f}{:>8}{:>10.0f}\n", name(zone), least, mean, most, share, calls);
   }
-  const std::int64_t peak_bytes = host::peak_memory_bytes();
-  const auto peaks = world.gather(std::as_bytes(std::span(&peak_bytes, 1)), 0);
+  const auto peaks_bytes = comm::gather_values(world, host::peak_memory_bytes());
   if (world.rank() != 0) return "";
   table += "peak memory (MiB) by rank:";
-  for (const auto& bytes : peaks)
-    table +=
-        fmt::format(" {:.0f}", static_cast<double>(*reinterpret_cast<const std::int64_t*>(bytes.data())) / (1 << 20));
+  for (const std::int64_t bytes : peaks_bytes)
+    table += fmt::format(" {:.0f}", static_cast<double>(bytes) / static_cast<double>(kMiB));
   return table;
 }
 

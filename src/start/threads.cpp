@@ -83,10 +83,10 @@ TeamReport set_threads(const comm::Communicator& node, int num_threads, host::Bi
 void log_warnings(const comm::Communicator& world, const std::vector<std::string>& warnings) {
   std::string lines;
   for (const std::string& warning : warnings) lines += warning + "\n";
-  const auto all = world.gather(std::as_bytes(std::span(lines)), 0);
+  const std::vector<std::string> all = comm::gather_texts(world, lines);
   std::map<std::string, std::vector<int>> ranks_of;
   for (std::size_t rank = 0; rank < all.size(); ++rank) {
-    std::istringstream stream(std::string(reinterpret_cast<const char*>(all[rank].data()), all[rank].size()));
+    std::istringstream stream(all[rank]);
     for (std::string line; std::getline(stream, line);) ranks_of[line].push_back(static_cast<int>(rank));
   }
   for (auto& [warning, ranks] : ranks_of) {
