@@ -78,7 +78,7 @@ class GroupAttention {
 
   void run(const std::byte* q, std::int64_t kv_head, std::int64_t page_offset, std::byte* out) {
     for (std::int64_t query = 0; query < num_queries_; ++query)
-      path_.make_pairs(q + head_index(query, kv_head) * path_.act_bytes, shape_.page.key_size, query_pairs(query), 1);
+      path_.make_pairs(q_head(q, query, kv_head), shape_.page.key_size, query_pairs(query), 1);
     for (std::int64_t block = 0; block <= last_block_; ++block)
       add_block(block, keys_of(shape_, pages_, rows_[0], block, page_offset, kv_head),
                 block < last_block_ ? keys_of(shape_, pages_, rows_[0], block + 1, page_offset, kv_head) : nullptr);
@@ -93,7 +93,12 @@ class GroupAttention {
     const std::int64_t row = query / shape_.q_per_kv, head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
     return static_cast<std::size_t>((row * shape_.num_q_heads() + head) * shape_.page.key_size);
   }
-  std::byte* query_pairs(std::int64_t query) const { return q_ + bytes_of(query * num_pairs_, path_.pair_bytes); }
+  const std::byte* q_head(const std::byte* q, std::int64_t query, std::int64_t kv_head) const {
+    return q + head_index(query, kv_head) * size_bytes(path_.act.type);
+  }
+  std::byte* query_pairs(std::int64_t query) const {
+    return q_ + static_cast<std::size_t>(query * num_pairs_) * path_.pair_bytes;
+  }
 
   /// Brings part t of a page into the second-level cache; pages lie apart, so that the processor cannot foresee them.
   void prefetch(const std::byte* page, std::int64_t parts, std::int64_t t) const {
@@ -149,7 +154,7 @@ void attention_results(const Path& path, const std::byte* q, const AttentionShap
     const Range& group = groups[static_cast<std::size_t>(item / shape.num_kv_heads)];
     const std::size_t first = static_cast<std::size_t>(group.begin) * row_elems;
     GroupAttention(path, shape, pages, group)
-        .run(q + first * path.act_bytes, item % shape.num_kv_heads, page_offset, out + first * path.result_bytes);
+        .run(q + first * size_bytes(path.act.type), item % shape.num_kv_heads, page_offset, out + first * path.result_bytes);
   });
 }
 
@@ -171,7 +176,7 @@ void write_kv(const Path& path, const float* k, const float* v, std::int64_t str
 
 void attention(const Path& path, const std::byte* q, const AttentionShape& shape, const PageTable& pages,
                std::int64_t page_offset, std::int64_t num_leaves, std::byte* out) {
-  if (!path.quantises_inputs) return attention_results(path, q, shape, pages, page_offset, out);
+  if (!RowForm{path.input.type}.quantised()) return attention_results(path, q, shape, pages, page_offset, out);
   // A leaf may have parts of several heads.
   const std::int64_t width = shape.num_q_heads() * shape.page.key_size;
   thread_local AlignedBuffer unrounded;

@@ -21,7 +21,7 @@ void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t
 void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves,
               std::byte* y);
 void to_activation(const Path& path, const float* x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t width,
-                   std::byte* y);
+                   std::int64_t num_parts, std::byte* y);
 void add(const Path& path, const float* x, const float* y, std::int64_t n, float* sum);
 void scale(const Path& path, float factor, std::int64_t n, float* x);
 void gather_rows(const Path& path, const std::byte* from, const std::int32_t* index, std::int64_t num_rows,

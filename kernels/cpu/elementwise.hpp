@@ -37,6 +37,7 @@ MOESAIC_INLINE float sign_magnitude(std::uint8_t x) {
 /// An activation, written and read as float.
 struct Bf16Act {
   using Type = std::uint16_t;
+  static constexpr DType kType = DType::kBf16;
   MOESAIC_INLINE static Type round(float x) { return round_bf16(x); }
   MOESAIC_INLINE static Type round_normal(float x) { return round_normal_bf16(x); }
   MOESAIC_INLINE static float widen(Type x) { return widen_bf16(x); }
@@ -53,6 +54,7 @@ struct UnroundedAct {
 };
 struct F32Act {
   using Type = float;
+  static constexpr DType kType = DType::kF32;
   MOESAIC_INLINE static Type round(float x) { return x; }
   MOESAIC_INLINE static Type round_normal(float x) { return x; }
   MOESAIC_INLINE static float widen(Type x) { return x; }
@@ -101,41 +103,50 @@ void make_pairs(const void* x_act, int64_t num_inputs, void* out, int64_t stride
   if (num_inputs % 2 == 1) pairs[num_inputs / 2 * stride] = Pair::template of<Act>(x[num_inputs - 1], 0);
 }
 
-/// A pair of quantised inputs, widened.
-struct Int16Pair {
-  std::int16_t even, odd;
+/// Four quantised inputs that are multiplied with a line of int8 weights.
+template <class Int>
+struct Quad {
+  Int inputs[4];
 };
-[[maybe_unused]] void make_int16_pairs(const void* x_int8, int64_t num_inputs, void* out, int64_t stride) {
-  const auto* x = static_cast<const std::int8_t*>(x_int8);
-  auto* pairs = static_cast<Int16Pair*>(out);
-  for (int64_t j = 0; j < num_inputs / 2; ++j) pairs[j * stride] = {x[2 * j], x[2 * j + 1]};
-  if (num_inputs % 2 == 1) pairs[num_inputs / 2 * stride] = {x[num_inputs - 1], 0};
+template <class Int>
+void make_quads(const void* row, int64_t num_inputs, void* out, int64_t stride) {
+  const auto* x = static_cast<const Int*>(row);
+  auto* quads = static_cast<Quad<Int>*>(out);
+  for (int64_t j = 0; j < num_inputs / 4; ++j) std::memcpy(quads + j * stride, x + 4 * j, sizeof(Quad<Int>));
+  if (num_inputs % 4 == 0) return;
+  Quad<Int> last = {};
+  for (int64_t i = num_inputs / 4 * 4; i < num_inputs; ++i) last.inputs[i % 4] = x[i];
+  quads[num_inputs / 4 * stride] = last;
 }
 
-[[maybe_unused]] void scale_leaf(const float* scales, const LeafScale*, std::size_t, int rows, float* acc) {
+[[maybe_unused]] void scale_leaf(const float* scales, const LeafScale*, std::size_t, int rows, const void* acc,
+                                 float* leaf) {
+  const auto* sums = static_cast<const float*>(acc);
   for (int row = 0; row < rows; ++row)
-    for (int c = 0; c < kColumns; ++c) acc[row * kColumns + c] *= scales[c];
+    for (int c = 0; c < kColumns; ++c) leaf[row * kColumns + c] = sums[row * kColumns + c] * scales[c];
 }
 
 /// From int32 sums. If the products were of weights + kShift, the shift is taken back first, modulo 2^32.
 template <int kShift>
 void scale_int8_leaf(const float* scales, const LeafScale* inputs, std::size_t input_stride_bytes, int rows,
-                     float* acc) {
-  const auto* input = reinterpret_cast<const char*>(inputs);
-  for (int row = 0; row < rows; ++row, input += input_stride_bytes, acc += kColumns) {
+                     const void* acc, float* leaf) {
+  const auto *input = reinterpret_cast<const char*>(inputs), *from = static_cast<const char*>(acc);
+  for (int row = 0; row < rows; ++row, input += input_stride_bytes, leaf += kColumns) {
     LeafScale x;
     std::memcpy(&x, input, sizeof(x));
     const std::uint32_t shifted = static_cast<std::uint32_t>(x.sum) * kShift;
     std::uint32_t sums[kColumns];
-    std::memcpy(sums, acc, sizeof(sums));
+    std::memcpy(sums, from, sizeof(sums));
+    from += sizeof(sums);
     for (int c = 0; c < kColumns; ++c)
-      acc[c] = (static_cast<float>(static_cast<std::int32_t>(sums[c] - shifted)) * x.scale) * scales[c];
+      leaf[c] = (static_cast<float>(static_cast<std::int32_t>(sums[c] - shifted)) * x.scale) * scales[c];
   }
 }
 
 /// Symmetric: x is about q * scale with |q| <= 127. Integers order the magnitudes, NaN above all.
-[[maybe_unused]] void quantise(const float* __restrict x, int64_t n, std::int8_t* __restrict q,
+[[maybe_unused]] void quantise(const float* __restrict x, int64_t n, void* __restrict out,
                                LeafScale* __restrict scale) {
+  auto* __restrict q = static_cast<std::int8_t*>(out);
   constexpr std::int32_t kTiny = 27 << 23, kInfinity = 255 << 23;  // 2^-100
   constexpr float kRound = 0x1.8p23f;                              // adding it leaves a rounded integer in the low bits
   std::int32_t largest = 0;
@@ -171,22 +182,43 @@ void gated_gelu(const float* gate, const float* up, int64_t n, void* out) {
 }
 
 template <class Act>
-void to_activation(const float* x, int64_t n, void* out) {
+void encode(const float* x, int64_t n, void* out, LeafScale*) {
   auto* y = static_cast<typename Act::Type*>(out);
   for (int64_t i = 0; i < n; ++i) y[i] = Act::round(x[i]);
 }
 
 template <class Act>
-void from_activation(const void* y_act, int64_t n, float factor, float* x) {
+void decode(const void* y_act, const LeafScale*, int64_t n, float factor, float* x) {
   const auto* y = static_cast<const typename Act::Type*>(y_act);
   for (int64_t i = 0; i < n; ++i) x[i] = Act::widen(y[i]) * factor;
 }
 
 template <class Act>
-void add_activation(const void* y_act, int64_t n, float factor, float* x) {
+void add_decoded(const void* y_act, const LeafScale*, int64_t n, float factor, float* x) {
   const auto* y = static_cast<const typename Act::Type*>(y_act);
   for (int64_t i = 0; i < n; ++i) x[i] += Act::widen(y[i]) * factor;
 }
+
+template <class Int>
+void decode_integers(const void* integers, const LeafScale* scale, int64_t n, float factor, float* x) {
+  const auto* q = static_cast<const Int*>(integers);
+  const float s = scale->scale;
+  for (int64_t i = 0; i < n; ++i) x[i] = (static_cast<float>(q[i]) * s) * factor;
+}
+
+template <class Int>
+void add_integers(const void* integers, const LeafScale* scale, int64_t n, float factor, float* x) {
+  const auto* q = static_cast<const Int*>(integers);
+  const float s = scale->scale;
+  for (int64_t i = 0; i < n; ++i) x[i] += (static_cast<float>(q[i]) * s) * factor;
+}
+
+template <class Act>
+constexpr Codec kCodec{.type = Act::kType, .encode = encode<Act>, .decode = decode<Act>, .add = add_decoded<Act>};
+constexpr Codec kInt8Codec{.type = DType::kInt8,
+                           .encode = quantise,
+                           .decode = decode_integers<std::int8_t>,
+                           .add = add_integers<std::int8_t>};
 
 /// Block sum: lane i adds up p[i], p[i+16], p[i+32], p[i+48], then the lanes' tree.
 template <class Act, class Pair>
@@ -291,7 +323,7 @@ constexpr Product with_activations(Product product, decltype(Product::expand) ex
   path.products[static_cast<std::size_t>(DType::kSignMagnitude8)] = nullptr;
   path.products[static_cast<std::size_t>(DType::kInt4x2)] = nullptr;
   path.result_bytes = sizeof(float);
-  path.quantises_inputs = true;
+  path.input = kInt8Codec;
   path.gated_gelu = gated_gelu<UnroundedAct>;
   path.finish_head = finish_head<UnroundedAct>;
   return path;

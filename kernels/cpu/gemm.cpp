@@ -12,7 +12,7 @@
 namespace moesaic::cpu {
 namespace {
 
-constexpr std::int64_t kChunkSteps = 128;         ///< 16 KiB of expanded lines but in f32 mode; whole groups
+constexpr std::size_t kChunk_bytes = 16384;       ///< of expanded lines; int4: and scales beside them
 constexpr std::int64_t kBlockTiles = 16;          ///< most row tiles of a block
 constexpr std::int64_t kSmallPack_steps = 16384;  ///< below it, packing rows is not worth a parallel region
 constexpr std::int64_t kRunPanels = 64;           ///< most panels that a thread takes at a time
@@ -32,11 +32,8 @@ const Product& product_with(const Path& path, const PanelLayout& shape) {
 }
 
 /// The form of the rows that a matrix is multiplied with.
-GemmInput input_of(const Path& path, const Product& product, const PanelLayout& shape) {
-  const Numerics form = product.quantised                 ? Numerics::kW8A8
-                        : path.act_bytes == sizeof(float) ? Numerics::kF32
-                                                          : Numerics::kW8A16;
-  return {form, shape.num_leaves * shape.leaf_size, shape.num_leaves};
+RowForm input_of(const Product& product, const PanelLayout& shape) {
+  return {product.inputs, shape.num_leaves * shape.leaf_size, shape.num_leaves};
 }
 
 /// The rows of a call as the tiles read them: tile after tile, in it step after step, its rows side by side.
@@ -44,7 +41,7 @@ class PackedRows {
  public:
   PackedRows(const Path& path, const std::byte* x, std::int64_t num_rows, const PanelLayout& shape)
       : product_(product_with(path, shape)),
-        input_(input_of(path, product_, shape)),
+        input_(input_of(product_, shape)),
         x_(x),
         num_rows_(num_rows),
         steps_per_leaf_((shape.leaf_size + product_.step_inputs - 1) / product_.step_inputs),
@@ -53,8 +50,7 @@ class PackedRows {
     thread_local AlignedBuffer buffer;
     buffer.reserve(bytes_of(num_rows * num_steps_, product_.step_bytes));
     data_ = buffer.data();
-    const std::size_t leaf_bytes =
-        static_cast<std::size_t>(shape.leaf_size) * (product_.quantised ? sizeof(std::int8_t) : path.act_bytes);
+    const std::size_t leaf_bytes = bytes_of(shape.leaf_size, size_bytes(product_.inputs));
     const auto items = num_tiles_ * shape.num_leaves;
     parallel_for(items, num_rows * num_steps_ > kSmallPack_steps ? 1 : items, [&](std::int64_t item) {
       const std::int64_t tile = item / shape.num_leaves, leaf = item % shape.num_leaves;
@@ -79,15 +75,16 @@ class PackedRows {
 
   /// From row to row row_bytes() apart; only quantised rows have them.
   const LeafScale* leaf_scales(std::int64_t first_row, std::int64_t leaf) const {
-    if (!product_.quantised) return nullptr;
-    return reinterpret_cast<const LeafScale*>(x_ + bytes_of(first_row, row_bytes()) + input_.scales_offset_bytes()) +
+    if (!input_.quantised()) return nullptr;
+    return reinterpret_cast<const LeafScale*>(x_ + bytes_of(first_row, row_bytes()) +
+                                              input_.scales_offset_bytes()) +
            leaf;
   }
   std::size_t row_bytes() const { return input_.row_bytes(); }
 
  private:
   const Product& product_;
-  GemmInput input_;
+  RowForm input_;
   const std::byte* x_;
   std::int64_t num_rows_, steps_per_leaf_, num_steps_, num_tiles_;
   std::byte* data_;
@@ -128,7 +125,7 @@ class PanelProduct {
       add_leaf(w, panel, leaf, acc);
       if (product_.scale_leaf)
         product_.scale_leaf(w.scales(leaf) + panel * kColumns, x_.leaf_scales(first_row_, leaf), x_.row_bytes(),
-                            static_cast<int>(rows_), acc);
+                            static_cast<int>(rows_), acc, acc);
       for (level = 0; (leaf >> level & 1) != 0; ++level) path_.add_left(levels_[level], num_sums(), acc);
       std::swap(levels_[level], levels_[kMaxLevels - 1]);
     }
@@ -142,28 +139,33 @@ class PanelProduct {
     for (int c = 0; c < kColumns; c += kLine_floats) __builtin_prefetch(scales + c);
   }
 
+  /// Steps that are expanded at a time: whole groups.
+  static std::int64_t chunk_steps(const Product& product) {
+    return static_cast<std::int64_t>(kChunk_bytes / product.line_bytes);
+  }
   /// Of the expanded lines of a chunk.
   static std::size_t lines_bytes(const Product& product) {
-    const std::int64_t groups = product.group_steps == 0 ? 0 : kChunkSteps / product.group_steps;
-    return bytes_of(kChunkSteps + groups, product.line_bytes);
+    const std::int64_t steps = chunk_steps(product), groups = product.group_steps == 0 ? 0 : steps / product.group_steps;
+    return static_cast<std::size_t>(steps + groups) * product.line_bytes;
   }
 
   void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, float* acc) {
     const std::int64_t steps = x_.steps_per_leaf();
     const auto packed_from = [&](std::int64_t step) {
-      return w.data + w.shape.offset_bytes(panel, leaf, step * product_.step_inputs / 2);
+      return w.data + w.shape.offset_bytes(panel, leaf, step * product_.step_inputs);
     };
     const Product& product = w.has_lowest() && product_.with_lowest ? *product_.with_lowest : product_;
     if (rows_ <= product.direct_rows)
       return product.direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed_from(0), steps, acc);
-    for (std::int64_t first = 0; first < steps; first += kChunkSteps) {
-      const std::int64_t chunk = std::min(kChunkSteps, steps - first);
+    const std::int64_t most = chunk_steps(product);
+    for (std::int64_t first = 0; first < steps; first += most) {
+      const std::int64_t chunk = std::min(most, steps - first);
       product.expand(packed_from(first), chunk, lines_);
       for (std::int64_t tile = tiles_.begin; tile < tiles_.end; ++tile) {
         const Range rows = x_.rows(tile);
         product_.tile(static_cast<int>(rows.size()), x_.at(tile, leaf, first), lines_, chunk,
                       acc + (rows.begin - first_row_) * kColumns,
-                      tile == tiles_.begin ? packed_from(first + kChunkSteps) : nullptr);  // the next chunk
+                      tile == tiles_.begin ? packed_from(first + most) : nullptr);  // the next chunk
       }
     }
   }
@@ -236,7 +238,7 @@ void for_each_group(const backend::Groups& groups, std::size_t num_groups, const
 }
 
 std::size_t input_row_bytes(const Path& path, const PanelLayout& shape) {
-  return input_of(path, product_with(path, shape), shape).row_bytes();
+  return input_of(product_with(path, shape), shape).row_bytes();
 }
 
 }  // namespace
@@ -259,7 +261,7 @@ void grouped_gemm(const Path& path, const std::byte* x, const backend::Groups& g
                   std::span<const backend::Matrix> w, float* y) {
   for_each_group(groups, w.size(), [&](std::size_t group, Range rows) {
     const PackedMatrix matrix(w[group]);
-    gemm(path, x + static_cast<std::size_t>(rows.begin) * input_row_bytes(path, matrix.shape), rows.size(), matrix,
+    gemm(path, x + bytes_of(rows.begin, input_row_bytes(path, matrix.shape)), rows.size(), matrix,
          y + rows.begin * matrix.shape.num_columns, matrix.shape.num_columns);
   });
 }
@@ -273,16 +275,17 @@ void grouped_gated_gelu(const Path& path, const std::byte* x, const backend::Gro
   // A leaf's scale is known when all of its columns are.
   thread_local AlignedBuffer unrounded;
   std::byte* results = h;
-  if (path.quantises_inputs) {
+  const bool quantises = RowForm{path.input.type}.quantised();
+  if (quantises) {
     unrounded.reserve(bytes_of(groups.num_rows, result_row_bytes));
     results = unrounded.data();
   }
   for_each_group(groups, gate.size(), [&](std::size_t group, Range rows) {
     const PackedMatrix matrix(gate[group]);
-    gated_gelu_results(path, x + static_cast<std::size_t>(rows.begin) * input_row_bytes(path, matrix.shape),
+    gated_gelu_results(path, x + bytes_of(rows.begin, input_row_bytes(path, matrix.shape)),
                        rows.size(), matrix, PackedMatrix(up[group]), results + bytes_of(rows.begin, result_row_bytes));
   });
-  if (path.quantises_inputs)
+  if (quantises)
     to_input(path, reinterpret_cast<const float*>(results), groups.num_rows, num_columns, num_leaves, h);
 }
 

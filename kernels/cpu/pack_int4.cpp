@@ -37,7 +37,7 @@ void store_half(std::byte* at, std::int64_t half, unsigned value) {
 
 std::byte* line_at(const PanelLayout& shape, std::int64_t leaf, std::int64_t pair, std::int64_t panel,
                    std::byte* data) {
-  return data + shape.offset_bytes(panel, leaf, pair) + PanelLayout::kInt4Scales_bytes +
+  return data + shape.offset_bytes(panel, leaf, 2 * pair) + PanelLayout::kInt4Scales_bytes +
          static_cast<std::size_t>(pair % PanelLayout::kInt4GroupPairs) * PanelLayout::kInt4Line_bytes;
 }
 
@@ -77,9 +77,10 @@ void pack_scales(const PanelLayout& shape, const PackScales& block, const std::b
       count = std::min(kPanelColumns - in_panel, block.num_columns - c);
       std::memcpy(data +
                       shape.offset_bytes(column / kPanelColumns, block.leaf,
-                                         (block.first_group + group) * PanelLayout::kInt4GroupPairs) +
+                                         (block.first_group + group) * kInt4GroupInputs) +
                       bytes_of<Bf16>(in_panel),
-                  source + bytes_of<Bf16>(group * block.num_columns + c), bytes_of<Bf16>(count));
+                  source + bytes_of<Bf16>(group * block.num_columns + c),
+                  bytes_of<Bf16>(count));
     }
 }
 
@@ -87,9 +88,9 @@ void pack_scales(const PanelLayout& shape, const PackScales& block, const std::b
 void clear_int4(const PanelLayout& shape, std::byte* data) {
   const std::int64_t panel = shape.num_panels() - 1, first = shape.num_columns - panel * kPanelColumns;
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
-    for (std::int64_t pair = 0; pair < shape.pairs_per_leaf(); ++pair) {
+    for (std::int64_t pair = 0; pair < shape.lines_per_leaf(); ++pair) {
       if (pair % PanelLayout::kInt4GroupPairs == 0)
-        std::memset(data + shape.offset_bytes(panel, leaf, pair) + bytes_of<Bf16>(first), 0,
+        std::memset(data + shape.offset_bytes(panel, leaf, 2 * pair) + bytes_of<Bf16>(first), 0,
                     bytes_of<Bf16>(kPanelColumns - first));
       for (std::int64_t column = first; column < kPanelColumns; ++column)
         for (std::int64_t input = 0; input < 2; ++input)

@@ -46,7 +46,7 @@ void pack_block(const float* rows, std::int64_t width, std::byte* lines) {
       Words m[4];  // (row, pair), then (pair, row)
       for (int row = 0; row < 4; ++row) m[row] = rounded_pairs(rows + (4 * quad + row) * width + 8 * half);
       transpose(m);
-      for (int pair = 0; pair < 4; ++pair) block[4 * half + pair][PanelLayout::line_offset(4 * quad, 0) / 8] = m[pair];
+      for (int pair = 0; pair < 4; ++pair) block[4 * half + pair][PanelLayout::pair_offset(4 * quad, 0) / 8] = m[pair];
     }
   stream_store(&block[0][0], sizeof block / sizeof(Words), lines);
 }

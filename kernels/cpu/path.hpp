@@ -5,7 +5,7 @@
 
 #include "base/dtypes.hpp"
 #include "base/math.hpp"
-#include "config/gemm_input.hpp"
+#include "config/row_form.hpp"
 
 /// What an instruction path gives: tiles of multiply-adds and operations on single rows, as plain functions
 /// on memory. The loops over panels, rows, heads and threads around them (gemm.cpp, attention.cpp, rows.cpp)
@@ -24,12 +24,10 @@ inline constexpr int kInt4GroupSteps = 32;
 inline constexpr std::size_t kInt4Scales_bytes = 64, kInt4Group_bytes = kInt4Scales_bytes + kInt4GroupSteps * 32;
 
 /// How rows are multiplied with a matrix. A step is what is multiplied at a time: two or four inputs, side by
-/// side, in a form of the path's own: two bf16, floats or int16, or four int8. A line: the 32 columns of a
-/// panel for one step, expanded to the form that tiles read. Packed lines hold two inputs (MatrixShape),
-/// so a step of four inputs takes two of them; the second one of a leaf's last step may not exist, what lies
-/// there instead (the next leaf, or the scales) may be read and is multiplied by zeros.
+/// side, in a form of the path's own: two bf16 or floats, or four integers. A line: the 32 columns of a panel for
+/// one step, expanded to the form that tiles read. Packed lines (PanelLayout) hold as many inputs, or twice as many.
 struct Product {
-  bool quantised;          ///< rows are int8 with scales and sums int32 (GemmInput); else both are activations
+  DType inputs;            ///< of the rows: f32, bf16, or int8 and int16 with scales (RowForm)
   int step_inputs;         ///< 2 or 4
   std::size_t step_bytes;  ///< of a row's inputs of one step
   std::size_t line_bytes;  ///< of an expanded line
@@ -42,15 +40,15 @@ struct Product {
   void (*make_steps)(const void* x, std::int64_t num_inputs, void* steps, std::int64_t stride);
   /// Packed lines (PackedMatrix) of num_steps steps to expanded ones.
   void (*expand)(const void* packed, std::int64_t num_steps, void* lines);
-  /// acc(rows, 32) += x . lines, floats or int32; x: steps (num_steps, rows). May prefetch what packed lines
-  /// have a step from `next`, if not null.
+  /// acc(rows, 32) += x . lines, in floats, int32 or another form of the path's own; x: steps (num_steps, rows). May
+  /// prefetch what packed lines have a step from `next`, if not null.
   void (*tile)(int rows, const void* x, const void* lines, std::int64_t num_steps, float* acc, const void* next);
   /// The same from packed lines, which are expanded in registers; streams memory.
   void (*direct)(int rows, const void* x, const void* packed, std::int64_t num_steps, float* acc);
-  /// acc(rows, 32) = acc * scales(32), or from int32 (float(acc) * the row's scale) * scales(32). Rows' leaf
-  /// scales lie input_stride_bytes apart. Null: the matrix has no scales.
+  /// leaf(rows, 32) = acc * scales(32), or from integers (float(acc) * the row's scale) * scales(32); leaf may be acc.
+  /// Rows' leaf scales lie input_stride_bytes apart. Null: the matrix has no scales, and acc is the leaf.
   void (*scale_leaf)(const float* scales, const LeafScale* inputs, std::size_t input_stride_bytes, int rows,
-                     float* acc);
+                     const void* acc, float* leaf);
   /// The same product for matrices in which -128 occurs (PackedMatrix::has_lowest); null: this one serves.
   const Product* with_lowest = nullptr;
 };
@@ -61,21 +59,29 @@ consteval bool rows_fit(const Product& product) {
          (!product.with_lowest || product.with_lowest->direct_rows <= product.tile_rows);
 }
 
+/// How numbers of a type are made from floats and read again. Integers have a scale, which the other types ignore.
+struct Codec {
+  DType type;
+  /// y(n), and its scale, = x(n), rounded.
+  void (*encode)(const float* x, std::int64_t n, void* y, LeafScale* scale);
+  /// x(n) = y(n) * factor; integers: (float(y) * scale) * factor, both products rounded.
+  void (*decode)(const void* y, const LeafScale* scale, std::int64_t n, float factor, float* x);
+  /// x(n) += what decode() gives.
+  void (*add)(const void* y, const LeafScale* scale, std::int64_t n, float factor, float* x);
+};
+
 /// `pairs`: inputs 2j and 2j+1 of a row side by side: two bf16 (4 bytes) or two floats (8 bytes).
 struct Path {
-  std::size_t act_bytes;                ///< of an activation: bf16 or float
+  Codec act, input;                     ///< activations, and inputs of the layers' matrices (config/row_form.hpp)
+  Codec int8;                           ///< rows that are rounded on their way to the experts
   std::size_t pair_bytes;               ///< of a pair of inputs
   int tile_queries;                     ///< the most queries scores() and values() take
-  const Product* products[kNumDTypes];  ///< with matrices of a DType; null: the mode has none. Rows are GemmInput,
-                                        ///< those of the head (a matrix of activations) activations
+  const Product* products[kNumDTypes];  ///< with matrices of a DType; null: the mode has none
   std::size_t result_bytes;             ///< of an element that gated_gelu and finish_head give: an activation, or a
                                         ///< float that is to be quantised
 
   // Matrix products.
 
-  bool quantises_inputs;  ///< whether GEMM inputs are int8 with scales; else they are activations
-  /// q(n) int8 and its scale = x(n).
-  void (*quantise)(const float* x, std::int64_t n, std::int8_t* q, LeafScale* scale);
   /// acc(n) = left(n) + acc(n).
   void (*add_left)(const float* left, std::int64_t n, float* acc);
   /// h(n) = round(gelu(gate(n)) * up(n)), or unrounded.
@@ -101,9 +107,6 @@ struct Path {
   // Rows.
 
   void (*rms_norm)(const float* x, const float* scale, std::int64_t width, float eps, float* y);
-  void (*to_activation)(const float* x, std::int64_t n, void* y);
-  void (*from_activation)(const void* y, std::int64_t n, float factor, float* x);
-  void (*add_activation)(const void* y, std::int64_t n, float factor, float* x);
   void (*rope)(float* x, std::int64_t key_size, const float* cosines, const float* sines);
   /// logits(rows, experts) for up to 4 rows.
   void (*router_logits)(const float* x, int rows, std::int64_t width, const float* w, std::int64_t num_experts,

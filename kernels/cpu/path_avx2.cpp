@@ -193,7 +193,7 @@ void values(int queries, const void* p, const void* page, int64_t value_stride, 
   kTiles[queries - 1](static_cast<const F32Pair*>(p), static_cast<const __m256i*>(page), value_stride, out);
 }
 
-constexpr Product kInt8 = {.quantised = false,
+constexpr Product kInt8 = {.inputs = DType::kBf16,
                            .step_inputs = 2,
                            .step_bytes = sizeof(F32Pair),
                            .line_bytes = 4 * kColumns,
@@ -210,13 +210,13 @@ constexpr Product kInt4 =
     int4_product<kInt8, expand<Int4Weights>, direct_groups<direct<Int4Weights>, sizeof(F32Pair)>>();
 static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
-constexpr Path kPath = {.act_bytes = 2,
+constexpr Path kPath = {.act = kCodec<Bf16Act>,
+                        .input = kCodec<Bf16Act>,
+                        .int8 = kInt8Codec,
                         .pair_bytes = sizeof(F32Pair),
                         .tile_queries = kRows,
                         .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
-                        .quantises_inputs = false,
-                        .quantise = quantise,
                         .add_left = add_left,
                         .gated_gelu = gated_gelu<Bf16Act>,
                         .make_pairs = make_pairs<Bf16Act, F32Pair>,
@@ -226,9 +226,6 @@ constexpr Path kPath = {.act_bytes = 2,
                         .values = values,
                         .finish_head = finish_head<Bf16Act>,
                         .rms_norm = rms_norm,
-                        .to_activation = to_activation<Bf16Act>,
-                        .from_activation = from_activation<Bf16Act>,
-                        .add_activation = add_activation<Bf16Act>,
                         .rope = rope,
                         .router_logits = router_logits};
 

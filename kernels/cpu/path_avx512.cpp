@@ -296,7 +296,7 @@ void values(int queries, const void* p, const void* page, int64_t value_stride, 
 
 template <bool kHasLowest>
 constexpr Product int8_product(const Product* with_lowest) {
-  return {.quantised = false,
+  return {.inputs = DType::kBf16,
           .step_inputs = 2,
           .step_bytes = sizeof(Bf16Pair),
           .line_bytes = 4 * kColumns,
@@ -314,13 +314,13 @@ constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf
 constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct_int4>(kInt4DirectRows);
 static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
-constexpr Path kPath = {.act_bytes = 2,
+constexpr Path kPath = {.act = kCodec<Bf16Act>,
+                        .input = kCodec<Bf16Act>,
+                        .int8 = kInt8Codec,
                         .pair_bytes = sizeof(Bf16Pair),
                         .tile_queries = kQueries,
                         .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
-                        .quantises_inputs = false,
-                        .quantise = quantise,
                         .add_left = add_left,
                         .gated_gelu = gated_gelu<Bf16Act>,
                         .make_pairs = make_pairs<Bf16Act, Bf16Pair>,
@@ -330,9 +330,6 @@ constexpr Path kPath = {.act_bytes = 2,
                         .values = values,
                         .finish_head = finish_head<Bf16Act>,
                         .rms_norm = rms_norm,
-                        .to_activation = to_activation<Bf16Act>,
-                        .from_activation = from_activation<Bf16Act>,
-                        .add_activation = add_activation<Bf16Act>,
                         .rope = rope,
                         .router_logits = router_logits};
 

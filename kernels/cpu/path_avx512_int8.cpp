@@ -10,7 +10,7 @@ namespace moesaic::cpu {
 namespace {
 
 constexpr int kRows = 12;
-constexpr int kStep_bytes = 128;  ///< of packed lines
+constexpr int kLine_bytes = 128;  ///< of packed lines
 
 /// acc += w . x for four inputs, w unsigned, x signed. As assembly, because gcc 12 copies the accumulator of
 /// the intrinsic to another register and back.
@@ -22,29 +22,16 @@ struct Line {
   __m512i columns[2];
 };
 
-/// Two packed lines. Their groups of 4 + 4 columns are such that unpacking the halves by pairs gives 16
-/// neighbouring columns, each with its four inputs.
+/// A packed line: 16 neighbouring columns a vector, each with its four inputs.
 MOESAIC_INLINE Line expanded(const std::byte* packed) {
   const __m512i sign = _mm512_set1_epi8(-128);
-  const __m512i first = _mm512_xor_si512(_mm512_loadu_si512(packed), sign),
-                second = _mm512_xor_si512(_mm512_loadu_si512(packed + 64), sign);
-  return {{_mm512_unpacklo_epi16(first, second), _mm512_unpackhi_epi16(first, second)}};
-}
-
-void make_steps(const void* inputs, int64_t num_inputs, void* out, int64_t stride) {
-  const auto* x = static_cast<const char*>(inputs);
-  auto* steps = static_cast<std::uint32_t*>(out);
-  const int64_t whole = num_inputs / 4;
-  for (int64_t j = 0; j < whole; ++j) std::memcpy(steps + j * stride, x + 4 * j, 4);
-  if (num_inputs % 4 == 0) return;
-  steps[whole * stride] = 0;
-  std::memcpy(steps + whole * stride, x + 4 * whole, static_cast<std::size_t>(num_inputs % 4));
+  return {{_mm512_xor_si512(_mm512_loadu_si512(packed), sign), _mm512_xor_si512(_mm512_loadu_si512(packed + 64), sign)}};
 }
 
 void expand(const void* packed, int64_t num_steps, void* lines) {
   const auto* in = static_cast<const std::byte*>(packed);
   auto* out = static_cast<__m512i*>(lines);
-  for (int64_t j = 0; j < num_steps; ++j, in += kStep_bytes, out += 2) {
+  for (int64_t j = 0; j < num_steps; ++j, in += kLine_bytes, out += 2) {
     const Line line = expanded(in);
     _mm512_store_si512(out, line.columns[0]);
     _mm512_store_si512(out + 1, line.columns[1]);
@@ -79,8 +66,8 @@ void tile_rows(const std::uint32_t* x, const __m512i* lines, int64_t num_steps, 
   load(out, acc);
   for (int64_t j = 0; j < num_steps; ++j, x += R, lines += 2) {
     if (next) {
-      _mm_prefetch(next + j * kStep_bytes, _MM_HINT_T0);
-      _mm_prefetch(next + j * kStep_bytes + 64, _MM_HINT_T0);
+      _mm_prefetch(next + j * kLine_bytes, _MM_HINT_T0);
+      _mm_prefetch(next + j * kLine_bytes + 64, _MM_HINT_T0);
     }
     add_step(x, {{_mm512_load_si512(lines), _mm512_load_si512(lines + 1)}}, acc);
   }
@@ -92,7 +79,7 @@ template <int R>
 void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_steps, float* out) {
   __m512i acc[R][2];
   load(out, acc);
-  for (int64_t j = 0; j < num_steps; ++j, x += R, packed += kStep_bytes) add_step(x, expanded(packed), acc);
+  for (int64_t j = 0; j < num_steps; ++j, x += R, packed += kLine_bytes) add_step(x, expanded(packed), acc);
   store(acc, out);
 }
 
@@ -113,13 +100,13 @@ void direct(int rows, const void* x, const void* packed, int64_t num_steps, floa
 
 }  // namespace
 
-constexpr Product kAvx512Int8 = {.quantised = true,
+constexpr Product kAvx512Int8 = {.inputs = DType::kInt8,
                                  .step_inputs = 4,
-                                 .step_bytes = 4,
-                                 .line_bytes = 4 * kColumns,
+                                 .step_bytes = sizeof(Quad<std::int8_t>),
+                                 .line_bytes = kLine_bytes,
                                  .tile_rows = kRows,
                                  .direct_rows = kRows,
-                                 .make_steps = make_steps,
+                                 .make_steps = make_quads<std::int8_t>,
                                  .expand = expand,
                                  .tile = tile,
                                  .direct = direct,

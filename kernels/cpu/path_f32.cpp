@@ -10,10 +10,9 @@ MOESAIC_INLINE void add_input(float x, const float* w, int n, float* acc) {
   for (int c = 0; c < n; ++c) acc[c] = acc[c] + x * w[c];
 }
 
-/// Position of input i of column c in a packed line (MatrixShape::line_offset).
+/// Position of input i of column c in a packed line of a pair (PanelLayout::pair_offset).
 constexpr int packed_at(int c, int i) { return c % 16 / 4 * 16 + c / 16 * 8 + c % 4 * 2 + i; }
 
-MOESAIC_INLINE float widen(std::int8_t x) { return x; }
 MOESAIC_INLINE float widen(std::uint16_t bf16) { return widen_bf16(bf16); }
 MOESAIC_INLINE float widen(float x) { return x; }
 
@@ -24,6 +23,14 @@ void expand(const void* packed, int64_t num_lines, void* out) {
   for (int64_t j = 0; j < num_lines; ++j, in += 2 * kColumns)
     for (int i = 0; i < 2; ++i, lines += kColumns)
       for (int c = 0; c < kColumns; ++c) lines[c] = widen(in[packed_at(c, i)]);
+}
+
+/// Lines of four inputs; a step of two takes half of one.
+void expand_int8(const void* packed, int64_t num_pairs, void* out) {
+  const auto* in = static_cast<const std::int8_t*>(packed);
+  auto* lines = static_cast<float*>(out);
+  for (int64_t i = 0; i < 2 * num_pairs; ++i, lines += kColumns)
+    for (int c = 0; c < kColumns; ++c) lines[c] = in[i / 4 * 4 * kColumns + c * 4 + i % 4];
 }
 
 void expand_int4(const void* packed, int64_t num_lines, void* out) {
@@ -82,14 +89,14 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
   }
 }
 
-constexpr Product kInt8 = {.quantised = false,
+constexpr Product kInt8 = {.inputs = DType::kF32,
                            .step_inputs = 2,
                            .step_bytes = sizeof(F32Pair),
                            .line_bytes = 8 * kColumns,
                            .tile_rows = 4,
                            .direct_rows = 0,
                            .make_steps = make_pairs<F32Act, F32Pair>,
-                           .expand = expand<std::int8_t>,
+                           .expand = expand_int8,
                            .tile = tile,
                            .direct = nullptr,
                            .scale_leaf = scale_leaf};
@@ -101,13 +108,13 @@ static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kF32) && rows_fit(k
 
 }  // namespace
 
-const Path kF32Path = {.act_bytes = 4,
+const Path kF32Path = {.act = kCodec<F32Act>,
+                        .input = kCodec<F32Act>,
+                        .int8 = kInt8Codec,
                        .pair_bytes = sizeof(F32Pair),
                        .tile_queries = 4,
                        .products = {&kF32, &kBf16, &kInt8, &kInt4, nullptr},
                        .result_bytes = 4,
-                       .quantises_inputs = false,
-                       .quantise = quantise,
                        .add_left = add_left,
                        .gated_gelu = gated_gelu<F32Act>,
                        .make_pairs = make_pairs<F32Act, F32Pair>,
@@ -117,9 +124,6 @@ const Path kF32Path = {.act_bytes = 4,
                        .values = values,
                        .finish_head = finish_head<F32Act>,
                        .rms_norm = rms_norm,
-                       .to_activation = to_activation<F32Act>,
-                       .from_activation = from_activation<F32Act>,
-                       .add_activation = add_activation<F32Act>,
                        .rope = rope,
                        .router_logits = router_logits};
 

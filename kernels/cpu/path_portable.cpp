@@ -12,7 +12,7 @@ MOESAIC_INLINE void add_pair(F32Pair x, const std::uint16_t* w, int n, float* ac
   for (int c = 0; c < n; ++c) acc[c] = acc[c] + x.even * widen_bf16(w[2 * c]);
 }
 
-/// Position of column c in a packed line, in pairs (MatrixShape::line_offset / 2).
+/// Position of column c in a packed line, in pairs (PanelLayout::pair_offset / 2).
 constexpr int packed_pair(int c) { return c % 16 / 4 * 8 + c / 16 * 4 + c % 4; }
 
 void expand_int8(const void* packed, int64_t num_lines, void* out) {
@@ -80,7 +80,7 @@ void values(int queries, const void* p_pairs, const void* values_page, int64_t v
   }
 }
 
-constexpr Product kInt8 = {.quantised = false,
+constexpr Product kInt8 = {.inputs = DType::kBf16,
                            .step_inputs = 2,
                            .step_bytes = sizeof(F32Pair),
                            .line_bytes = 4 * kColumns,
@@ -96,13 +96,13 @@ constexpr Product kBf16 = with_activations(kInt8, expand_bf16, nullptr);
 constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
 static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
-constexpr Path kPath = {.act_bytes = 2,
+constexpr Path kPath = {.act = kCodec<Bf16Act>,
+                        .input = kCodec<Bf16Act>,
+                        .int8 = kInt8Codec,
                         .pair_bytes = sizeof(F32Pair),
                         .tile_queries = 4,
                         .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
-                        .quantises_inputs = false,
-                        .quantise = quantise,
                         .add_left = add_left,
                         .gated_gelu = gated_gelu<Bf16Act>,
                         .make_pairs = make_pairs<Bf16Act, F32Pair>,
@@ -112,9 +112,6 @@ constexpr Path kPath = {.act_bytes = 2,
                         .values = values,
                         .finish_head = finish_head<Bf16Act>,
                         .rms_norm = rms_norm,
-                        .to_activation = to_activation<Bf16Act>,
-                        .from_activation = from_activation<Bf16Act>,
-                        .add_activation = add_activation<Bf16Act>,
                         .rope = rope,
                         .router_logits = router_logits};
 

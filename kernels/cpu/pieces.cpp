@@ -52,7 +52,7 @@ void round_parts(const Path& path, std::span<const plan::Merge> merges, std::int
   scratch.sums.reserve(bytes_of<float>(num_parts * width));
   float* const sum = scratch.sums.as<float>();
   add_parts(merges, num_parts, width, scratch, part, sum);
-  path.to_activation(sum, width, out);
+  CodedRow(path.act, {path.act.type, width}, out).encode(sum);
 }
 
 /// m(D) = the gated outputs of a row's experts, added up by the tree over the expert index. A gated output comes into
@@ -61,11 +61,12 @@ void add_experts(const Path& path, const PiecesOfRows& pieces, std::size_t first
   const auto num_terms = static_cast<std::size_t>(pieces.num_active);
   plan::combine_experts({pieces.experts.address() + first_term, num_terms}, pieces.num_experts, scratch.merges);
   const auto sum = [&](int a) { return a == 0 ? m : scratch.gated.as<float>() + a * pieces.width; };
-  const auto output = [&](int a) { return scratch.outputs[static_cast<std::size_t>(a)]; };
+  const RowForm form{path.act.type, pieces.width};
+  const auto output = [&](int a) { return CodedRow(path.act, form, scratch.outputs[static_cast<std::size_t>(a)]); };
   const auto gate = [&](int a) { return pieces.gates.address()[first_term + static_cast<std::size_t>(a)]; };
   const auto begun = [&](int a) -> std::uint8_t& { return scratch.begun[static_cast<std::size_t>(a)]; };
   const auto begin = [&](int a) {
-    if (!begun(a)) path.from_activation(output(a), pieces.width, gate(a), sum(a));
+    if (!begun(a)) output(a).decode(gate(a), sum(a));
     begun(a) = 1;
   };
   scratch.begun.assign(num_terms, 0);
@@ -74,7 +75,7 @@ void add_experts(const Path& path, const PiecesOfRows& pieces, std::size_t first
     if (begun(from))
       add_row(sum(into), sum(from), pieces.width, sum(into));
     else
-      path.add_activation(output(from), pieces.width, gate(from), sum(into));
+      output(from).add(gate(from), sum(into));
   }
   begin(0);
 }
@@ -97,22 +98,18 @@ const std::byte* complete_output(const Path& path, const PiecesOfRows& pieces, c
 /// Rows that were rounded on their way are activations again, of what is left of them.
 void permute(const Path& path, const ConstBytes* blocks, const plan::RowSource* sources, std::int64_t num_terms,
              const NumericSetting& setting, std::int64_t width, std::byte* rows) {
-  const GemmInput travelling = setting.expert_row(width);
-  const std::size_t row_bytes = setting.row(width).row_bytes();
+  const RowForm travelling = setting.expert_row(width), input = setting.row(width);
   parallel_for(num_terms, kGrain_rows, [&](std::int64_t term) {
     const auto& [block, row] = sources[term];
     const std::byte* from = blocks[block].address() + bytes_of(row, travelling.row_bytes());
-    std::byte* to = rows + bytes_of(term, row_bytes);
+    std::byte* to = rows + bytes_of(term, input.row_bytes());
     if (!setting.rounds_expert_rows()) {
-      std::memcpy(to, from, row_bytes);
+      std::memcpy(to, from, input.row_bytes());
       return;
     }
     float* const values = row_scratch(width);
-    const auto* q = reinterpret_cast<const std::int8_t*>(from);
-    LeafScale leaf;
-    std::memcpy(&leaf, from + travelling.scales_offset_bytes(), sizeof leaf);
-    for (std::int64_t i = 0; i < width; ++i) values[i] = static_cast<float>(q[i]) * leaf.scale;
-    path.to_activation(values, width, to);
+    CodedRow(path.int8, travelling, from).decode(1, values);
+    CodedRow(path.input, input, to).encode(values);
   });
 }
 
@@ -140,7 +137,7 @@ void write_pieces(const Path& path, const plan::PieceJob* jobs, std::int64_t num
 
 void combine_rows(const Path& path, const PiecesOfRows& pieces, const TreeList& trees, float* m) {
   const auto num_terms = static_cast<std::size_t>(pieces.num_active);
-  const std::size_t output_bytes = bytes_of(pieces.width, path.act_bytes);
+  const std::size_t output_bytes = RowForm{path.act.type, pieces.width}.row_bytes();
   parallel_for(pieces.num_rows, [&](std::int64_t row) {
     thread_local RowScratch scratch;
     scratch.gated.reserve(num_terms * bytes_of<float>(pieces.width));

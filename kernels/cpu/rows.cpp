@@ -26,19 +26,11 @@ void for_each_row(std::int64_t num_rows, std::int64_t width, const Body& body) {
   parallel_for(num_rows, std::max<std::int64_t>(1, kPart_elems / std::max<std::int64_t>(1, width)), body);
 }
 
-/// y(rows) in int8 with a scale a leaf. values(row): fp32 (width).
+/// y(rows) of a form. values(row): fp32 (width).
 template <class Values>
-void quantise_rows(const Path& path, std::int64_t width, std::int64_t num_leaves, std::int64_t num_rows, std::byte* y,
-                   const Values& values) {
-  const GemmInput form{Numerics::kW8A8, width, num_leaves};
-  const std::int64_t leaf_size = width / num_leaves;
-  for_each_row(num_rows, width, [&](std::int64_t row) {
-    const float* x = values(row);
-    auto* to = reinterpret_cast<std::int8_t*>(y) + bytes_of(row, form.row_bytes());
-    auto* scales = reinterpret_cast<LeafScale*>(to + form.scales_offset_bytes());
-    for (std::int64_t leaf = 0; leaf < num_leaves; ++leaf)
-      path.quantise(x + leaf * leaf_size, leaf_size, to + leaf * leaf_size, scales + leaf);
-    std::memset(to + width, 0, form.scales_offset_bytes() - static_cast<std::size_t>(width));
+void encode_each(const Codec& codec, const RowForm& form, std::int64_t num_rows, std::byte* y, const Values& values) {
+  for_each_row(num_rows, form.width, [&](std::int64_t row) {
+    CodedRow(codec, form, y + bytes_of(row, form.row_bytes())).encode(values(row));
   });
 }
 
@@ -51,32 +43,31 @@ void rms_norm(const Path& path, const float* x, const float* scale, std::int64_t
 }
 
 void to_activation(const Path& path, const float* x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t width,
-                   std::byte* y) {
-  const std::size_t row_bytes = bytes_of(width, path.act_bytes);
-  for_each_row(num_rows, width,
-               [&](std::int64_t row) { path.to_activation(x + row * x_stride, width, y + bytes_of(row, row_bytes)); });
+                   std::int64_t num_parts, std::byte* y) {
+  encode_each(path.act, {path.act.type, width, num_parts}, num_rows, y,
+              [&](std::int64_t row) { return x + row * x_stride; });
 }
 
 void to_input(const Path& path, const float* x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves,
               std::byte* y) {
-  if (!path.quantises_inputs) return to_activation(path, x, width, num_rows, width, y);
-  quantise_rows(path, width, num_leaves, num_rows, y, [&](std::int64_t row) { return x + row * width; });
+  encode_each(path.input, {path.input.type, width, num_leaves}, num_rows, y,
+              [&](std::int64_t row) { return x + row * width; });
 }
 
 void encode_rows(const Path& path, const std::byte* x, std::int64_t num_rows, std::int64_t width, std::byte* y) {
-  const std::size_t row_bytes = bytes_of(width, path.act_bytes);
-  quantise_rows(path, width, 1, num_rows, y, [&](std::int64_t row) {
+  const RowForm form{path.input.type, width};
+  encode_each(path.int8, {path.int8.type, width}, num_rows, y, [&](std::int64_t row) {
     float* values = row_scratch(width);
-    path.from_activation(x + bytes_of(row, row_bytes), width, 1, values);
+    CodedRow(path.input, form, x + bytes_of(row, form.row_bytes())).decode(1, values);
     return values;
   });
 }
 
 void scatter_activations(const Path& path, const std::byte* y, const std::int32_t* places, std::int64_t num_rows,
                          std::int64_t width, float factor, float* x) {
-  const std::size_t row_bytes = bytes_of(width, path.act_bytes);
+  const RowForm form{path.act.type, width};
   for_each_row(num_rows, width, [&](std::int64_t row) {
-    path.from_activation(y + bytes_of(row, row_bytes), width, factor, x + places[row] * width);
+    CodedRow(path.act, form, y + bytes_of(row, form.row_bytes())).decode(factor, x + places[row] * width);
   });
 }
 

@@ -20,7 +20,7 @@ void unpack_column(const PackedMatrix& w, std::int64_t column, std::byte* out) {
 
 void gather_columns(const Path& path, const PackedMatrix& w, const std::int32_t* columns, std::int64_t num_columns,
                     std::byte* y) {
-  const std::size_t row_bytes = bytes_of(w.shape.leaf_size, path.act_bytes);
+  const std::size_t row_bytes = RowForm{path.act.type, w.shape.leaf_size}.row_bytes();
   parallel_for(num_columns, [&](std::int64_t i) {
     std::byte* out = y + bytes_of(i, row_bytes);
     if (w.shape.type == DType::kF32)

@@ -47,7 +47,7 @@ class Replay {
         compute_(compute),
         width_(static_cast<std::size_t>(grid.config().emb_size)),
         setting_(grid, plan::Domains::alone(grid.ranks_per_stage()),
-                 {width_ * size_bytes(activation_type(numeric.numerics)), width_ * sizeof(float)}) {}
+                 {activation_row(numeric.numerics, static_cast<std::int64_t>(width_)).row_bytes(), width_ * sizeof(float)}) {}
 
   Work layer(ModelLayer layer, const plan::Domains& nodes) const {
     Work sum;

@@ -8,17 +8,17 @@
 #include "backend/block_sum.hpp"
 #include "backend/matrix.hpp"
 #include "backend/queue.hpp"
-#include "config/gemm_input.hpp"
 #include "config/kv_page.hpp"
 #include "config/numeric_setting.hpp"
+#include "config/row_form.hpp"
 #include "plan/row_moves.hpp"
 #include "plan/tree_table.hpp"
 
 /// The one list of signatures of the kernels. Every backend fills in one `Kernels` for each numeric mode; all of a mode
 /// give the same bits, for any number of rows in a call and any number of threads. The arithmetic (orders, rounding
 /// points) is defined in docs/numerics.md. A kernel may run after its call has returned (Queue). Rows are contiguous
-/// unless a stride is given; `Act` in a comment stands for the activation type of the mode (float or Bf16), `Input` for
-/// a row of inputs of weight matrices (GemmInput: Act, or int8 with scales); both are passed as bytes.
+/// unless a stride is given; `Act` in a comment stands for rows of activations of the mode, `Input` for rows of inputs
+/// of its weight matrices (config/row_form.hpp: floats, bf16, or integers with scales); both are passed as bytes.
 namespace moesaic::backend {
 
 /// Rows of several experts in one call: those of group g are psum_rows[g] to psum_rows[g + 1].
@@ -110,9 +110,10 @@ struct Kernels {
   void (*to_input)(Queue&, Ptr<const float> x, std::int64_t num_rows, std::int64_t width, std::int64_t num_leaves,
                    Bytes y);
 
-  /// y(rows, width) Act = round(x), row stride of x x_stride elements; a copy in f32 mode.
+  /// y(rows, width) Act = round(x), row stride of x x_stride elements; a copy in f32 mode. num_parts: those of the row
+  /// that have a scale of their own where Act has scales.
   void (*to_activation)(Queue&, Ptr<const float> x, std::int64_t x_stride, std::int64_t num_rows, std::int64_t width,
-                        Bytes y);
+                        std::int64_t num_parts, Bytes y);
 
   /// sum(n) = x(n) + y(n), fp32; sum may be x or y.
   void (*add)(Queue&, Ptr<const float> x, Ptr<const float> y, std::int64_t n, Ptr<float> sum);
@@ -155,7 +156,7 @@ struct Kernels {
                    const PageTable& pages, std::int64_t page_offset);
 
   /// out(rows, q heads, K) Input, with num_leaves leaves = softmax(capped scores of q with the keys at positions 0 ...
-  /// row's) . values. q: Act (rows, q heads, K). Every key must have been written before.
+  /// row's) . values. q: Act (rows, q heads, K), a part for each head. Every key must have been written before.
   void (*attention)(Queue&, ConstBytes q, const AttentionShape& shape, const PageTable& pages, std::int64_t page_offset,
                     std::int64_t num_leaves, Bytes out);
 

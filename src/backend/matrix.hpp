@@ -27,7 +27,10 @@ struct Matrix {
   Bytes data;
 };
 
-/// A block of W: inputs of `leaf` from `first_input` (even) and columns from `first_column`.
+/// The inputs of a block of W (PackBlock) begin at a multiple of it.
+inline constexpr std::int64_t kPackedInputs = 4;
+
+/// A block of W: inputs of `leaf` from `first_input` on, and columns from `first_column`.
 struct PackBlock {
   std::int64_t leaf = 0, first_input = 0, num_inputs = 0, first_column = 0, num_columns = 0;
 };

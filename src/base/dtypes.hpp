@@ -13,14 +13,16 @@ enum class DType : std::uint8_t {
   kInt8,
   kInt4x2,          ///< two int4 in a byte: a pair of inputs of one column, the even one in the low half
   kSignMagnitude8,  ///< int8 as bit 7 the sign, bits 0 to 6 the magnitude, -128 as -0; in memory only
+  kInt16,
 };
-inline constexpr std::size_t kNumDTypes = 5;
+inline constexpr std::size_t kNumDTypes = 6;
 
 constexpr std::size_t size_bytes(DType type) {
   switch (type) {
     case DType::kF32:
       return 4;
     case DType::kBf16:
+    case DType::kInt16:
       return 2;
     case DType::kInt8:
     case DType::kInt4x2:
@@ -42,6 +44,8 @@ constexpr const char* name(DType type) {
       return "int4x2";
     case DType::kSignMagnitude8:
       return "sign_magnitude8";
+    case DType::kInt16:
+      return "int16";
   }
   return "?";
 }

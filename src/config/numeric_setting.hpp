@@ -2,13 +2,13 @@
 
 #include <string>
 
-#include "config/gemm_input.hpp"
+#include "config/row_form.hpp"
 
 namespace moesaic {
 
 /// The form in which rows travel to the experts.
 enum class DispatchPayload : std::uint8_t {
-  kAct,   ///< as the mode holds them: Input (config/gemm_input.hpp)
+  kAct,   ///< as the mode holds them: inputs of matrices (config/row_form.hpp)
   kInt8,  ///< quantised as inputs are in w8a8: an experiment, experts compute with what is left of the row
 };
 inline constexpr DispatchPayload kAllDispatchPayloads[] = {DispatchPayload::kAct, DispatchPayload::kInt8};
@@ -31,13 +31,13 @@ struct NumericSetting {
 
   /// Whether rows on their way to the experts have another form than elsewhere.
   constexpr bool rounds_expert_rows() const {
-    return payload == DispatchPayload::kInt8 && !GemmInput{numerics}.quantised();
+    return payload == DispatchPayload::kInt8 && input_type(numerics) != DType::kInt8;
   }
   /// The form in which a row (D) travels to attention shards.
-  constexpr GemmInput row(std::int64_t width) const { return {numerics, width}; }
+  constexpr RowForm row(std::int64_t width) const { return input_row(numerics, width); }
   /// The form in which a row (D) travels to the experts.
-  constexpr GemmInput expert_row(std::int64_t width) const {
-    return {rounds_expert_rows() ? Numerics::kW8A8 : numerics, width};
+  constexpr RowForm expert_row(std::int64_t width) const {
+    return {rounds_expert_rows() ? DType::kInt8 : input_type(numerics), width};
   }
   /// "w8a16"; "w8a16, int8 payload" where that is another result.
   std::string text() const { return std::string(name(numerics)) + (rounds_expert_rows() ? ", int8 payload" : ""); }

@@ -35,7 +35,12 @@ constexpr std::optional<Numerics> numerics_from(std::string_view text) {
 }
 
 /// Type of q, k, v, the KV cache and attention's p, of complete expert outputs, of the embedding table in memory and
-/// its inputs as head; in all modes but w8a8 also of the inputs of the layers' matrices (config/gemm_input.hpp).
+/// its inputs as head.
 constexpr DType activation_type(Numerics numerics) { return numerics == Numerics::kF32 ? DType::kF32 : DType::kBf16; }
+
+/// Type of the inputs of the layers' matrices.
+constexpr DType input_type(Numerics numerics) {
+  return numerics == Numerics::kW8A8 ? DType::kInt8 : activation_type(numerics);
+}
 
 }  // namespace moesaic

@@ -47,6 +47,7 @@ Hdf5Dataset create(Hdf5File& file, const TensorSpec& spec) {
     case DType::kInt4x2:
       return file.create_dataset<std::uint8_t>(spec.name, spec.shape);
     case DType::kSignMagnitude8:
+    case DType::kInt16:
       break;
   }
   throw std::logic_error("a type that no store has");

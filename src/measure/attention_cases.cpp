@@ -63,31 +63,31 @@ struct Queries {
   backend::AttentionShape shape;
   std::int64_t context;
   Pages pages;
-  AlignedBuffer q;    // Act (most rows, H K)
-  GemmInput form;     // of a row of results, one leaf
-  AlignedBuffer out;  // Input (most rows, H K)
+  RowForm q_form, form;  // of a row of q, and of results, one leaf
+  AlignedBuffer q;       // Act (most rows, H K)
+  AlignedBuffer out;     // Input (most rows, H K)
 
   Queries(const Compute& compute, const KernelWorkload& workload, const backend::AttentionShape& heads,
           std::int64_t most_rows)
       : shape(heads),
         context(workload.context),
         pages(compute, heads, workload.context, workload.memory_bytes),
-        q(bytes_of(most_rows * width(), act_bytes())),
-        form{compute.numerics(), width()},
+        q_form(activation_row(compute.numerics(), width(), heads.num_q_heads())),
+        form(input_row(compute.numerics(), width())),
+        q(bytes_of(most_rows, q_form.row_bytes())),
         out(bytes_of(most_rows, form.row_bytes())) {
     const auto values = random_floats(static_cast<std::size_t>(most_rows * width()), 9);
-    compute.kernels().to_activation(*compute.queue, at(values.data()), width(), most_rows, width(), at(q.data()));
+    compute.kernels().to_activation(*compute.queue, at(values.data()), width(), most_rows, width(), q_form.num_parts, at(q.data()));
   }
 
   std::int64_t width() const { return shape.num_q_heads() * shape.page.key_size; }
-  std::size_t act_bytes() const { return size_bytes(shape.page.type); }
 
   /// Of the last num_rows positions, for the last `last` of them; their q and results are those of a call of all.
   void attend(const Compute& compute, std::int64_t num_rows, std::int64_t last, std::size_t call, std::byte* into) {
     std::vector<backend::RowContext> rows;
     for (std::int64_t row = num_rows - last; row < num_rows; ++row)
       rows.push_back({static_cast<std::int32_t>(context - num_rows + row), 0});
-    const auto q_offset_bytes = bytes_of((num_rows - last) * width(), act_bytes());
+    const auto q_offset_bytes = static_cast<std::size_t>(num_rows - last) * q_form.row_bytes();
     compute.kernels().attention(*compute.queue, at(q.data() + q_offset_bytes), shape, pages.table(rows, call), 0, 1,
                                 at(into));
   }
@@ -99,7 +99,7 @@ struct Queries {
     const std::size_t offset_bytes = bytes_of(num_rows - checked, form.row_bytes());
     AlignedBuffer expected(bytes_of(checked, form.row_bytes()));
     attend(Compute::cpu("portable", compute.numerics()), num_rows, checked, 0, expected.data());
-    const std::size_t elem_bytes = form.quantised() ? sizeof(float) : act_bytes();  // a quantised row: words of 4 bytes
+    const std::size_t elem_bytes = form.quantised() ? sizeof(float) : size_bytes(form.type);  // a quantised row: words of 4 bytes
     const auto columns = static_cast<std::int64_t>(form.row_bytes() / elem_bytes);
     return first_wrong({expected.data(), columns, elem_bytes}, checked,
                        {out.data() + offset_bytes, columns, elem_bytes}, checked);

@@ -114,7 +114,7 @@ void measure_rows(const comm::Communicator& world, const Compute& compute, plan:
       1e6 / elems * median_us(world, kCalls, [&](std::size_t) { k.rms_norm(queue, x, w, kRows, kWidth, 1e-5f, y); });
   const double add_us = median_us(world, kCalls, [&](std::size_t) { k.add(queue, x, y, kRows * kWidth, y); });
   const double round_us = median_us(
-      world, kCalls, [&](std::size_t) { k.to_activation(queue, x, kWidth, kRows, kWidth, y.as<std::byte>()); });
+      world, kCalls, [&](std::size_t) { k.to_activation(queue, x, kWidth, kRows, kWidth, 1, y.as<std::byte>()); });
   costs.value_ps = 1e6 / elems * (add_us + round_us) / 2;
   costs.router_ps = 1e6 / elems / static_cast<double>(kExperts) * median_us(world, kCalls, [&](std::size_t) {
                       k.route(queue, x, kRows, {kWidth, kExperts, kActive}, w, routing.rows());

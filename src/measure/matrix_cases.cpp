@@ -82,7 +82,7 @@ class MatrixSet {
 /// Inputs (num_rows, width); row r is row r % kDistinctRows.
 AlignedBuffer inputs(const Compute& compute, std::int64_t num_rows, std::int64_t width) {
   const auto values = random_floats(static_cast<std::size_t>(kDistinctRows * width), 7);
-  const std::size_t row_bytes = GemmInput{compute.numerics(), width}.row_bytes();
+  const std::size_t row_bytes = input_row(compute.numerics(), width).row_bytes();
   AlignedBuffer rows(bytes_of(num_rows, row_bytes));
   for (std::int64_t row = 0; row < num_rows; ++row)
     compute.kernels().to_input(*compute.queue, at(values.data() + row % kDistinctRows * width), 1, width, 1,
@@ -102,15 +102,14 @@ struct Product {
       : gated(is_gated),
         weights(std::move(set)),
         x(inputs(compute, most_rows, weights->shape().leaf_size)),
-        y(static_cast<std::size_t>(most_rows) * result_bytes(compute)),
-        expected(static_cast<std::size_t>(kDistinctRows) * result_bytes(compute)) {
+        y(static_cast<std::size_t>(most_rows) * result(compute).row_bytes()),
+        expected(static_cast<std::size_t>(kDistinctRows) * result(compute).row_bytes()) {
     multiply(Compute::cpu("portable", compute.numerics()), std::min(most_rows, kDistinctRows), 0, expected.data());
   }
 
-  /// Size of a row of the result.
-  std::size_t result_bytes(const Compute& compute) const {
-    const std::int64_t columns = weights->shape().num_columns;
-    return GemmInput{gated ? compute.numerics() : Numerics::kF32, columns}.row_bytes();
+  /// The form of a row.
+  RowForm result(const Compute& compute) const {
+    return input_row(gated ? compute.numerics() : Numerics::kF32, weights->shape().num_columns);
   }
 
   void multiply(const Compute& compute, std::int64_t num_rows, std::size_t call, std::byte* into) const {
@@ -127,9 +126,9 @@ struct Product {
   std::optional<std::string> check(const Compute& compute, std::int64_t num_rows) {
     std::memset(y.data(), 0xa5, y.size_bytes());
     multiply(compute, num_rows, 0, y.data());
-    const bool rounded = gated && !GemmInput{compute.numerics()}.quantised();  // a quantised row: words of 4 bytes
-    const std::size_t elem_bytes = rounded ? size_bytes(activation_type(compute.numerics())) : sizeof(float);
-    const auto columns = static_cast<std::int64_t>(result_bytes(compute) / elem_bytes);
+    const RowForm form = result(compute);
+    const std::size_t elem_bytes = form.quantised() ? sizeof(float) : size_bytes(form.type);  // words of 4 bytes
+    const auto columns = static_cast<std::int64_t>(form.row_bytes() / elem_bytes);
     return first_wrong({expected.data(), columns, elem_bytes}, kDistinctRows, {y.data(), columns, elem_bytes},
                        num_rows);
   }

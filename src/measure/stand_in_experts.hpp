@@ -32,21 +32,24 @@ class StandInExperts {
 
   /// Input (D) of a row, by its number in the stage.
   void make_row(std::int64_t row, std::byte* to) const;
-  std::size_t row_bytes() const { return row_bytes_; }
+  std::size_t row_bytes() const { return input_.row_bytes(); }
   std::size_t width() const { return static_cast<std::size_t>(width_); }
   /// Whether experts get other rows than dispatch is given.
   bool rounds() const { return rounds_; }
 
   /// Input (D) of a row as experts get it: with a payload of int8, what is left of it. The twin of what kernels do.
   std::vector<std::byte> as_experts_get(const std::byte* row) const;
-  /// fp32 (D) of a row of activations.
+  /// fp32 (D) of Input.
   std::vector<float> values_of(const std::byte* row) const;
 
  private:
-  void to_activation(const float* x, std::int64_t n, std::byte* y) const;
+  /// y = x(D) as the activations of a complete output.
+  void to_activation(const float* x, std::byte* y) const;
   std::uint64_t key(const std::byte* row, StandIn kind) const;
-  /// What an expert's leaf adds to the output: fp32 (D).
   std::size_t place(std::uint64_t key, ExpertId expert, std::int64_t leaf) const;
+  /// The number of the output that an expert copies.
+  std::size_t copy(std::uint64_t key, ExpertId expert) const;
+  /// What an expert's leaf adds to the output: fp32 (D).
   const float* leaf(std::uint64_t key, ExpertId expert, std::int64_t leaf) const;
   /// sum (D) of a complete subtree of leaves, by the tree.
   void add_up(std::uint64_t key, ExpertId expert, Range leaves, float* sum) const;
@@ -55,9 +58,9 @@ class StandInExperts {
   const Compute compute_;
   const bool rounds_;
   std::int64_t width_;
-  std::size_t row_bytes_;
+  RowForm input_, act_;  // of a row, of a complete output
   std::vector<float> values_;       // a leaf's output is D of them that follow each other
-  std::vector<std::byte> rounded_;  // Act, the same
+  std::vector<std::byte> copies_;   // Act (kCopies, D): outputs that are complete
 };
 
 }  // namespace moesaic::measure

@@ -7,6 +7,7 @@
 #include "base/parallel.hpp"
 #include "measure/kernel_case.hpp"
 #include "measure/limits.hpp"
+#include "measure/row_values.hpp"
 #include "plan/tree_table.hpp"
 
 namespace moesaic::measure {
@@ -56,11 +57,13 @@ SumOrders::SumOrders(const DispatchJob& job)
   }
   pieces_.reserve(most + 1);
   const bool complete = job.grid().layout().etp == 1;
-  const std::size_t elem_bytes = complete ? size_bytes(activation_type(job.compute().numerics())) : sizeof(float);
-  const auto values = random_floats(most / elem_bytes, static_cast<std::uint64_t>(me_));
+  const std::int64_t width = job.grid().config().emb_size;
+  const std::size_t piece_bytes = complete ? setting_.pieces.complete : setting_.pieces.partial;
+  const auto num_pieces = static_cast<std::int64_t>(most / piece_bytes);
+  const auto values = random_floats(static_cast<std::size_t>(num_pieces * width), static_cast<std::uint64_t>(me_));
   if (complete)
-    job.compute().kernels().to_activation(*job.compute().queue, at(values.data()), std::ssize(values), 1,
-                                          std::ssize(values), at(pieces_.data()));
+    job.compute().kernels().to_activation(*job.compute().queue, at(values.data()), width, num_pieces, width, 1,
+                                          at(pieces_.data()));
   else if (most > 0)
     std::memcpy(pieces_.data(), values.data(), most);
   for (Own& own : own_)
@@ -111,15 +114,18 @@ void SumOrders::run(SumOrder order, Own& own) {
 
 /// m(row) += gate * piece, for all pieces of a holder.
 void SumOrders::add_stream(Own& own, int holder) {
-  const bool rounded = job_.grid().layout().etp == 1 && activation_type(job_.compute().numerics()) == DType::kBf16;
   const std::int64_t width = job_.grid().config().emb_size;
+  const RowForm form =
+      job_.grid().layout().etp == 1 ? activation_row(job_.compute().numerics(), width) : RowForm{DType::kF32, width};
   const auto active = static_cast<std::size_t>(setting_.active());
   const std::byte* const stream = own.streams[plan::DomainId(holder)].data();
   const auto add = [&](const std::byte* piece, float gate, bool first, float* m) {
+    thread_local std::vector<float> values;
+    values.resize(static_cast<std::size_t>(width));
+    row_values(form, piece, values.data());
     for (std::int64_t i = 0; i < width; ++i) {
-      const float value =
-          rounded ? to_float(reinterpret_cast<const Bf16*>(piece)[i]) : reinterpret_cast<const float*>(piece)[i];
-      m[i] = first ? gate * value : m[i] + gate * value;
+      const float value = gate * values[static_cast<std::size_t>(i)];
+      m[i] = first ? value : m[i] + value;
     }
   };
   parallel_for(own.num_rows(), [&](std::int64_t row) {

@@ -45,7 +45,8 @@ void Attention::forward(const LayerWeights& w, plan::StageLayer layer, const Bat
     const TraceZone zone(Zone::kAttention);
     project_and_cache(w, layer, rows, gathered);
     const std::int64_t num_leaves = w.attn_out.shape.num_leaves;
-    const GemmInput heads{context_.backend.numerics(), shape_.num_q_heads() * shape_.page.key_size, num_leaves};
+    const RowForm heads =
+        input_row(context_.backend.numerics(), shape_.num_q_heads() * shape_.page.key_size, num_leaves);
     heads_.reserve_rows(num_rows, heads.row_bytes());
     k.attention(context_.queue, q_.data(), shape_, rows.pages, cache_.page_offset(layer), num_leaves, heads_.data());
     const plan::Layout& layout = context_.grid.layout();
@@ -92,15 +93,16 @@ void Attention::project_and_cache(const LayerWeights& w, plan::StageLayer layer,
   const std::int64_t num_rows = rows.group.size(), key_size = shape_.page.key_size;
   const std::int64_t q_width = shape_.num_q_heads() * key_size, kv_width = shape_.num_kv_heads * key_size;
   const std::int64_t stride = q_width + 2 * kv_width;
+  const RowForm q = activation_row(context_.backend.numerics(), q_width, shape_.num_q_heads());
   qkv_.reserve_elems<float>(num_rows * stride);
-  q_.reserve_rows(num_rows * q_width, context_.act_bytes());
+  q_.reserve_rows(num_rows, q.row_bytes());
   const auto qkv = qkv_.as<float>();
   k.gemm(queue, gathered, num_rows, w.qkv, qkv, stride);
   // q and k heads lie side by side and turn together.
   k.rope(queue, qkv, stride, shape_.num_q_heads() + shape_.num_kv_heads, key_size, rows.pages, rope_.cosines(),
          rope_.sines());
   k.write_kv(queue, qkv + q_width, qkv + (q_width + kv_width), stride, shape_, rows.pages, cache_.page_offset(layer));
-  k.to_activation(queue, qkv, stride, num_rows, q_width, q_.data());
+  k.to_activation(queue, qkv, stride, num_rows, q_width, q.num_parts, q_.data());
 }
 
 void Attention::reduce_scatter(const BatchRows& rows, backend::Ptr<float> a) {

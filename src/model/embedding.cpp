@@ -14,7 +14,7 @@ Embedding::Embedding(StageContext& context, const backend::Matrix& table)
 void Embedding::embed(const BatchRows& rows, backend::Ptr<float> x) {
   const TraceZone zone(Zone::kEmbed);
   const std::int64_t width = context_.config().emb_size;
-  const std::size_t row_bytes = bytes_of(width, context_.act_bytes());
+  const std::size_t row_bytes = context_.act_row_bytes();
   const backend::Kernels& k = context_.kernels();
   backend::Queue& queue = context_.queue;
   plan_exchange(rows);

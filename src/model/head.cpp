@@ -104,14 +104,14 @@ void Head::gather_normed(const BatchRows& rows, std::span<const std::int32_t> wa
   const auto num_own = std::ssize(places_);
   own_.reserve(places_.size() * row_elems * sizeof(float));
   normed_.reserve(places_.size() * row_elems * sizeof(float));
-  rounded_.reserve(places_.size() * row_elems * context_.act_bytes());
-  gathered_.reserve(wanted.size() * row_elems * context_.act_bytes());
+  rounded_.reserve(places_.size() * context_.act_row_bytes());
+  gathered_.reserve(wanted.size() * context_.act_row_bytes());
   k.gather_rows(queue, x.as<const std::byte>(), queue.argument(std::span(places_)), num_own, row_elems * sizeof(float),
                 own_.data());
   k.rms_norm(queue, own_.as<float>(), final_norm_, num_own, width, config.arch.rms_norm_eps, normed_.as<float>());
   show_normed(rows.batch, wanted_of(context_.me));
-  k.to_activation(queue, normed_.as<float>(), width, num_own, width, rounded_.data());
-  exchange_.all_gather(rounded_.slice(), gathered_.slice(), num_rows_, row_elems * context_.act_bytes());
+  k.to_activation(queue, normed_.as<float>(), width, num_own, width, 1, rounded_.data());
+  exchange_.all_gather(rounded_.slice(), gathered_.slice(), num_rows_, context_.act_row_bytes());
 }
 
 void Head::show_normed(const TokenBatch& batch, std::span<const std::int32_t> own_rows) const {

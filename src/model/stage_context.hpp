@@ -25,9 +25,10 @@ struct StageContext {
 
   const backend::Kernels& kernels() const { return backend.kernels(); }
   const ModelConfig& config() const { return grid.config(); }
-  std::size_t act_bytes() const { return size_bytes(activation_type(backend.numerics())); }
+  /// A row (D) of activations, as embedding and head take it.
+  std::size_t act_row_bytes() const { return activation_row(backend.numerics(), config().emb_size).row_bytes(); }
   /// A normalised row as it travels to attention shards and experts.
-  std::size_t input_row_bytes() const { return GemmInput{backend.numerics(), config().emb_size}.row_bytes(); }
+  std::size_t input_row_bytes() const { return input_row(backend.numerics(), config().emb_size).row_bytes(); }
   bool is_first() const { return stage == plan::StageId(0); }
   bool is_last() const { return stage == grid.last_stage(); }
 

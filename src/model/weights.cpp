@@ -127,15 +127,15 @@ class Loader {
                   std::int64_t first_column, std::int64_t num_columns) {
     if (type_ == DType::kInt4x2) pack_scales(w, scales(role), piece, leaf, first_column, num_columns);
     add(tensor(role), piece, [=, this, &tensor = tensor(role)](std::span<std::byte> scratch) {
-      // Inputs are packed in pairs, so every chunk begins at an even row; an odd last row makes the unit a single row.
-      // Rows of int4 are pairs already.
+      // Every chunk begins at a multiple of kPackedInputs; a piece that has no whole number of them is cut by rows.
+      // Rows of int4 are pairs of inputs.
       const std::int64_t row_inputs = type_ == DType::kInt4x2 ? 2 : 1,
                          row_bytes = num_columns * static_cast<std::int64_t>(size_bytes(type_)),
-                         pair_bytes = 2 / row_inputs * row_bytes;
-      const std::int64_t unit_bytes = w.shape.leaf_size % 2 == 0 ? pair_bytes : row_bytes;
-      const auto whole_pairs =
-          scratch.size() / static_cast<std::size_t>(pair_bytes) * static_cast<std::size_t>(pair_bytes);
-      store_.stream_piece(tensor, piece, unit_bytes, scratch.first(whole_pairs),
+                         block_bytes = backend::kPackedInputs / row_inputs * row_bytes;
+      const std::int64_t unit_bytes = w.shape.leaf_size % backend::kPackedInputs == 0 ? block_bytes : row_bytes;
+      const auto whole_blocks =
+          scratch.size() / static_cast<std::size_t>(block_bytes) * static_cast<std::size_t>(block_bytes);
+      store_.stream_piece(tensor, piece, unit_bytes, scratch.first(whole_blocks),
                           [&](std::int64_t offset, std::span<const std::byte> chunk) {
                             const std::int64_t first = offset / row_bytes * row_inputs,
                                                rows = static_cast<std::int64_t>(chunk.size()) / row_bytes,
@@ -278,9 +278,10 @@ ModelWeights load_weights(const io::StoreReader& store, const plan::Grid& grid, 
                           backend::Backend& backend) {
   const ModelConfig& c = grid.config();
   const std::int64_t longest = std::max({c.emb_size, c.attn_size() / kNumLeaves, c.ffn_size / kNumLeaves});
-  if (backend.numerics() == Numerics::kW8A8 && longest > kMostQuantisedInputs)
-    fail("--numerics w8a8: sums of {} inputs may not fit in 32 bits, at most {} do; use w8a16", longest,
-         kMostQuantisedInputs);
+  const RowForm input = input_row(backend.numerics(), longest);
+  if (input.quantised() && longest > most_leaf_inputs(input.type))
+    fail("--numerics {}: sums of {} inputs may not fit in 32 bits, at most {} do; use w8a16",
+         name(backend.numerics()), longest, most_leaf_inputs(input.type));
   return Loader(store, grid, rank, backend).load();
 }
 

@@ -148,8 +148,8 @@ class RoutedDispatcher final : public Dispatcher {
 }  // namespace
 
 plan::PieceSizes piece_sizes(const plan::Grid& grid, Numerics numerics) {
-  const auto width = static_cast<std::size_t>(grid.config().emb_size);
-  return {width * size_bytes(activation_type(numerics)), width * sizeof(float)};
+  const std::int64_t width = grid.config().emb_size;
+  return {activation_row(numerics, width).row_bytes(), static_cast<std::size_t>(width) * sizeof(float)};
 }
 
 std::unique_ptr<Dispatcher> make_dispatcher(plan::DispatchAlgorithm algorithm, const plan::Grid& grid,

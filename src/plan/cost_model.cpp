@@ -139,7 +139,7 @@ double CostModel::head_us(const ExchangeCosts& costs, double logit_rows) const {
   double us = width * share * kernels.matrix_ps.at(logit_rows) * kPs_us + 2 * compute.call_us;
   const Range stage = grid.ranks_of(grid.last_stage());
   const Peers others = peers_in(costs.ranks(), WorldRank(stage.begin), stage);
-  const double row_bytes = width * static_cast<double>(size_bytes(activation_type(arithmetic_.numerics)));
+  const double row_bytes = static_cast<double>(activation_row(arithmetic_.numerics, config_.emb_size).row_bytes());
   us += exchange(machine_, others, logit_rows * row_bytes / ranks, logit_rows * row_bytes / ranks).us;
   // All parts come to rank 0, which puts them together.
   const double part_bytes = logit_rows * share * static_cast<double>(sizeof(float));
@@ -171,7 +171,7 @@ PartTimes CostModel::batch_times(const ExchangeCosts& costs, StageId stage, cons
   const double width = static_cast<double>(config_.emb_size);
   const double x_rows = slowest.normed_rows;
   if (stage == StageId(0)) {
-    const double row_bytes = width * static_cast<double>(size_bytes(activation_type(arithmetic_.numerics)));
+    const double row_bytes = static_cast<double>(activation_row(arithmetic_.numerics, config_.emb_size).row_bytes());
     const double each = x_rows * row_bytes / grid.ranks_per_stage();
     constexpr double kColumnPasses = 8;  // a column of the packed table is far from contiguous
     times[Part::kEmbed] =

@@ -107,7 +107,7 @@ struct ExchangeCosts::Moe {
         row_bytes(static_cast<double>(all.numeric_.row(grid.config().emb_size).row_bytes())),
         expert_row_bytes(static_cast<double>(all.numeric_.expert_row(grid.config().emb_size).row_bytes()) +
                          active * sizeof(std::int32_t)),
-        act_bytes(width * static_cast<double>(size_bytes(activation_type(all.numeric_.numerics)))),
+        act_bytes(static_cast<double>(activation_row(all.numeric_.numerics, grid.config().emb_size).row_bytes())),
         partial_bytes(width * static_cast<double>(sizeof(float))),
         term_bytes(grid.layout().etp == 1 ? act_bytes : partial_bytes) {}
 

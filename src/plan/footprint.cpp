@@ -12,7 +12,7 @@ std::int64_t activation_bytes(Numerics numerics) {
   return static_cast<std::int64_t>(size_bytes(activation_type(numerics)));
 }
 std::int64_t input_bytes(Numerics numerics, std::int64_t width, std::int64_t leaves = 1) {
-  return static_cast<std::int64_t>(GemmInput{numerics, width, leaves}.row_bytes());
+  return static_cast<std::int64_t>(input_row(numerics, width, leaves).row_bytes());
 }
 
 std::int64_t layer_weight_bytes(const Grid& grid, StageRank rank, ModelLayer layer, WeightFormat format) {
@@ -39,15 +39,14 @@ double layer_traffic(const Grid& grid, const ExpectedRouting& routing, StageRank
   const ModelConfig& c = grid.config();
   const double width = static_cast<double>(c.emb_size);
   const double owned = 1.0 / grid.ranks_per_stage();
-  const auto bytes_of = [](const GemmInput& row) { return static_cast<double>(row.row_bytes()); };
+  const auto bytes_of = [](const RowForm& row) { return static_cast<double>(row.row_bytes()); };
   double bytes = 0;
   if (grid.group(from) == grid.group(to))
     bytes += owned * (bytes_of(numeric.row(c.emb_size)) + width * sizeof(float));  // gather, reduce-scatter
   bytes += owned * routing.reaches(from, grid.subset(to)) * bytes_of(numeric.expert_row(c.emb_size));  // dispatch
   const double terms = routing.terms(to, grid.subset(from));
-  const double term_bytes =
-      static_cast<double>(grid.layout().etp == 1 ? size_bytes(activation_type(numeric.numerics)) : sizeof(float));
-  bytes += owned * terms * width * term_bytes;  // combine
+  bytes += owned * terms *
+           (grid.layout().etp == 1 ? bytes_of(activation_row(numeric.numerics, c.emb_size)) : width * sizeof(float));
   bytes += owned * static_cast<double>(c.num_selected_experts * static_cast<std::int64_t>(sizeof(std::int32_t)));
   return bytes;
 }
@@ -102,7 +101,7 @@ Footprint footprint(const Grid& grid, WorldRank rank, const Arithmetic& arithmet
   const std::int64_t terms = (workload.batch_rows * c.num_selected_experts + grid.layout().ep - 1) / grid.layout().ep;
   const std::int64_t slice = c.ffn_size / kNumLeaves * grid.expert_leaves()[grid.slice(local)].size();
   // Quantised results are fp32 before they are that.
-  const std::int64_t unrounded = GemmInput{numerics}.quantised() ? kFloat : 0;
+  const std::int64_t unrounded = input_row(numerics, 0).quantised() ? kFloat : 0;
   const std::int64_t input = input_bytes(numerics, c.emb_size), q_width = heads * c.q_per_kv() * c.key_size;
   const std::int64_t heads_out = input_bytes(numerics, q_width, kNumLeaves) + q_width * unrounded;
   const std::int64_t hidden = input_bytes(numerics, slice, kNumLeaves) + slice * unrounded;

@@ -14,14 +14,16 @@ struct Case {
   std::vector<std::int64_t> lengths;
   Numerics numerics;
   std::vector<float> k, v;  ///< (row, kv heads, K); a sequence's rows follow the one's before
-  Activations q;            ///< (row, q heads, K)
+  Rows k_rows, v_rows;      ///< the same as the cache has them
+  std::vector<std::vector<float>> q_values;  ///< of each row
+  Rows q;                                    ///< (row, q heads, K)
   std::vector<std::vector<std::byte>> memory;
   std::vector<backend::Bytes> blocks;  ///< of one sequence after the other
   std::vector<RowContext> rows;
   static constexpr std::int64_t kPageOffset = 128;
 
   /// The results: heads side by side, in parts that need not be heads.
-  GemmInput form() const { return {numerics, q_stride(), q_stride() % 8 == 0 ? 4 : 2}; }
+  RowForm form() const { return input_row(numerics, q_stride(), q_stride() % 8 == 0 ? 4 : 2); }
   std::int64_t k_stride() const { return shape.num_kv_heads * shape.page.key_size; }
   std::int64_t q_stride() const { return shape.num_q_heads() * shape.page.key_size; }
 };
@@ -37,11 +39,32 @@ class AttentionTest : public KernelTest {
                          q_per_kv,
                          1.0f / std::sqrt(static_cast<float>(key_size)),
                          30.0f};
-    Case c{shape, lengths, numerics,
-           {},    {},      Activations(numerics, static_cast<std::size_t>(num_rows * shape.num_q_heads() * key_size)),
-           {},    {},      {}};
-    for (std::int64_t i = 0; i < num_rows * c.q_stride(); ++i) c.q.set(i, 3.0f * normal());
+    const RowForm kv_form = activation_row(numerics, kv_heads * key_size, kv_heads);
+    Case c{.shape = shape,
+           .lengths = lengths,
+           .numerics = numerics,
+           .k = {},
+           .v = {},
+           .k_rows = Rows(kv_form, num_rows),
+           .v_rows = Rows(kv_form, num_rows),
+           .q_values = {},
+           .q = Rows(activation_row(numerics, shape.num_q_heads() * key_size, shape.num_q_heads()), num_rows),
+           .memory = {},
+           .blocks = {},
+           .rows = {}};
+    for (std::int64_t row = 0; row < num_rows; ++row) {
+      std::vector<float>& values = c.q_values.emplace_back();
+      for (std::int64_t i = 0; i < c.q_stride(); ++i) values.push_back(3.0f * normal());
+      c.q.set(row, values);
+    }
     for (std::int64_t i = 0; i < num_rows * c.k_stride(); ++i) c.k.push_back(3.0f * normal()), c.v.push_back(normal());
+    for (std::int64_t row = 0; row < num_rows; ++row) {
+      const auto of_row = [&](const std::vector<float>& values) {
+        return std::vector<float>(values.begin() + row * c.k_stride(), values.begin() + (row + 1) * c.k_stride());
+      };
+      c.k_rows.set(row, of_row(c.k));
+      c.v_rows.set(row, of_row(c.v));
+    }
     const std::size_t block_bytes = Case::kPageOffset + static_cast<std::size_t>(kv_heads) * shape.page.page_bytes();
     for (const std::int64_t length : lengths) {
       const auto first_block = static_cast<std::int32_t>(c.blocks.size());
@@ -71,16 +94,16 @@ class AttentionTest : public KernelTest {
     GetParam().kernels().write_kv(queue(), at(c.k.data() + first * c.k_stride()), at(c.v.data() + first * c.k_stride()),
                                   c.k_stride(), c.shape, pages(c, first, count), Case::kPageOffset);
   }
-  void attend(const Case& c, std::int64_t first, std::int64_t count, Inputs& out) {
-    GetParam().kernels().attention(queue(), at(c.q.at(first * c.q_stride())), c.shape, pages(c, first, count),
-                                   Case::kPageOffset, c.form().num_leaves, at(out.row(first)));
+  void attend(const Case& c, std::int64_t first, std::int64_t count, Rows& out) {
+    GetParam().kernels().attention(queue(), at(c.q.row(first)), c.shape, pages(c, first, count),
+                                   Case::kPageOffset, c.form().num_parts, at(out.row(first)));
   }
   static backend::PageTable pages(const Case& c, std::int64_t first, std::int64_t count) {
     return {at(c.rows.data() + first), at(c.blocks.data()), count};
   }
 
-  Inputs expected(const Case& c) {
-    Inputs out(c.form(), static_cast<std::int64_t>(c.rows.size()));
+  Rows expected(const Case& c) {
+    Rows out(c.form(), static_cast<std::int64_t>(c.rows.size()));
     std::int64_t first = 0;
     for (const std::int64_t length : c.lengths) {
       for (std::int64_t position = 0; position < length; ++position) {
@@ -95,33 +118,60 @@ class AttentionTest : public KernelTest {
 
   /// The definition for one query, added to `out`; `first`: its sequence's first row.
   void one_head(const Case& c, std::int64_t first, std::int64_t position, std::int64_t head, std::vector<float>& out) {
-    const std::int64_t K = c.shape.page.key_size, at = (first + position) * c.q_stride() + head * K;
-    const std::int64_t kv = head / c.shape.q_per_kv * K;
-    const auto key = [&](const std::vector<float>& from, std::int64_t t, std::int64_t j) {
-      return rounded(c.numerics, from[static_cast<std::size_t>((first + t) * c.k_stride() + kv + j)]);
-    };
+    const std::int64_t K = c.shape.page.key_size, kv_head = head / c.shape.q_per_kv;
     float sum = 0;
     std::vector<float> total(static_cast<std::size_t>(K), 0.0f);
     for (std::int64_t block = 0; block * 64 <= position; ++block) {
       std::vector<float> p(64, 0.0f);
       for (std::int64_t t = block * 64; t < block * 64 + 64 && t <= position; ++t) {
-        const float qk = dot(
-            c.numerics, K, [&](std::int64_t j) { return c.q[at + j]; }, [&](std::int64_t j) { return key(c.k, t, j); });
+        const float qk = score(c, first + position, head, first + t);
         const float s = qk * c.shape.multiplier;
         const float fast = exp_f32((-2.0f * c.shape.cap) / (exp_f32(s * (2.0f / c.shape.cap)) + 1.0f));
-        const float weight =
-            c.numerics == Numerics::kF32 ? capped_weight_exact(qk, {c.shape.multiplier, c.shape.cap}) : fast;
-        p[static_cast<std::size_t>(t - block * 64)] = rounded(c.numerics, weight);
+        const bool f32 = c.numerics == Numerics::kF32;
+        const float weight = f32 ? capped_weight_exact(qk, {c.shape.multiplier, c.shape.cap}) : fast;
+        p[static_cast<std::size_t>(t - block * 64)] = rounded(activation_type(c.numerics), weight);
       }
       sum = sum + lane_sum(p);
-      for (std::int64_t j = 0; j < K; ++j) {
-        const float pv = dot(
-            c.numerics, 64, [&](std::int64_t t) { return p[static_cast<std::size_t>(t)]; },
-            [&](std::int64_t t) { return block * 64 + t <= position ? key(c.v, block * 64 + t, j) : 0.0f; });
-        total[static_cast<std::size_t>(j)] = total[static_cast<std::size_t>(j)] + pv;
-      }
+      const std::int64_t rest = position - block * 64;
+      const std::vector<float> values = block_output(c, p, first + block * 64, std::min<std::int64_t>(rest, 63), kv_head);
+      for (std::size_t j = 0; j < values.size(); ++j) total[j] = total[j] + values[j];
     }
     for (std::int64_t j = 0; j < K; ++j) out.push_back(total[static_cast<std::size_t>(j)] / sum + 0.0f);
+  }
+
+  /// q . k of a row's head and a key.
+  static float score(const Case& c, std::int64_t row, std::int64_t head, std::int64_t key) {
+    const std::int64_t K = c.shape.page.key_size, kv_head = head / c.shape.q_per_kv;
+    const auto q = [&](std::int64_t j) { return c.q.value(row, head * K + j); };
+    const auto k = [&](std::int64_t j) { return c.k_rows.value(key, kv_head * K + j); };
+    if (!c.q.form().quantised()) return dot(c.q.form().type, K, q, k);
+    std::int64_t exact = 0;
+    for (std::int64_t j = 0; j < K; ++j) exact += static_cast<std::int64_t>(q(j)) * static_cast<std::int64_t>(k(j));
+    return (static_cast<float>(exact) * c.q.scale(row, head).scale) * c.k_rows.scale(key, kv_head).scale;
+  }
+
+  /// p . v over a block of keys of which the first is `first` and the last `last` behind it.
+  static std::vector<float> block_output(const Case& c, const std::vector<float>& p, std::int64_t first,
+                                         std::int64_t last, std::int64_t kv_head) {
+    const std::int64_t K = c.shape.page.key_size;
+    const auto v = [&](std::int64_t t, std::int64_t j) {
+      return t <= last ? c.v_rows.value(first + t, kv_head * K + j) : 0.0f;
+    };
+    std::vector<float> scaled, output;
+    for (std::int64_t t = 0; t <= last && c.v_rows.form().quantised(); ++t)
+      scaled.push_back(p[static_cast<std::size_t>(t)] * c.v_rows.scale(first + t, kv_head).scale);
+    const Quantised weights = quantise(DType::kInt16, scaled);
+    for (std::int64_t j = 0; j < K; ++j) {
+      std::int64_t exact = 0;
+      for (std::size_t t = 0; t < scaled.size(); ++t)
+        exact += weights.values[t] * static_cast<std::int64_t>(v(static_cast<std::int64_t>(t), j));
+      output.push_back(c.v_rows.form().quantised()
+                           ? static_cast<float>(exact) * weights.scale
+                           : dot(
+                                 c.v_rows.form().type, 64, [&](std::int64_t t) { return p[static_cast<std::size_t>(t)]; },
+                                 [&](std::int64_t t) { return v(t, j); }));
+    }
+    return output;
   }
 };
 
@@ -133,7 +183,7 @@ TEST_P(AttentionTest, Shapes) {
     Case c = make(sizes.key_size, sizes.kv_heads, sizes.q_per_kv, {150, 1, 64, 7});
     const auto rows = static_cast<std::int64_t>(c.rows.size());
     write(c, 0, rows);
-    Inputs out(c.form(), rows);
+    Rows out(c.form(), rows);
     attend(c, 0, rows, out);
     EXPECT_TRUE(out.same_bytes(expected(c)))
         << "K " << sizes.key_size << ", " << sizes.kv_heads << " kv heads, " << sizes.q_per_kv << " q heads each";
@@ -148,7 +198,7 @@ TEST_P(AttentionTest, Chunks) {
       set_threads(threads);
       random.seed(42);
       Case c = make(32, 3, 3, {200});
-      Inputs out(c.form(), 200);
+      Rows out(c.form(), 200);
       for (std::int64_t first = 0; first < 200; first += chunk) {
         write(c, first, std::min(chunk, 200 - first));
         attend(c, first, std::min(chunk, 200 - first), out);
@@ -156,7 +206,7 @@ TEST_P(AttentionTest, Chunks) {
       if (threads == 1 && chunk == 1) {
         EXPECT_TRUE(out.same_bytes(expected(c)));
       }
-      static std::vector<std::pair<Numerics, Inputs>> seen;
+      static std::vector<std::pair<Numerics, Rows>> seen;
       const auto same = std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == c.numerics; });
       if (same == seen.end())
         seen.emplace_back(c.numerics, out);
@@ -168,7 +218,7 @@ TEST_P(AttentionTest, Chunks) {
 TEST_P(AttentionTest, RowsOfOneSequenceInAnyOrder) {
   Case c = make(32, 1, 2, {100, 100});
   write(c, 0, 200);
-  Inputs out(c.form(), 200), shuffled = out;
+  Rows out(c.form(), 200), shuffled = out;
   attend(c, 0, 200, out);
   std::vector<std::int64_t> order(200);
   for (std::int64_t i = 0; i < 200; ++i) order[static_cast<std::size_t>(i)] = i;
@@ -176,8 +226,7 @@ TEST_P(AttentionTest, RowsOfOneSequenceInAnyOrder) {
   Case d = c;
   for (std::int64_t i = 0; i < 200; ++i) {
     d.rows[static_cast<std::size_t>(i)] = c.rows[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])];
-    for (std::int64_t j = 0; j < c.q_stride(); ++j)
-      d.q.set(i * c.q_stride() + j, c.q[order[static_cast<std::size_t>(i)] * c.q_stride() + j]);
+    d.q.set(i, c.q_values[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]);
   }
   attend(d, 0, 200, shuffled);
   for (std::int64_t i = 0; i < 200; ++i)

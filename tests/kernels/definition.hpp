@@ -80,14 +80,41 @@ class KernelTest : public testing::TestWithParam<Mode> {
   float normal() { return std::normal_distribution<float>()(random); }
 };
 
-/// The value that an activation keeps of x.
-inline float rounded(Numerics numerics, float x) { return numerics == Numerics::kF32 ? x : to_float(to_bf16(x)); }
+/// The value that a float or a bf16 keeps of x.
+inline float rounded(DType type, float x) { return type == DType::kF32 ? x : to_float(to_bf16(x)); }
 
-/// Sum of n products x(i) w(i) in the order of the mode.
+/// Numbers as integers with a scale.
+struct Quantised {
+  std::vector<std::int32_t> values;
+  float scale = 0;
+  std::int64_t sum = 0;  ///< of the integers
+};
+
+/// int8 or int16.
+inline Quantised quantise(DType type, const std::vector<float>& x) {
+  const float most = type == DType::kInt8 ? 127.0f : 32639.0f;
+  float largest = 0;
+  bool finite = true;
+  for (const float value : x) {
+    finite = finite && std::isfinite(value);
+    largest = std::max(largest, std::fabs(value));
+  }
+  const bool zeros = !finite || largest < 0x1p-100f;
+  Quantised q;
+  q.scale = !finite ? NAN : zeros ? 0.0f : largest / most;
+  for (const float value : x) {
+    const float scaled = zeros ? 0.0f : value * (most / largest);
+    q.values.push_back(static_cast<std::int32_t>(std::nearbyint(scaled)));
+    q.sum += q.values.back();
+  }
+  return q;
+}
+
+/// Sum of n products x(i) w(i) in the order for inputs of a type.
 template <class X, class W>
-float dot(Numerics numerics, std::int64_t n, X x, W w) {
+float dot(DType type, std::int64_t n, X x, W w) {
   float acc = 0;
-  if (numerics == Numerics::kF32) {
+  if (type == DType::kF32) {
     for (std::int64_t i = 0; i < n; ++i) acc = acc + x(i) * w(i);
     return acc;
   }
@@ -110,69 +137,52 @@ inline float lane_sum(const std::vector<float>& values) {
   return tree(lanes, 0, 16);
 }
 
-/// Activations of a mode in memory.
-class Activations {
+/// Rows of a form in memory, made from numbers by the definition.
+class Rows {
  public:
-  Activations(Numerics numerics, std::size_t size) : numerics_(numerics), data_(size * bytes()) {}
-  void* data() { return data_.data(); }
-  const void* data() const { return data_.data(); }
-  std::size_t bytes() const { return size_bytes(activation_type(numerics_)); }
-  const void* at(std::int64_t i) const { return data_.data() + static_cast<std::size_t>(i) * bytes(); }
-  void* at(std::int64_t i) { return data_.data() + static_cast<std::size_t>(i) * bytes(); }
-  float operator[](std::int64_t i) const {
-    if (numerics_ == Numerics::kF32) return load<float>(i);
-    return to_float(load<Bf16>(i));
-  }
-  void set(std::int64_t i, float x) {
-    if (numerics_ == Numerics::kF32) std::memcpy(at(i), &x, sizeof(x));
-    const Bf16 b = to_bf16(x);
-    if (numerics_ != Numerics::kF32) std::memcpy(at(i), &b, sizeof(b));
-  }
-  bool same_bytes(const Activations& other) const { return data_ == other.data_; }
-
- private:
-  template <class T>
-  T load(std::int64_t i) const {
-    T x;
-    std::memcpy(&x, at(i), sizeof(x));
-    return x;
-  }
-  Numerics numerics_;
-  std::vector<std::byte> data_;
-};
-
-/// Rows of GEMM inputs in memory, made from numbers by the definition.
-class Inputs {
- public:
-  Inputs(const GemmInput& form, std::int64_t num_rows)
+  Rows(const RowForm& form, std::int64_t num_rows)
       : form_(form), data_(form.row_bytes() * static_cast<std::size_t>(num_rows)) {}
   void* data() { return data_.data(); }
   const void* data() const { return data_.data(); }
-  const GemmInput& form() const { return form_; }
+  const RowForm& form() const { return form_; }
   const void* row(std::int64_t row) const { return at(row); }
   void* row(std::int64_t row) { return at(row); }
-  bool same_bytes(const Inputs& other) const { return data_ == other.data_; }
+  bool same_bytes(const Rows& other) const { return data_ == other.data_; }
 
   void set(std::int64_t row, const std::vector<float>& x) {
-    if (!form_.quantised()) {
-      Activations rounded_row(form_.numerics, x.size());
-      for (std::int64_t i = 0; i < form_.width; ++i) rounded_row.set(i, x[static_cast<std::size_t>(i)]);
-      std::memcpy(at(row), rounded_row.data(), form_.row_bytes());
+    if (form_.quantised()) {
+      for (std::int64_t part = 0; part < form_.num_parts; ++part) set_part(row, part, x);
       return;
     }
-    for (std::int64_t leaf = 0; leaf < form_.num_leaves; ++leaf) set_leaf(row, leaf, x);
+    for (std::int64_t i = 0; i < form_.width; ++i) {
+      const float value = x[static_cast<std::size_t>(i)];
+      const Bf16 half = to_bf16(value);
+      std::memcpy(element(row, i), form_.type == DType::kF32 ? static_cast<const void*>(&value) : &half,
+                  size_bytes(form_.type));
+    }
   }
 
-  /// An activation, or the integer of a quantised row.
+  /// A number as it lies there: of a quantised row the integer.
   float value(std::int64_t row, std::int64_t i) const {
-    if (form_.quantised()) return static_cast<float>(static_cast<std::int8_t>(at(row)[i]));
-    Activations one(form_.numerics, 1);
-    std::memcpy(one.data(), at(row) + static_cast<std::size_t>(i) * one.bytes(), one.bytes());
-    return one[0];
+    switch (form_.type) {
+      case DType::kF32:
+        return load<float>(row, i);
+      case DType::kBf16:
+        return to_float(load<Bf16>(row, i));
+      case DType::kInt8:
+        return load<std::int8_t>(row, i);
+      default:
+        return load<std::int16_t>(row, i);
+    }
   }
-  LeafScale scale(std::int64_t row, std::int64_t leaf) const {
+  /// What it stands for, times a factor.
+  float real(std::int64_t row, std::int64_t i, float factor = 1) const {
+    if (!form_.quantised()) return value(row, i) * factor;
+    return (value(row, i) * scale(row, i / form_.part_size()).scale) * factor;
+  }
+  LeafScale scale(std::int64_t row, std::int64_t part) const {
     LeafScale scale;
-    std::memcpy(&scale, at(row) + scale_offset(leaf), sizeof(scale));
+    std::memcpy(&scale, at(row) + scale_offset(part), sizeof(scale));
     return scale;
   }
 
@@ -181,32 +191,29 @@ class Inputs {
   const std::byte* at(std::int64_t row) const {
     return data_.data() + form_.row_bytes() * static_cast<std::size_t>(row);
   }
-  std::size_t scale_offset(std::int64_t leaf) const {
-    return form_.scales_offset_bytes() + static_cast<std::size_t>(leaf) * sizeof(LeafScale);
+  std::byte* element(std::int64_t row, std::int64_t i) {
+    return at(row) + static_cast<std::size_t>(i) * size_bytes(form_.type);
+  }
+  template <class T>
+  T load(std::int64_t row, std::int64_t i) const {
+    T x;
+    std::memcpy(&x, at(row) + static_cast<std::size_t>(i) * sizeof(T), sizeof(T));
+    return x;
+  }
+  std::size_t scale_offset(std::int64_t part) const {
+    return form_.scales_offset_bytes() + static_cast<std::size_t>(part) * sizeof(LeafScale);
   }
 
-  void set_leaf(std::int64_t row, std::int64_t leaf, const std::vector<float>& x) {
-    const std::int64_t size = form_.width / form_.num_leaves, first = leaf * size;
-    float largest = 0;
-    bool finite = true;
-    for (std::int64_t i = first; i < first + size; ++i) {
-      const float magnitude = std::fabs(x[static_cast<std::size_t>(i)]);
-      finite = finite && std::isfinite(magnitude);
-      largest = std::max(largest, magnitude);
-    }
-    LeafScale scale{finite ? largest / 127.0f : NAN, 0};
-    const bool zeros = !finite || largest < 0x1p-100f;
-    if (finite && zeros) scale.scale = 0;
-    for (std::int64_t i = first; i < first + size; ++i) {
-      const float scaled = zeros ? 0.0f : x[static_cast<std::size_t>(i)] * (127.0f / largest);
-      const auto q = static_cast<std::int8_t>(std::nearbyint(scaled));
-      at(row)[i] = static_cast<std::byte>(q);
-      scale.sum += q;
-    }
-    std::memcpy(at(row) + scale_offset(leaf), &scale, sizeof(scale));
+  void set_part(std::int64_t row, std::int64_t part, const std::vector<float>& x) {
+    const std::int64_t size = form_.part_size(), first = part * size;
+    const Quantised q = quantise(form_.type, {x.begin() + first, x.begin() + first + size});
+    for (std::int64_t i = 0; i < size; ++i)
+      std::memcpy(element(row, first + i), &q.values[static_cast<std::size_t>(i)], size_bytes(form_.type));
+    const LeafScale scale{q.scale, static_cast<std::int32_t>(q.sum)};
+    std::memcpy(at(row) + scale_offset(part), &scale, sizeof(scale));
   }
 
-  GemmInput form_;
+  RowForm form_;
   std::vector<std::byte> data_;
 };
 

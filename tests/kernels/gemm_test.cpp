@@ -98,7 +98,7 @@ Matrix random_matrix(std::mt19937& random, const MatrixShape& shape) {
 }
 
 /// A leaf of y. The sum of a quantised one is exact; then the row's scale, then the column's.
-float leaf_of(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t leaf, std::int64_t column) {
+float leaf_of(const Rows& x, std::int64_t row, const Matrix& m, std::int64_t leaf, std::int64_t column) {
   const auto value = [&](std::int64_t i) { return x.value(row, leaf * m.shape.leaf_size + i); };
   const auto weight = [&](std::int64_t i) { return m.weight(leaf, i, column); };
   if (x.form().quantised()) {
@@ -107,21 +107,21 @@ float leaf_of(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t l
     return (static_cast<float>(sum) * x.scale(row, leaf).scale) * m.scale(leaf, 0, column);
   }
   if (m.shape.type != DType::kInt4x2) {
-    const float sum = dot(x.form().numerics, m.shape.leaf_size, value, weight);
+    const float sum = dot(x.form().type, m.shape.leaf_size, value, weight);
     return m.scales.empty() ? sum : sum * m.scale(leaf, 0, column);
   }
   float sum = 0;
   for (std::int64_t group = 0; group < m.groups(); ++group) {
     const std::int64_t first = group * kInt4GroupInputs, size = std::min(m.shape.leaf_size - first, kInt4GroupInputs);
     sum = sum + dot(
-                    x.form().numerics, size, [&](std::int64_t i) { return value(first + i); },
+                    x.form().type, size, [&](std::int64_t i) { return value(first + i); },
                     [&](std::int64_t i) { return weight(first + i); }) *
                     m.scale(leaf, group, column);
   }
   return sum;
 }
 
-float product(const Inputs& x, std::int64_t row, const Matrix& m, std::int64_t column) {
+float product(const Rows& x, std::int64_t row, const Matrix& m, std::int64_t column) {
   std::vector<float> leaves;
   for (std::int64_t leaf = 0; leaf < m.shape.num_leaves; ++leaf) leaves.push_back(leaf_of(x, row, m, leaf, column));
   return tree(leaves, 0, leaves.size());
@@ -131,10 +131,10 @@ class GemmTest : public KernelTest {
  protected:
   /// Rows for a matrix. Of the head's rows nothing is quantised; leaves of zeros and of one size come now and
   /// then.
-  Inputs random_rows(std::int64_t rows, const MatrixShape& shape) {
+  Rows random_rows(std::int64_t rows, const MatrixShape& shape) {
     const bool head_of_w8a8 = shape.type != DType::kInt8 && GetParam().numerics == Numerics::kW8A8;
     const std::int64_t width = shape.num_leaves * shape.leaf_size;
-    Inputs x({head_of_w8a8 ? Numerics::kW8A16 : GetParam().numerics, width, shape.num_leaves}, rows);
+    Rows x(input_row(head_of_w8a8 ? Numerics::kW8A16 : GetParam().numerics, width, shape.num_leaves), rows);
     for (std::int64_t row = 0; row < rows; ++row) {
       std::vector<float> values;
       for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf) {
@@ -150,7 +150,7 @@ class GemmTest : public KernelTest {
   void check(const MatrixShape& shape, std::int64_t rows) {
     const Matrix m = random_matrix(random, shape);
     const std::int64_t y_stride = shape.num_columns + 5;
-    const Inputs x = random_rows(rows, shape);
+    const Rows x = random_rows(rows, shape);
     std::vector<float> y(static_cast<std::size_t>(rows * y_stride + 1), kGuard);
     GetParam().kernels().gemm(queue(), at(x.data()), rows, m.packed(), at(y.data()), y_stride);
     for (std::int64_t row = 0; row < rows; ++row)
@@ -201,7 +201,7 @@ TEST_P(GemmTest, ARowIsTheSameInAnyCompany) {
   const MatrixShape shape{GetParam().weights, 4, 300, 40};
   const Matrix m = random_matrix(random, shape);
   const std::int64_t rows = 50;
-  const Inputs x = random_rows(rows, shape);
+  const Rows x = random_rows(rows, shape);
   std::vector<float> all(static_cast<std::size_t>(rows * shape.num_columns)), some(all.size());
   GetParam().kernels().gemm(queue(), at(x.data()), rows, m.packed(), at(all.data()), shape.num_columns);
   for (std::int64_t first = 0, count = 1; first < rows; first += count, count = std::min(count + 1, rows - first))
@@ -212,14 +212,15 @@ TEST_P(GemmTest, ARowIsTheSameInAnyCompany) {
 
 /// The largest sums there are: in all paths and tiles they fit.
 TEST_P(GemmTest, ExtremesOfQuantisedRows) {
-  if (GetParam().numerics != Numerics::kW8A8) GTEST_SKIP() << "rows of w8a8 only";
-  const MatrixShape shape{DType::kInt8, 1, kMostQuantisedInputs, 2};
+  const DType inputs = input_type(GetParam().numerics);
+  if (!RowForm{inputs}.quantised() || GetParam().weights != DType::kInt8) GTEST_SKIP() << "quantised rows only";
+  const MatrixShape shape{DType::kInt8, 1, most_leaf_inputs(inputs), 2};
   Matrix m = random_matrix(random, shape);
   const std::vector<std::byte> lowest(static_cast<std::size_t>(shape.leaf_size * shape.num_columns), std::byte{0x80});
   std::fill(m.weights.begin(), m.weights.end(), -128.0f);
   packer().pack(m.packed(), {0, 0, shape.leaf_size, 0, shape.num_columns}, lowest.data());
   for (const std::int64_t rows : {1, 13}) {
-    Inputs x({Numerics::kW8A8, shape.leaf_size, 1}, rows);
+    Rows x({inputs, shape.leaf_size}, rows);
     for (std::int64_t row = 0; row < rows; ++row)
       x.set(row, std::vector<float>(static_cast<std::size_t>(shape.leaf_size), row % 2 == 0 ? 1.0f : -1.0f));
     std::vector<float> y(static_cast<std::size_t>(rows * 2));
@@ -230,10 +231,10 @@ TEST_P(GemmTest, ExtremesOfQuantisedRows) {
 }
 
 TEST_P(GemmTest, SubnormalsAreZeros) {
-  if (GetParam().numerics == Numerics::kW8A8) GTEST_SKIP() << "see RowsTest";
+  if (input_row(GetParam().numerics, 2).quantised()) GTEST_SKIP() << "see RowsTest";
   const MatrixShape shape{GetParam().weights, 1, 2, 3};
   const Matrix m = random_matrix(random, shape);
-  Activations x(GetParam().numerics, 2);
+  Rows x(input_row(GetParam().numerics, 2), 1);
   const std::uint16_t subnormal = 0x0001;  // as bf16; as float 0x0001 in the lower half of a pair is subnormal too
   std::memcpy(x.data(), &subnormal, sizeof(subnormal));
   float y[3];
@@ -249,9 +250,9 @@ TEST_P(GemmTest, GatedGelu) {
     for (const auto& [columns, leaves] : {Sizes{1, 1}, {33, 1}, {64, 8}, {72, 2}}) {
       const MatrixShape shape{GetParam().weights, 1, 75, columns};
       const Matrix gate = random_matrix(random, shape), up = random_matrix(random, shape);
-      const Inputs x = random_rows(rows, shape);
-      const GemmInput form{GetParam().numerics, columns, leaves};
-      Inputs h(form, rows + 1), expected = h;  // the last row guards
+      const Rows x = random_rows(rows, shape);
+      const RowForm form = input_row(GetParam().numerics, columns, leaves);
+      Rows h(form, rows + 1), expected = h;  // the last row guards
       std::memset(h.row(rows), 0x5a, form.row_bytes());
       std::memset(expected.row(rows), 0x5a, form.row_bytes());
       const std::int32_t psum_rows[] = {0, static_cast<std::int32_t>(rows)};
@@ -279,7 +280,7 @@ TEST_P(GemmTest, Groups) {
   for (int i = 0; i < 4; ++i) matrices.push_back(random_matrix(random, shape));
   for (const Matrix& m : matrices) packed.push_back(m.packed());
   const std::int32_t psum_rows[] = {0, 0, 7, 8, 30};
-  const Inputs x = random_rows(30, shape);
+  const Rows x = random_rows(30, shape);
   std::vector<float> y(30 * 33 + 1, kGuard);
   GetParam().kernels().grouped_gemm(queue(), at(x.data()), {at(psum_rows), 30}, packed, at(y.data()));
   for (std::size_t g = 0; g < matrices.size(); ++g)

@@ -15,7 +15,7 @@ void expect_packed(const PanelLayout& shape, const std::vector<std::byte>& data,
   std::vector<T> packed(static_cast<std::size_t>(shape.num_panels() * shape.panel_elems()));
   std::memcpy(packed.data(), data.data(), shape.panels_bytes());
   for (std::int64_t leaf = 0; leaf < shape.num_leaves; ++leaf)
-    for (std::int64_t input = 0; input < 2 * shape.pairs_per_leaf(); ++input)
+    for (std::int64_t input = 0; input < shape.lines_per_leaf() * shape.line_inputs(); ++input)
       for (std::int64_t column = 0; column < shape.padded_columns(); ++column) {
         const bool inside = input < shape.leaf_size && column < shape.num_columns;
         const T found = packed[static_cast<std::size_t>(shape.element(leaf, input, column))];
@@ -38,7 +38,7 @@ void check(DType type, std::int64_t leaves, std::int64_t leaf_size, std::int64_t
   std::vector<backend::PackBlock> blocks;
   for (std::int64_t leaf = 0; leaf < leaves; ++leaf)
     for (std::int64_t input = 0, inputs = 0; input < leaf_size; input += inputs) {
-      inputs = std::min<std::int64_t>(leaf_size - input, 2 * (1 + static_cast<std::int64_t>(random() % 5)));
+      inputs = std::min<std::int64_t>(leaf_size - input, backend::kPackedInputs * (1 + static_cast<std::int64_t>(random() % 3)));
       for (std::int64_t column = 0, count = 0; column < columns; column += count) {
         count = std::min<std::int64_t>(columns - column, 1 + static_cast<std::int64_t>(random() % 100));
         blocks.push_back({leaf, input, inputs, column, count});
@@ -141,7 +141,7 @@ TEST(Pack, Int4) {
       const PanelLayout shape({DType::kInt4x2, 2, leaf_size, columns});
       std::mt19937 random(7);
       std::vector<std::byte> data(shape.panels_bytes() + 16, std::byte{0x55});
-      const std::int64_t pairs = shape.pairs_per_leaf(), groups = int4_groups(leaf_size);
+      const std::int64_t pairs = shape.lines_per_leaf(), groups = int4_groups(leaf_size);
       const auto weight = [&](std::int64_t leaf, std::int64_t i, std::int64_t c) {
         return i >= leaf_size ? 0 : static_cast<int>((leaf * 3 + i * 7 + i / 16 + c * 5 + c / 16) % 16);
       };
@@ -156,7 +156,7 @@ TEST(Pack, Int4) {
         for (std::int64_t c = 0, count = 0; c < columns; c += count) {
           count = std::min<std::int64_t>(columns - c, 1 + static_cast<std::int64_t>(random() % 50));
           for (std::int64_t j = 0, num = 0; j < pairs; j += num) {
-            num = std::min<std::int64_t>(pairs - j, 1 + static_cast<std::int64_t>(random() % 9));
+            num = std::min<std::int64_t>(pairs - j, 2 * (1 + static_cast<std::int64_t>(random() % 5)));
             blocks.push_back({leaf, j, num, c, count});
           }
         }
@@ -188,7 +188,7 @@ TEST(Pack, Int4) {
           const std::int64_t panel = c / kPanelColumns, at = c % kPanelColumns;
           for (std::int64_t i = 0; i < 2 * pairs; ++i) {
             const std::int64_t pair = i / 2 % PanelLayout::kInt4GroupPairs;
-            const std::size_t line = shape.offset_bytes(panel, leaf, i / 2) + PanelLayout::kInt4Scales_bytes +
+            const std::size_t line = shape.offset_bytes(panel, leaf, i) + PanelLayout::kInt4Scales_bytes +
                                      static_cast<std::size_t>(pair) * PanelLayout::kInt4Line_bytes;
             const auto byte =
                 static_cast<int>(data[line + static_cast<std::size_t>(PanelLayout::int4_byte(at, i % 2))]);
@@ -198,7 +198,7 @@ TEST(Pack, Int4) {
           for (std::int64_t group = 0; group < groups; ++group) {
             std::uint16_t found = 0;
             std::memcpy(&found,
-                        data.data() + shape.offset_bytes(panel, leaf, group * PanelLayout::kInt4GroupPairs) + 2 * at,
+                        data.data() + shape.offset_bytes(panel, leaf, group * kInt4GroupInputs) + 2 * at,
                         sizeof(found));
             ASSERT_EQ(found, c < columns ? scale(leaf, group, c) : 0) << "group " << group << " column " << c;
           }
@@ -227,7 +227,7 @@ TEST(Pack, RefusesRowsInsideAPanel) {
 TEST(Pack, RefusesBlocksOutsideTheMatrix) {
   std::byte bytes[4096] = {};
   EXPECT_THROW(pack(PanelLayout({DType::kInt8, 1, 4, 8}), {0, 1, 2, 0, 8}, bytes, bytes), std::logic_error);
-  EXPECT_THROW(pack(PanelLayout({DType::kInt8, 1, 4, 8}), {0, 2, 4, 0, 8}, bytes, bytes), std::logic_error);
+  EXPECT_THROW(pack(PanelLayout({DType::kInt8, 1, 4, 8}), {0, 4, 4, 0, 8}, bytes, bytes), std::logic_error);
   EXPECT_THROW(pack(PanelLayout({DType::kInt8, 1, 4, 8}), {0, 0, 4, 4, 8}, bytes, bytes), std::logic_error);
 }
 
