@@ -25,8 +25,12 @@ std::byte* keys_of(const AttentionShape& shape, const PageTable& pages, const Ro
   return pages.blocks.address()[row.first_block + block].address() + page_offset +
          kv_head * static_cast<std::int64_t>(shape.page.page_bytes());
 }
-std::byte* values_of(const AttentionShape& shape, std::byte* keys) {
-  return keys + shape.page.keys_elems() * static_cast<std::int64_t>(size_bytes(shape.page.type));
+/// The parts of a page that begins at `keys`.
+Page page_at(const AttentionShape& shape, std::byte* keys) {
+  std::byte* const values = keys + shape.page.values_offset_bytes();
+  if (!shape.page.has_scales()) return {keys, values, nullptr, nullptr};
+  auto* const scales = reinterpret_cast<float*>(keys + shape.page.scales_offset_bytes());
+  return {keys, values, scales, scales + kKeys};
 }
 
 /// Consecutive rows of one sequence with ascending positions.
@@ -50,6 +54,7 @@ class GroupAttention {
  public:
   GroupAttention(const Path& path, const AttentionShape& shape, const PageTable& pages, Range rows)
       : path_(path),
+        tile_(*path.attention),
         shape_(shape),
         pages_(pages),
         rows_(pages.rows.address() + rows.begin),
@@ -58,27 +63,27 @@ class GroupAttention {
         value_stride_(shape.page.value_stride()),
         softmax_(shape.multiplier, shape.cap),
         last_block_(rows_[rows.size() - 1].position / kKeys) {
-    const auto queries = static_cast<std::size_t>(num_queries_), tile = static_cast<std::size_t>(path.tile_queries);
-    const std::size_t q_bytes = aligned(queries * bytes_of(num_pairs_, path.pair_bytes)),
+    const auto queries = static_cast<std::size_t>(num_queries_), tile = static_cast<std::size_t>(tile_.tile_queries);
+    const std::size_t q_bytes = aligned(queries * bytes_of(num_pairs_, tile_.pair_bytes)),
                       out_bytes = queries * bytes_of<float>(value_stride_),
-                      sums_bytes = aligned(queries * sizeof(float)), scores_bytes = tile * kKeys * sizeof(float),
-                      p_bytes = tile * kKeys / 2 * path.pair_bytes;
+                      floats_bytes = aligned(queries * sizeof(float)), scores_bytes = tile * kKeys * sizeof(float),
+                      p_bytes = tile * kKeys / 2 * tile_.pair_bytes;
     thread_local AlignedBuffer buffer;
-    buffer.reserve(q_bytes + out_bytes + sums_bytes + scores_bytes + p_bytes);
+    buffer.reserve(q_bytes + out_bytes + 2 * floats_bytes + scores_bytes + p_bytes);
     std::byte* at = buffer.data();
     const auto take = [&at](std::size_t size_bytes) { return std::exchange(at, at + size_bytes); };
     q_ = take(q_bytes);
     out_ = reinterpret_cast<float*>(take(out_bytes));
-    sums_ = reinterpret_cast<float*>(take(sums_bytes));
+    sums_ = reinterpret_cast<float*>(take(floats_bytes));
+    q_scales_ = reinterpret_cast<float*>(take(floats_bytes));
     scores_ = reinterpret_cast<float*>(take(scores_bytes));
     p_ = take(p_bytes);
     std::memset(out_, 0, out_bytes);
-    std::memset(sums_, 0, sums_bytes);
+    std::memset(sums_, 0, floats_bytes);
   }
 
   void run(const std::byte* q, std::int64_t kv_head, std::int64_t page_offset, std::byte* out) {
-    for (std::int64_t query = 0; query < num_queries_; ++query)
-      path_.make_pairs(q_head(q, query, kv_head), shape_.page.key_size, query_pairs(query), 1);
+    for (std::int64_t query = 0; query < num_queries_; ++query) take_query(q, query, kv_head);
     for (std::int64_t block = 0; block <= last_block_; ++block)
       add_block(block, keys_of(shape_, pages_, rows_[0], block, page_offset, kv_head),
                 block < last_block_ ? keys_of(shape_, pages_, rows_[0], block + 1, page_offset, kv_head) : nullptr);
@@ -93,11 +98,19 @@ class GroupAttention {
     const std::int64_t row = query / shape_.q_per_kv, head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
     return static_cast<std::size_t>((row * shape_.num_q_heads() + head) * shape_.page.key_size);
   }
-  const std::byte* q_head(const std::byte* q, std::int64_t query, std::int64_t kv_head) const {
-    return q + head_index(query, kv_head) * size_bytes(path_.act.type);
+  void take_query(const std::byte* q, std::int64_t query, std::int64_t kv_head) const {
+    const RowForm form{path_.act.type, shape_.num_q_heads() * shape_.page.key_size, shape_.num_q_heads()};
+    const std::int64_t head = kv_head * shape_.q_per_kv + query % shape_.q_per_kv;
+    const std::byte* row = q + static_cast<std::size_t>(query / shape_.q_per_kv) * form.row_bytes();
+    tile_.make_pairs(row + static_cast<std::size_t>(head * shape_.page.key_size) * size_bytes(form.type),
+                     shape_.page.key_size, query_pairs(query), 1);
+    if (!form.quantised()) return;
+    LeafScale leaf;
+    std::memcpy(&leaf, row + form.scales_offset_bytes() + static_cast<std::size_t>(head) * sizeof leaf, sizeof leaf);
+    q_scales_[query] = leaf.scale;
   }
   std::byte* query_pairs(std::int64_t query) const {
-    return q_ + static_cast<std::size_t>(query * num_pairs_) * path_.pair_bytes;
+    return q_ + static_cast<std::size_t>(query * num_pairs_) * tile_.pair_bytes;
   }
 
   /// Brings part t of a page into the second-level cache; pages lie apart, so that the processor cannot foresee them.
@@ -112,25 +125,27 @@ class GroupAttention {
     std::int64_t first_row = 0;
     while (rows_[first_row].position < block * kKeys) ++first_row;
     const std::int64_t first = first_row * shape_.q_per_kv, queries = num_queries_ - first;
-    const std::int64_t tiles = (queries + path_.tile_queries - 1) / path_.tile_queries;
-    const std::byte* values = values_of(shape_, keys);
+    const std::int64_t tiles = (queries + tile_.tile_queries - 1) / tile_.tile_queries;
+    const Page page = page_at(shape_, keys);
     for (std::int64_t t = 0; t < tiles; ++t) {
       const Range tile = even_part(queries, tiles, t);
       const std::int64_t begin = first + tile.begin;
       const int size = static_cast<int>(tile.size());
       if (next) prefetch(next, tiles, t);
-      path_.scores(size, query_pairs(begin), keys, num_pairs_, scores_);
+      tile_.scores(size, query_pairs(begin), q_scales_ + begin, page, num_pairs_, scores_);
+      float p_scales[kMaxTileRows];
       for (int i = 0; i < size; ++i) {
         const std::int64_t last = rows_[(begin + i) / shape_.q_per_kv].position - block * kKeys;
         const int visible = static_cast<int>(std::min<std::int64_t>(kKeys, last + 1));
-        sums_[begin + i] += path_.weights_of_keys(scores_ + i * kKeys, visible, softmax_,
-                                                  p_ + bytes_of(i * kKeys / 2, path_.pair_bytes));
+        sums_[begin + i] += tile_.weights_of_keys(scores_ + i * kKeys, visible, softmax_, page,
+                                                  p_ + bytes_of(i * kKeys / 2, tile_.pair_bytes), p_scales + i);
       }
-      path_.values(size, p_, values, value_stride_, out_ + begin * value_stride_);
+      tile_.values(size, p_, p_scales, page, value_stride_, out_ + begin * value_stride_);
     }
   }
 
   const Path& path_;
+  const Attention& tile_;
   const AttentionShape& shape_;
   const PageTable& pages_;
   const RowContext* rows_;
@@ -138,7 +153,7 @@ class GroupAttention {
   math::CappedSoftmax softmax_;
   std::int64_t last_block_;
   std::byte *q_, *p_;
-  float *out_, *sums_, *scores_;
+  float *out_, *sums_, *q_scales_, *scores_;
 };
 
 /// out(rows, q heads, K): elements of path.result_bytes.
@@ -147,14 +162,15 @@ void attention_results(const Path& path, const std::byte* q, const AttentionShap
   const std::vector<Range>& groups =
       group_rows(pages.rows.address(), pages.num_rows, std::max<std::int64_t>(1, kGroupQueries / shape.q_per_kv));
   const auto num_groups = static_cast<std::int64_t>(groups.size()), items = num_groups * shape.num_kv_heads;
-  const auto row_elems = static_cast<std::size_t>(shape.num_q_heads() * shape.page.key_size);
+  const std::int64_t width = shape.num_q_heads() * shape.page.key_size;
+  const RowForm q_form{path.act.type, width, shape.num_q_heads()};
   // Backwards: a sequence's later rows see more keys, and the largest items should come first.
   parallel_for(items, [&](std::int64_t backwards) {
     const std::int64_t item = items - 1 - backwards;
     const Range& group = groups[static_cast<std::size_t>(item / shape.num_kv_heads)];
-    const std::size_t first = static_cast<std::size_t>(group.begin) * row_elems;
     GroupAttention(path, shape, pages, group)
-        .run(q + first * size_bytes(path.act.type), item % shape.num_kv_heads, page_offset, out + first * path.result_bytes);
+        .run(q + static_cast<std::size_t>(group.begin) * q_form.row_bytes(), item % shape.num_kv_heads, page_offset,
+             out + static_cast<std::size_t>(group.begin * width) * path.result_bytes);
   });
 }
 
@@ -168,8 +184,8 @@ void write_kv(const Path& path, const float* k, const float* v, std::int64_t str
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
       const std::int64_t at = i * stride + head * shape.page.key_size;
       std::byte* keys = keys_of(shape, pages, row, row.position / kKeys, page_offset, head);
-      path.write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(), row.position % kKeys, keys,
-                    values_of(shape, keys));
+      path.attention->write_kv(k + at, v + at, shape.page.key_size, shape.page.value_stride(), row.position % kKeys,
+                               page_at(shape, keys));
     }
   });
 }

@@ -33,35 +33,18 @@ MOESAIC_INLINE __m512 exp_f32(__m512 x) {
       _mm512_add_epi32(_mm512_castps_si512(y), _mm512_maskz_slli_epi32(kAll, _mm512_castps_si512(shifted), 23)));
 }
 
-/// What weights<Bf16Act, Bf16Pair> gives.
-float capped_weights(const float* scores, int visible, const math::CappedSoftmax& softmax, void* out) {
+/// p(64) = the weights of the first `visible` keys, +0 for the rest.
+MOESAIC_INLINE void capped_weights(const float* scores, int visible, const math::CappedSoftmax& softmax,
+                                   __m512 (&p)[kVectors]) {
   const __m512 multiplier = _mm512_set1_ps(softmax.multiplier), two_over_cap = _mm512_set1_ps(softmax.two_over_cap),
                minus_two_cap = _mm512_set1_ps(softmax.minus_two_cap), one = _mm512_set1_ps(1.0f);
   const std::uint64_t seen = visible >= kKeys ? ~std::uint64_t{0} : (std::uint64_t{1} << visible) - 1;
-  __m512 p[kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kVectors; ++i) {
     const __m512 s = _mm512_loadu_ps(scores + 16 * i) * multiplier;
     const __m512 weight = exp_f32(minus_two_cap / (exp_f32(s * two_over_cap) + one));
     p[i] = _mm512_maskz_mov_ps(static_cast<__mmask16>(seen >> (16 * i)), weight);
   }
-  __m512 lanes = _mm512_setzero_ps();
-#pragma GCC unroll 2
-  for (int i = 0; i < kVectors; i += 2) {
-    const auto rounded = std::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(p[i + 1], p[i]));  // as round_normal_bf16()
-    _mm512_storeu_si512(static_cast<char*>(out) + 32 * i, rounded);
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      const __m256i bits = half == 0 ? _mm512_maskz_extracti64x4_epi64(0xff, rounded, 0)
-                                     : _mm512_maskz_extracti64x4_epi64(0xff, rounded, 1);
-      const __m512 widened =
-          _mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, bits), 16));
-      lanes = i + half == 0 ? widened : lanes + widened;
-    }
-  }
-  float lane_values[16];
-  _mm512_storeu_ps(lane_values, lanes);
-  return lane_tree(lane_values);
 }
 
 }  // namespace

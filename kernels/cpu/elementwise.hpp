@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/math.hpp"
+#include "base/quantise.hpp"
 #include "path.hpp"
 
 /// Operations on single rows, written once; every path compiles them for its instruction set. The loops have
@@ -103,22 +104,6 @@ void make_pairs(const void* x_act, int64_t num_inputs, void* out, int64_t stride
   if (num_inputs % 2 == 1) pairs[num_inputs / 2 * stride] = Pair::template of<Act>(x[num_inputs - 1], 0);
 }
 
-/// Four quantised inputs that are multiplied with a line of int8 weights.
-template <class Int>
-struct Quad {
-  Int inputs[4];
-};
-template <class Int>
-void make_quads(const void* row, int64_t num_inputs, void* out, int64_t stride) {
-  const auto* x = static_cast<const Int*>(row);
-  auto* quads = static_cast<Quad<Int>*>(out);
-  for (int64_t j = 0; j < num_inputs / 4; ++j) std::memcpy(quads + j * stride, x + 4 * j, sizeof(Quad<Int>));
-  if (num_inputs % 4 == 0) return;
-  Quad<Int> last = {};
-  for (int64_t i = num_inputs / 4 * 4; i < num_inputs; ++i) last.inputs[i % 4] = x[i];
-  quads[num_inputs / 4 * stride] = last;
-}
-
 [[maybe_unused]] void scale_leaf(const float* scales, const LeafScale*, std::size_t, int rows, const void* acc,
                                  float* leaf) {
   const auto* sums = static_cast<const float*>(acc);
@@ -126,48 +111,10 @@ void make_quads(const void* row, int64_t num_inputs, void* out, int64_t stride) 
     for (int c = 0; c < kColumns; ++c) leaf[row * kColumns + c] = sums[row * kColumns + c] * scales[c];
 }
 
-/// From int32 sums. If the products were of weights + kShift, the shift is taken back first, modulo 2^32.
-template <int kShift>
-void scale_int8_leaf(const float* scales, const LeafScale* inputs, std::size_t input_stride_bytes, int rows,
-                     const void* acc, float* leaf) {
-  const auto *input = reinterpret_cast<const char*>(inputs), *from = static_cast<const char*>(acc);
-  for (int row = 0; row < rows; ++row, input += input_stride_bytes, leaf += kColumns) {
-    LeafScale x;
-    std::memcpy(&x, input, sizeof(x));
-    const std::uint32_t shifted = static_cast<std::uint32_t>(x.sum) * kShift;
-    std::uint32_t sums[kColumns];
-    std::memcpy(sums, from, sizeof(sums));
-    from += sizeof(sums);
-    for (int c = 0; c < kColumns; ++c)
-      leaf[c] = (static_cast<float>(static_cast<std::int32_t>(sums[c] - shifted)) * x.scale) * scales[c];
-  }
-}
-
-/// Symmetric: x is about q * scale with |q| <= 127. Integers order the magnitudes, NaN above all.
-[[maybe_unused]] void quantise(const float* __restrict x, int64_t n, void* __restrict out,
-                               LeafScale* __restrict scale) {
-  auto* __restrict q = static_cast<std::int8_t*>(out);
-  constexpr std::int32_t kTiny = 27 << 23, kInfinity = 255 << 23;  // 2^-100
-  constexpr float kRound = 0x1.8p23f;                              // adding it leaves a rounded integer in the low bits
-  std::int32_t largest = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const std::int32_t magnitude = MOESAIC_BITS(std::int32_t, x[i]) & 0x7fffffff;
-    largest = largest < magnitude ? magnitude : largest;
-  }
-  if (largest < kTiny || largest >= kInfinity) {
-    for (int64_t i = 0; i < n; ++i) q[i] = 0;
-    *scale = {largest < kTiny ? 0.0f : __builtin_nanf(""), 0};
-    return;
-  }
-  const float magnitude = MOESAIC_BITS(float, largest), factor = 127.0f / magnitude;
-  std::int32_t sum = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const float rounded = x[i] * factor + kRound;
-    const std::int32_t value = MOESAIC_BITS(std::int32_t, rounded) - MOESAIC_BITS(std::int32_t, kRound);
-    q[i] = static_cast<std::int8_t>(value);
-    sum += value;
-  }
-  *scale = {magnitude / 127.0f, sum};
+template <class Int>
+void encode_integers(const float* x, int64_t n, void* q, LeafScale* scale) {
+  const auto quantised = math::quantise(x, n, static_cast<Int*>(q));
+  *scale = {quantised.scale, quantised.sum};
 }
 
 [[maybe_unused]] void add_left(const float* left, int64_t n, float* acc) {
@@ -213,16 +160,25 @@ void add_integers(const void* integers, const LeafScale* scale, int64_t n, float
   for (int64_t i = 0; i < n; ++i) x[i] += (static_cast<float>(q[i]) * s) * factor;
 }
 
+template <class Int>
+constexpr Codec integer_codec(DType type) {
+  return {.type = type, .encode = encode_integers<Int>, .decode = decode_integers<Int>, .add = add_integers<Int>};
+}
+
 template <class Act>
 constexpr Codec kCodec{.type = Act::kType, .encode = encode<Act>, .decode = decode<Act>, .add = add_decoded<Act>};
-constexpr Codec kInt8Codec{.type = DType::kInt8,
-                           .encode = quantise,
-                           .decode = decode_integers<std::int8_t>,
-                           .add = add_integers<std::int8_t>};
+constexpr Codec kInt8Codec = integer_codec<std::int8_t>(DType::kInt8);
+constexpr Codec kInt16Codec = integer_codec<std::int16_t>(DType::kInt16);
 
-/// Block sum: lane i adds up p[i], p[i+16], p[i+32], p[i+48], then the lanes' tree.
+/// The block sum of a block's weights: lane i adds up p[i], p[i+16], p[i+32], p[i+48], then the lanes' tree.
+MOESAIC_INLINE float sum_of_weights(const float (&p)[kKeys]) {
+  float lanes[16];
+  for (int lane = 0; lane < 16; ++lane) lanes[lane] = ((p[lane] + p[lane + 16]) + p[lane + 32]) + p[lane + 48];
+  return lane_tree(lanes);
+}
+
 template <class Act, class Pair>
-float weights(const float* scores, int visible, const math::CappedSoftmax& softmax, void* out) {
+float weights(const float* scores, int visible, const math::CappedSoftmax& softmax, const Page&, void* out, float*) {
   const math::CappedSoftmax constants = softmax;
   auto* pairs = static_cast<Pair*>(out);
   typename Act::Type p[kKeys];
@@ -233,10 +189,7 @@ float weights(const float* scores, int visible, const math::CappedSoftmax& softm
     widened[i] = Act::widen(p[i]);
   }
   for (int j = 0; j < kKeys / 2; ++j) pairs[j] = Pair::template of<Act>(p[2 * j], p[2 * j + 1]);
-  float lanes[16];
-  for (int lane = 0; lane < 16; ++lane)
-    lanes[lane] = ((widened[lane] + widened[lane + 16]) + widened[lane + 32]) + widened[lane + 48];
-  return lane_tree(lanes);
+  return sum_of_weights(widened);
 }
 
 template <class Act>
@@ -245,11 +198,10 @@ void finish_head(const float* sums, float sum, int64_t n, void* out) {
   for (int64_t i = 0; i < n; ++i) y[i] = Act::round(sums[i] / sum + 0.0f);
 }
 
-/// bf16 pages; f32 ones are path_f32.cpp's.
 [[maybe_unused]] void write_kv_bf16(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot,
-                                    void* keys_page, void* values_page) {
-  auto* keys = static_cast<std::uint16_t*>(keys_page);
-  auto* values = static_cast<std::uint16_t*>(values_page);
+                                    const Page& page) {
+  auto* keys = reinterpret_cast<std::uint16_t*>(page.keys);
+  auto* values = reinterpret_cast<std::uint16_t*>(page.values);
   for (int64_t j = 0; j < key_size; ++j) keys[(j / 2 * kKeys + slot) * 2 + j % 2] = round_bf16(k[j]);
   for (int64_t j = 0; j < key_size; ++j) values[(slot / 2 * value_stride + j) * 2 + slot % 2] = round_bf16(v[j]);
 }
@@ -324,6 +276,20 @@ constexpr Product with_activations(Product product, decltype(Product::expand) ex
   path.products[static_cast<std::size_t>(DType::kInt4x2)] = nullptr;
   path.result_bytes = sizeof(float);
   path.input = kInt8Codec;
+  path.gated_gelu = gated_gelu<UnroundedAct>;
+  path.finish_head = finish_head<UnroundedAct>;
+  return path;
+}
+
+/// A w8a16 path with int16 in place of everything that is bf16 (w8i16).
+[[maybe_unused]] constexpr Path with_int16_rows(Path path, const Product& int8, const Product& int16,
+                                                const Attention& attention) {
+  for (const Product*& product : path.products) product = nullptr;
+  path.products[static_cast<std::size_t>(DType::kInt8)] = &int8;
+  path.products[static_cast<std::size_t>(DType::kInt16)] = &int16;
+  path.act = path.input = kInt16Codec;
+  path.attention = &attention;
+  path.result_bytes = sizeof(float);
   path.gated_gelu = gated_gelu<UnroundedAct>;
   path.finish_head = finish_head<UnroundedAct>;
   return path;

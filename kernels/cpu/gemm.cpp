@@ -76,8 +76,7 @@ class PackedRows {
   /// From row to row row_bytes() apart; only quantised rows have them.
   const LeafScale* leaf_scales(std::int64_t first_row, std::int64_t leaf) const {
     if (!input_.quantised()) return nullptr;
-    return reinterpret_cast<const LeafScale*>(x_ + bytes_of(first_row, row_bytes()) +
-                                              input_.scales_offset_bytes()) +
+    return reinterpret_cast<const LeafScale*>(x_ + bytes_of(first_row, row_bytes()) + input_.scales_offset_bytes()) +
            leaf;
   }
   std::size_t row_bytes() const { return input_.row_bytes(); }
@@ -94,7 +93,8 @@ class PackedRows {
 class PanelProduct {
  public:
   static std::size_t scratch_bytes(const Product& product, std::int64_t rows) {
-    return lines_bytes(product) + kMaxLevels * bytes_of<float>(rows * kColumns);
+    const auto sums = static_cast<std::size_t>(rows * kColumns);
+    return lines_bytes(product) + sums * (kMaxLevels * sizeof(float) + product.acc_bytes);
   }
 
   PanelProduct(const Path& path, const PackedRows& x, Range tiles, std::byte* scratch)
@@ -107,6 +107,7 @@ class PanelProduct {
         lines_(scratch) {
     auto* sums = reinterpret_cast<float*>(scratch + lines_bytes(product_));
     for (int level = 0; level < kMaxLevels; ++level) levels_[level] = sums + level * num_sums();
+    acc_ = reinterpret_cast<std::byte*>(sums + kMaxLevels * num_sums());
   }
 
   std::int64_t first_row() const { return first_row_; }
@@ -115,18 +116,19 @@ class PanelProduct {
 
   /// sums(rows, 32) of a panel, its leaves combined. As a binary counter counts: levels_[i] holds a complete
   /// subtree of 2^i leaves where bit i of the number of leaves done is set, the last level the leaf in the
-  /// making.
+  /// making, which is made there if its sums have the size of floats.
   const float* operator()(const PackedMatrix& w, std::int64_t panel) {
     int level = 0;
     for (std::int64_t leaf = 0; leaf < w.shape.num_leaves; ++leaf) {
-      float* acc = levels_[kMaxLevels - 1];
+      float* made = levels_[kMaxLevels - 1];
+      std::byte* acc = product_.acc_bytes == sizeof(float) ? reinterpret_cast<std::byte*>(made) : acc_;
       if (product_.scale_leaf) prefetch_scales(w.scales(leaf) + panel * kColumns);
-      std::memset(acc, 0, bytes_of<float>(num_sums()));
+      std::memset(acc, 0, bytes_of(num_sums(), product_.acc_bytes));
       add_leaf(w, panel, leaf, acc);
       if (product_.scale_leaf)
         product_.scale_leaf(w.scales(leaf) + panel * kColumns, x_.leaf_scales(first_row_, leaf), x_.row_bytes(),
-                            static_cast<int>(rows_), acc, acc);
-      for (level = 0; (leaf >> level & 1) != 0; ++level) path_.add_left(levels_[level], num_sums(), acc);
+                            static_cast<int>(rows_), acc, made);
+      for (level = 0; (leaf >> level & 1) != 0; ++level) path_.add_left(levels_[level], num_sums(), made);
       std::swap(levels_[level], levels_[kMaxLevels - 1]);
     }
     return levels_[level];
@@ -145,18 +147,20 @@ class PanelProduct {
   }
   /// Of the expanded lines of a chunk.
   static std::size_t lines_bytes(const Product& product) {
-    const std::int64_t steps = chunk_steps(product), groups = product.group_steps == 0 ? 0 : steps / product.group_steps;
+    const std::int64_t steps = chunk_steps(product),
+                       groups = product.group_steps == 0 ? 0 : steps / product.group_steps;
     return static_cast<std::size_t>(steps + groups) * product.line_bytes;
   }
 
-  void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, float* acc) {
+  void add_leaf(const PackedMatrix& w, std::int64_t panel, std::int64_t leaf, std::byte* acc) {
     const std::int64_t steps = x_.steps_per_leaf();
     const auto packed_from = [&](std::int64_t step) {
       return w.data + w.shape.offset_bytes(panel, leaf, step * product_.step_inputs);
     };
     const Product& product = w.has_lowest() && product_.with_lowest ? *product_.with_lowest : product_;
     if (rows_ <= product.direct_rows)
-      return product.direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed_from(0), steps, acc);
+      return product.direct(static_cast<int>(rows_), x_.at(tiles_.begin, leaf, 0), packed_from(0), steps,
+                            reinterpret_cast<float*>(acc));
     const std::int64_t most = chunk_steps(product);
     for (std::int64_t first = 0; first < steps; first += most) {
       const std::int64_t chunk = std::min(most, steps - first);
@@ -164,7 +168,8 @@ class PanelProduct {
       for (std::int64_t tile = tiles_.begin; tile < tiles_.end; ++tile) {
         const Range rows = x_.rows(tile);
         product_.tile(static_cast<int>(rows.size()), x_.at(tile, leaf, first), lines_, chunk,
-                      acc + (rows.begin - first_row_) * kColumns,
+                      reinterpret_cast<float*>(acc + static_cast<std::size_t>((rows.begin - first_row_) * kColumns) *
+                                                         product_.acc_bytes),
                       tile == tiles_.begin ? packed_from(first + most) : nullptr);  // the next chunk
       }
     }
@@ -175,7 +180,7 @@ class PanelProduct {
   const PackedRows& x_;
   Range tiles_;
   std::int64_t first_row_, rows_;
-  std::byte* lines_;
+  std::byte *lines_, *acc_;
   float* levels_[kMaxLevels];
 };
 
@@ -282,11 +287,10 @@ void grouped_gated_gelu(const Path& path, const std::byte* x, const backend::Gro
   }
   for_each_group(groups, gate.size(), [&](std::size_t group, Range rows) {
     const PackedMatrix matrix(gate[group]);
-    gated_gelu_results(path, x + bytes_of(rows.begin, input_row_bytes(path, matrix.shape)),
-                       rows.size(), matrix, PackedMatrix(up[group]), results + bytes_of(rows.begin, result_row_bytes));
+    gated_gelu_results(path, x + bytes_of(rows.begin, input_row_bytes(path, matrix.shape)), rows.size(), matrix,
+                       PackedMatrix(up[group]), results + bytes_of(rows.begin, result_row_bytes));
   });
-  if (quantises)
-    to_input(path, reinterpret_cast<const float*>(results), groups.num_rows, num_columns, num_leaves, h);
+  if (quantises) to_input(path, reinterpret_cast<const float*>(results), groups.num_rows, num_columns, num_leaves, h);
 }
 
 }  // namespace moesaic::cpu

@@ -97,6 +97,18 @@ void interleave(const std::int8_t* even, std::int64_t width, std::int8_t* line, 
   stream_store(groups, 4, line);
 }
 
+/// int16, a pair of rows, each column's side by side.
+void interleave(const std::int16_t* even, std::int64_t width, std::int16_t* line, AsIs&) {
+  using V [[gnu::vector_size(16)]] = std::int16_t;
+  V columns[8];  // four columns each
+  for (int i = 0; i < 4; ++i) {
+    const V e = load<V>(even + 8 * i), o = load<V>(even + width + 8 * i);
+    columns[2 * i] = __builtin_shufflevector(e, o, 0, 8, 1, 9, 2, 10, 3, 11);
+    columns[2 * i + 1] = __builtin_shufflevector(e, o, 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+  stream_store(columns, 8, line);
+}
+
 /// bf16.
 void interleave(const std::uint16_t* even, std::int64_t width, std::uint16_t* line, AsIs&) {
   const std::uint16_t* odd = even + width;
@@ -193,13 +205,16 @@ void clear(const PanelLayout& shape, std::byte* data_bytes) {
 }  // namespace
 
 void pack(const PanelLayout& shape, const PackBlock& block, const std::byte* source, std::byte* data) {
-  MOESAIC_CHECK(block.first_input % backend::kPackedInputs == 0 && block.first_input + block.num_inputs <= shape.leaf_size &&
+  MOESAIC_CHECK(block.first_input % backend::kPackedInputs == 0 &&
+                    block.first_input + block.num_inputs <= shape.leaf_size &&
                     block.first_column + block.num_columns <= shape.num_columns && block.leaf < shape.num_leaves,
                 "leaf {} inputs {}+{} columns {}+{} of ({} x {}, {})", block.leaf, block.first_input, block.num_inputs,
                 block.first_column, block.num_columns, shape.num_leaves, shape.leaf_size, shape.num_columns);
   switch (shape.type) {
     case DType::kInt8:
       return pack_block<std::int8_t>(shape, block, source, data, AsIs());
+    case DType::kInt16:
+      return pack_block<std::int16_t>(shape, block, source, data, AsIs());
     case DType::kBf16:
       return pack_block<std::uint16_t>(shape, block, source, data, AsIs());
     case DType::kF32:
@@ -220,6 +235,7 @@ void clear_padding(const PanelLayout& shape, std::byte* data) {
     case DType::kInt8:
     case DType::kSignMagnitude8:
       return clear<std::int8_t>(shape, data);
+    case DType::kInt16:
     case DType::kBf16:
       return clear<std::uint16_t>(shape, data);
     case DType::kF32:

@@ -75,12 +75,11 @@ void pack_scales(const PanelLayout& shape, const PackScales& block, const std::b
     for (std::int64_t c = 0, count = 0; c < block.num_columns; c += count) {
       const std::int64_t column = block.first_column + c, in_panel = column % kPanelColumns;
       count = std::min(kPanelColumns - in_panel, block.num_columns - c);
-      std::memcpy(data +
-                      shape.offset_bytes(column / kPanelColumns, block.leaf,
-                                         (block.first_group + group) * kInt4GroupInputs) +
-                      bytes_of<Bf16>(in_panel),
-                  source + bytes_of<Bf16>(group * block.num_columns + c),
-                  bytes_of<Bf16>(count));
+      std::memcpy(
+          data +
+              shape.offset_bytes(column / kPanelColumns, block.leaf, (block.first_group + group) * kInt4GroupInputs) +
+              bytes_of<Bf16>(in_panel),
+          source + bytes_of<Bf16>(group * block.num_columns + c), bytes_of<Bf16>(count));
     }
 }
 

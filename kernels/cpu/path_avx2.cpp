@@ -181,16 +181,16 @@ void direct(int rows, const void* x, const void* packed, int64_t num_pairs, floa
   kTiles[rows - 1](static_cast<const F32Pair*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
 }
 
-void scores(int queries, const void* q, const void* keys, int64_t num_pairs, float* out) {
+void scores(int queries, const void* q, const float*, const Page& page, int64_t num_pairs, float* out) {
   static constexpr void (*kTiles[])(const F32Pair*, const __m256i*, int64_t, float*) = {
       score_rows<1>, score_rows<2>, score_rows<3>, score_rows<4>, score_rows<5>, score_rows<6>};
-  kTiles[queries - 1](static_cast<const F32Pair*>(q), static_cast<const __m256i*>(keys), num_pairs, out);
+  kTiles[queries - 1](static_cast<const F32Pair*>(q), reinterpret_cast<const __m256i*>(page.keys), num_pairs, out);
 }
 
-void values(int queries, const void* p, const void* page, int64_t value_stride, float* out) {
+void values(int queries, const void* p, const float*, const Page& page, int64_t value_stride, float* out) {
   static constexpr void (*kTiles[])(const F32Pair*, const __m256i*, int64_t, float*) = {
       value_rows<1>, value_rows<2>, value_rows<3>, value_rows<4>, value_rows<5>, value_rows<6>};
-  kTiles[queries - 1](static_cast<const F32Pair*>(p), static_cast<const __m256i*>(page), value_stride, out);
+  kTiles[queries - 1](static_cast<const F32Pair*>(p), reinterpret_cast<const __m256i*>(page.values), value_stride, out);
 }
 
 constexpr Product kInt8 = {.inputs = DType::kBf16,
@@ -210,20 +210,22 @@ constexpr Product kInt4 =
     int4_product<kInt8, expand<Int4Weights>, direct_groups<direct<Int4Weights>, sizeof(F32Pair)>>();
 static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
+constexpr Attention kAttention = {.pair_bytes = sizeof(F32Pair),
+                                  .tile_queries = kRows,
+                                  .make_pairs = make_pairs<Bf16Act, F32Pair>,
+                                  .write_kv = write_kv_bf16,
+                                  .scores = scores,
+                                  .weights_of_keys = weights<Bf16Act, F32Pair>,
+                                  .values = values};
+
 constexpr Path kPath = {.act = kCodec<Bf16Act>,
                         .input = kCodec<Bf16Act>,
                         .int8 = kInt8Codec,
-                        .pair_bytes = sizeof(F32Pair),
-                        .tile_queries = kRows,
+                        .attention = &kAttention,
                         .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
                         .add_left = add_left,
                         .gated_gelu = gated_gelu<Bf16Act>,
-                        .make_pairs = make_pairs<Bf16Act, F32Pair>,
-                        .write_kv = write_kv_bf16,
-                        .scores = scores,
-                        .weights_of_keys = weights<Bf16Act, F32Pair>,
-                        .values = values,
                         .finish_head = finish_head<Bf16Act>,
                         .rms_norm = rms_norm,
                         .rope = rope,
@@ -233,5 +235,6 @@ constexpr Path kPath = {.act = kCodec<Bf16Act>,
 
 const Path kAvx2Path = kPath;
 const Path kAvx2Int8Path = with_int8_inputs(kPath, kAvx2Int8);
+const Path kAvx2Int16Path = with_int16_rows(kPath, kAvx2Int8x16, kAvx2Int16x16, kAvx2Int16Attention);
 
 }  // namespace moesaic::cpu

@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
-#include "elementwise.hpp"
+#include "integers.hpp"
 
-/// w8a8's products with AVX2: pairs of int16, multiplied and added by vpmaddwd, which is exact (vpmaddubsw,
+/// Products with int8 matrices with AVX2: pairs of int16, multiplied and added by vpmaddwd, which is exact (vpmaddubsw,
 /// on bytes, would saturate). Tile of up to 6 rows x 16 columns, 12 accumulators; a vector holds a pair of 8
 /// columns. Of the four inputs of a line the first and third make a pair, and the second and fourth, which is
 /// how 16-bit shifts take bytes apart.
@@ -22,8 +22,26 @@ MOESAIC_INLINE __m256i broadcast(const Pairs& x, int pair) {
   return _mm256_set1_epi32(both);
 }
 MOESAIC_INLINE void dot(__m256i& acc, __m256i w, __m256i x) { acc = _mm256_add_epi32(acc, _mm256_madd_epi16(w, x)); }
-MOESAIC_INLINE __m256i load(const float* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); }
-MOESAIC_INLINE void store(float* at, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), v); }
+
+/// Sums of 8 columns that int32 holds (w8a8).
+struct Int32Sums {
+  using Type = std::int32_t;
+  static constexpr int64_t kMostSteps = INT64_MAX;
+  MOESAIC_INLINE static __m256i begin(const Type* at) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+  }
+  MOESAIC_INLINE static void end(Type* at, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), v); }
+};
+/// Sums of int16 inputs, which int32 holds for 512 of them (512 * 32639 * 128 < 2^31), and double as a whole.
+struct ExactSums {
+  using Type = double;
+  static constexpr int64_t kMostSteps = 128;
+  MOESAIC_INLINE static __m256i begin(const Type*) { return _mm256_setzero_si256(); }
+  MOESAIC_INLINE static void end(Type* at, __m256i v) {
+    _mm256_storeu_pd(at, _mm256_loadu_pd(at) + _mm256_cvtepi32_pd(_mm256_castsi256_si128(v)));
+    _mm256_storeu_pd(at + 4, _mm256_loadu_pd(at + 4) + _mm256_cvtepi32_pd(_mm256_extracti128_si256(v, 1)));
+  }
+};
 
 /// One pair of 8 columns of a packed line.
 MOESAIC_INLINE __m256i pair_of(__m256i columns, int pair) {
@@ -33,13 +51,14 @@ MOESAIC_INLINE __m256i columns(const std::byte* packed, int group) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(packed) + group);
 }
 
+template <class Int>
 void make_steps(const void* row, int64_t num_inputs, void* out, int64_t stride) {
-  const auto* x = static_cast<const std::int8_t*>(row);
+  const auto* x = static_cast<const Int*>(row);
   auto* steps = static_cast<Pairs*>(out);
   const int64_t whole = num_inputs / 4;
   for (int64_t j = 0; j < whole; ++j) steps[j * stride] = {x[4 * j], x[4 * j + 2], x[4 * j + 1], x[4 * j + 3]};
   if (num_inputs % 4 == 0) return;
-  std::int8_t last[4] = {};
+  Int last[4] = {};
   for (int64_t i = 4 * whole; i < num_inputs; ++i) last[i % 4] = x[i];
   steps[whole * stride] = {last[0], last[2], last[1], last[3]};
 }
@@ -57,14 +76,14 @@ void expand(const void* packed, int64_t num_steps, void* lines) {
         for (int g = 0; g < 2; ++g) _mm256_store_si256(out++, pair_of(columns(in, 2 * half + g), pair));
 }
 
-template <int R>
-void tile_rows(const Pairs* x, const __m256i* lines, int64_t num_steps, float* out, const char* next) {
+template <int R, class Sums>
+void tile_rows(const Pairs* x, const __m256i* lines, int64_t num_steps, typename Sums::Type* out, const char* next) {
   for (int half = 0; half < 2; ++half) {
     __m256i acc[R][2];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-      for (int c = 0; c < 2; ++c) acc[r][c] = load(out + r * kColumns + half * 16 + c * 8);
+      for (int c = 0; c < 2; ++c) acc[r][c] = Sums::begin(out + r * kColumns + half * 16 + c * 8);
     for (int64_t j = 0; j < num_steps; ++j) {
       if (next) _mm_prefetch(next + j * kLine_bytes + half * 64, _MM_HINT_T0);
 #pragma GCC unroll 2
@@ -82,18 +101,18 @@ void tile_rows(const Pairs* x, const __m256i* lines, int64_t num_steps, float* o
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-      for (int c = 0; c < 2; ++c) store(out + r * kColumns + half * 16 + c * 8, acc[r][c]);
+      for (int c = 0; c < 2; ++c) Sums::end(out + r * kColumns + half * 16 + c * 8, acc[r][c]);
   }
 }
 
 /// Few rows: weights are widened in registers and used at once.
-template <int R>
-void direct_rows(const Pairs* x, const std::byte* packed, int64_t num_steps, float* out) {
+template <int R, class Sums>
+void direct_rows(const Pairs* x, const std::byte* packed, int64_t num_steps, typename Sums::Type* out) {
   __m256i acc[R][4];
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) acc[r][g] = load(out + r * kColumns + g * 8);
+    for (int g = 0; g < 4; ++g) acc[r][g] = Sums::begin(out + r * kColumns + g * 8);
   for (int64_t j = 0; j < num_steps; ++j, x += R, packed += kLine_bytes)
 #pragma GCC unroll 4
     for (int g = 0; g < 4; ++g)
@@ -106,35 +125,62 @@ void direct_rows(const Pairs* x, const std::byte* packed, int64_t num_steps, flo
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) store(out + r * kColumns + g * 8, acc[r][g]);
+    for (int g = 0; g < 4; ++g) Sums::end(out + r * kColumns + g * 8, acc[r][g]);
 }
 
+template <class Sums>
 void tile(int rows, const void* x, const void* lines, int64_t num_steps, float* acc, const void* next) {
-  static constexpr void (*kTiles[kRows])(const Pairs*, const __m256i*, int64_t, float*, const char*) = {
-      tile_rows<1>, tile_rows<2>, tile_rows<3>, tile_rows<4>, tile_rows<5>, tile_rows<6>};
-  kTiles[rows - 1](static_cast<const Pairs*>(x), static_cast<const __m256i*>(lines), num_steps, acc,
-                   static_cast<const char*>(next));
+  using Sum = typename Sums::Type;
+  static constexpr void (*kTiles[kRows])(const Pairs*, const __m256i*, int64_t, Sum*, const char*) = {
+      tile_rows<1, Sums>, tile_rows<2, Sums>, tile_rows<3, Sums>,
+      tile_rows<4, Sums>, tile_rows<5, Sums>, tile_rows<6, Sums>};
+  kTiles[rows - 1](static_cast<const Pairs*>(x), static_cast<const __m256i*>(lines), num_steps,
+                   reinterpret_cast<Sum*>(acc), static_cast<const char*>(next));
 }
 
+template <class Sums>
 void direct(int rows, const void* x, const void* packed, int64_t num_steps, float* acc) {
-  static constexpr void (*kTiles[kDirectRows])(const Pairs*, const std::byte*, int64_t, float*) = {
-      direct_rows<1>, direct_rows<2>, direct_rows<3>};
-  kTiles[rows - 1](static_cast<const Pairs*>(x), static_cast<const std::byte*>(packed), num_steps, acc);
+  using Sum = typename Sums::Type;
+  static constexpr void (*kTiles[kDirectRows])(const Pairs*, const std::byte*, int64_t, Sum*) = {
+      direct_rows<1, Sums>, direct_rows<2, Sums>, direct_rows<3, Sums>};
+  const auto* steps = static_cast<const Pairs*>(x);
+  const auto* lines = static_cast<const std::byte*>(packed);
+  while (num_steps > 0) {
+    const int64_t part = num_steps < Sums::kMostSteps ? num_steps : Sums::kMostSteps;
+    kTiles[rows - 1](steps, lines, part, reinterpret_cast<Sum*>(acc));
+    steps += part * rows;
+    lines += part * kLine_bytes;
+    num_steps -= part;
+  }
+}
+
+constexpr Product product(DType inputs) {
+  return {.inputs = inputs,
+          .step_inputs = 4,
+          .step_bytes = sizeof(Pairs),
+          .line_bytes = 2 * kLine_bytes,
+          .tile_rows = kRows,
+          .direct_rows = kDirectRows,
+          .make_steps = make_steps<std::int8_t>,
+          .expand = expand,
+          .tile = tile<Int32Sums>,
+          .direct = direct<Int32Sums>,
+          .scale_leaf = scale_int8_leaf<0>};
+}
+constexpr Product exact_product() {
+  Product exact = product(DType::kInt16);
+  exact.acc_bytes = sizeof(double);
+  exact.make_steps = make_steps<std::int16_t>;
+  exact.tile = tile<ExactSums>;
+  exact.direct = direct<ExactSums>;
+  exact.scale_leaf = scale_exact_leaf;
+  return exact;
 }
 
 }  // namespace
 
-constexpr Product kAvx2Int8 = {.inputs = DType::kInt8,
-                               .step_inputs = 4,
-                               .step_bytes = sizeof(Pairs),
-                               .line_bytes = 2 * kLine_bytes,
-                               .tile_rows = kRows,
-                               .direct_rows = kDirectRows,
-                               .make_steps = make_steps,
-                               .expand = expand,
-                               .tile = tile,
-                               .direct = direct,
-                               .scale_leaf = scale_int8_leaf<0>};
-static_assert(rows_fit(kAvx2Int8));
+constexpr Product kAvx2Int8 = product(DType::kInt8);
+constexpr Product kAvx2Int8x16 = exact_product();
+static_assert(rows_fit(kAvx2Int8) && rows_fit(kAvx2Int8x16));
 
 }  // namespace moesaic::cpu

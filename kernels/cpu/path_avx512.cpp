@@ -252,6 +252,30 @@ void value_rows(const std::uint32_t* p, const __m512i* values, int64_t value_str
   for (; column < value_stride; column += 16) value_columns<R, 1>(p, values + column / 16, value_stride, out + column);
 }
 
+/// What weights<Bf16Act, Bf16Pair> gives.
+float weights_of_keys(const float* scores, int visible, const math::CappedSoftmax& softmax, const Page&, void* out,
+                      float*) {
+  __m512 p[kVectors];
+  capped_weights(scores, visible, softmax, p);
+  __m512 lanes = _mm512_setzero_ps();
+#pragma GCC unroll 2
+  for (int i = 0; i < kVectors; i += 2) {
+    const auto rounded = std::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(p[i + 1], p[i]));  // as round_normal_bf16()
+    _mm512_storeu_si512(static_cast<char*>(out) + 32 * i, rounded);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const __m256i bits = half == 0 ? _mm512_maskz_extracti64x4_epi64(0xff, rounded, 0)
+                                     : _mm512_maskz_extracti64x4_epi64(0xff, rounded, 1);
+      const __m512 widened =
+          _mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, bits), 16));
+      lanes = i + half == 0 ? widened : lanes + widened;
+    }
+  }
+  float lane_values[16];
+  _mm512_storeu_ps(lane_values, lanes);
+  return lane_tree(lane_values);
+}
+
 // ---- the choice of a tile
 
 using Tile = void (*)(const std::uint32_t*, const __m512i*, int64_t, float*, const char*);
@@ -282,16 +306,18 @@ void direct_int4(int rows, const void* x, const void* packed, int64_t num_pairs,
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_pairs, acc);
 }
 
-void scores(int queries, const void* q, const void* keys, int64_t num_pairs, float* out) {
+void scores(int queries, const void* q, const float*, const Page& page, int64_t num_pairs, float* out) {
   static constexpr BlockTile kTiles[kQueries] = {score_rows<1>, score_rows<2>, score_rows<3>,
                                                  score_rows<4>, score_rows<5>, score_rows<6>};
-  kTiles[queries - 1](static_cast<const std::uint32_t*>(q), static_cast<const __m512i*>(keys), num_pairs, out);
+  kTiles[queries - 1](static_cast<const std::uint32_t*>(q), reinterpret_cast<const __m512i*>(page.keys), num_pairs,
+                      out);
 }
 
-void values(int queries, const void* p, const void* page, int64_t value_stride, float* out) {
+void values(int queries, const void* p, const float*, const Page& page, int64_t value_stride, float* out) {
   static constexpr BlockTile kTiles[kQueries] = {value_rows<1>, value_rows<2>, value_rows<3>,
                                                  value_rows<4>, value_rows<5>, value_rows<6>};
-  kTiles[queries - 1](static_cast<const std::uint32_t*>(p), static_cast<const __m512i*>(page), value_stride, out);
+  kTiles[queries - 1](static_cast<const std::uint32_t*>(p), reinterpret_cast<const __m512i*>(page.values), value_stride,
+                      out);
 }
 
 template <bool kHasLowest>
@@ -314,20 +340,22 @@ constexpr Product kBf16 = with_activations(kInt8, expand<Bf16Weights>, direct<Bf
 constexpr Product kInt4 = int4_product<kInt8, expand<Int4Weights>, direct_int4>(kInt4DirectRows);
 static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
+constexpr Attention kAttention = {.pair_bytes = sizeof(Bf16Pair),
+                                  .tile_queries = kQueries,
+                                  .make_pairs = make_pairs<Bf16Act, Bf16Pair>,
+                                  .write_kv = write_kv_bf16,
+                                  .scores = scores,
+                                  .weights_of_keys = weights_of_keys,
+                                  .values = values};
+
 constexpr Path kPath = {.act = kCodec<Bf16Act>,
                         .input = kCodec<Bf16Act>,
                         .int8 = kInt8Codec,
-                        .pair_bytes = sizeof(Bf16Pair),
-                        .tile_queries = kQueries,
+                        .attention = &kAttention,
                         .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
                         .add_left = add_left,
                         .gated_gelu = gated_gelu<Bf16Act>,
-                        .make_pairs = make_pairs<Bf16Act, Bf16Pair>,
-                        .write_kv = write_kv_bf16,
-                        .scores = scores,
-                        .weights_of_keys = capped_weights,
-                        .values = values,
                         .finish_head = finish_head<Bf16Act>,
                         .rms_norm = rms_norm,
                         .rope = rope,
@@ -337,6 +365,7 @@ constexpr Path kPath = {.act = kCodec<Bf16Act>,
 
 const Path kAvx512Path = kPath;
 const Path kAvx512Int8Path = with_int8_inputs(kPath, kAvx512Int8);
+const Path kAvx512Int16Path = with_int16_rows(kPath, kAvx512Int8x16, kAvx512Int16x16, kAvx512Int16Attention);
 
 void vdpbf16ps(const std::uint16_t* a, const std::uint16_t* b, float* acc) {
   __m512 sum = _mm512_loadu_ps(acc);

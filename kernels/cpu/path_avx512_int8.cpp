@@ -1,11 +1,11 @@
 #include <immintrin.h>
 
-#include "elementwise.hpp"
+#include "integers.hpp"
 
-/// w8a8's products with AVX-512 VNNI: tiles of 12 rows x 32 columns, 24 accumulators; vpdpbusd does four
+/// Products with int8 matrices with AVX-512 VNNI: tiles of 12 rows x 32 columns, 24 accumulators; vpdpbusd does four
 /// inputs for 16 columns. It multiplies unsigned by signed bytes, so the weights are shifted by 128 (their
-/// sign bit is flipped) and scale_leaf takes 128 times the sum of the inputs back. Sums may wrap around
-/// before that, never after it.
+/// sign bit is flipped) and scale_leaf takes 128 times the sum of the inputs back. Sums of w8a8 may wrap around
+/// before that, never after it. A row of int16 inputs is two rows of int8 (PlaneQuad).
 namespace moesaic::cpu {
 namespace {
 
@@ -25,7 +25,8 @@ struct Line {
 /// A packed line: 16 neighbouring columns a vector, each with its four inputs.
 MOESAIC_INLINE Line expanded(const std::byte* packed) {
   const __m512i sign = _mm512_set1_epi8(-128);
-  return {{_mm512_xor_si512(_mm512_loadu_si512(packed), sign), _mm512_xor_si512(_mm512_loadu_si512(packed + 64), sign)}};
+  return {
+      {_mm512_xor_si512(_mm512_loadu_si512(packed), sign), _mm512_xor_si512(_mm512_loadu_si512(packed + 64), sign)}};
 }
 
 void expand(const void* packed, int64_t num_steps, void* lines) {
@@ -98,6 +99,13 @@ void direct(int rows, const void* x, const void* packed, int64_t num_steps, floa
   kTiles[rows - 1](static_cast<const std::uint32_t*>(x), static_cast<const std::byte*>(packed), num_steps, acc);
 }
 
+void plane_tile(int rows, const void* x, const void* lines, int64_t num_steps, float* acc, const void* next) {
+  tile(2 * rows, x, lines, num_steps, acc, next);
+}
+void plane_direct(int rows, const void* x, const void* packed, int64_t num_steps, float* acc) {
+  direct(2 * rows, x, packed, num_steps, acc);
+}
+
 }  // namespace
 
 constexpr Product kAvx512Int8 = {.inputs = DType::kInt8,
@@ -111,6 +119,18 @@ constexpr Product kAvx512Int8 = {.inputs = DType::kInt8,
                                  .tile = tile,
                                  .direct = direct,
                                  .scale_leaf = scale_int8_leaf<128>};
-static_assert(rows_fit(kAvx512Int8));
+constexpr Product kAvx512Int8x16 = {.inputs = DType::kInt16,
+                                    .step_inputs = 4,
+                                    .step_bytes = sizeof(PlaneQuad),
+                                    .line_bytes = kLine_bytes,
+                                    .acc_bytes = 2 * sizeof(std::int32_t),
+                                    .tile_rows = kRows / 2,
+                                    .direct_rows = kRows / 2,
+                                    .make_steps = make_plane_quads,
+                                    .expand = expand,
+                                    .tile = plane_tile,
+                                    .direct = plane_direct,
+                                    .scale_leaf = scale_planes_leaf<128>};
+static_assert(rows_fit(kAvx512Int8) && rows_fit(kAvx512Int8x16));
 
 }  // namespace moesaic::cpu

@@ -55,14 +55,13 @@ void tile(int rows, const void* x_pairs, const void* lines, int64_t num_pairs, f
   }
 }
 
-void write_kv(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot, void* keys_page,
-              void* values_page) {
-  for (int64_t j = 0; j < key_size; ++j) static_cast<float*>(keys_page)[j * kKeys + slot] = k[j];
-  for (int64_t j = 0; j < key_size; ++j) static_cast<float*>(values_page)[slot * value_stride + j] = v[j];
+void write_kv(const float* k, const float* v, int64_t key_size, int64_t value_stride, int slot, const Page& page) {
+  for (int64_t j = 0; j < key_size; ++j) reinterpret_cast<float*>(page.keys)[j * kKeys + slot] = k[j];
+  for (int64_t j = 0; j < key_size; ++j) reinterpret_cast<float*>(page.values)[slot * value_stride + j] = v[j];
 }
 
-void scores(int queries, const void* q_pairs, const void* keys_page, int64_t num_pairs, float* out) {
-  const auto* keys = static_cast<const float*>(keys_page);
+void scores(int queries, const void* q_pairs, const float*, const Page& page, int64_t num_pairs, float* out) {
+  const auto* keys = reinterpret_cast<const float*>(page.keys);
   for (int query = 0; query < queries; ++query) {
     const F32Pair* q = static_cast<const F32Pair*>(q_pairs) + query * num_pairs;
     float sums[kKeys] = {};
@@ -74,8 +73,8 @@ void scores(int queries, const void* q_pairs, const void* keys_page, int64_t num
   }
 }
 
-void values(int queries, const void* p_pairs, const void* values_page, int64_t value_stride, float* out) {
-  const auto* v = static_cast<const float*>(values_page);
+void values(int queries, const void* p_pairs, const float*, const Page& page, int64_t value_stride, float* out) {
+  const auto* v = reinterpret_cast<const float*>(page.values);
   for (int query = 0; query < queries; ++query, out += value_stride) {
     const F32Pair* p = static_cast<const F32Pair*>(p_pairs) + query * kKeys / 2;
     for (int64_t c = 0; c < value_stride; c += 16) {
@@ -106,22 +105,24 @@ constexpr Product kF32 = with_activations(kInt8, expand<float>, nullptr);
 constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
 static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kF32) && rows_fit(kInt4));
 
+constexpr Attention kAttention = {.pair_bytes = sizeof(F32Pair),
+                                  .tile_queries = 4,
+                                  .make_pairs = make_pairs<F32Act, F32Pair>,
+                                  .write_kv = write_kv,
+                                  .scores = scores,
+                                  .weights_of_keys = weights<F32Act, F32Pair>,
+                                  .values = values};
+
 }  // namespace
 
 const Path kF32Path = {.act = kCodec<F32Act>,
-                        .input = kCodec<F32Act>,
-                        .int8 = kInt8Codec,
-                       .pair_bytes = sizeof(F32Pair),
-                       .tile_queries = 4,
+                       .input = kCodec<F32Act>,
+                       .int8 = kInt8Codec,
+                       .attention = &kAttention,
                        .products = {&kF32, &kBf16, &kInt8, &kInt4, nullptr},
                        .result_bytes = 4,
                        .add_left = add_left,
                        .gated_gelu = gated_gelu<F32Act>,
-                       .make_pairs = make_pairs<F32Act, F32Pair>,
-                       .write_kv = write_kv,
-                       .scores = scores,
-                       .weights_of_keys = weights<F32Act, F32Pair>,
-                       .values = values,
                        .finish_head = finish_head<F32Act>,
                        .rms_norm = rms_norm,
                        .rope = rope,

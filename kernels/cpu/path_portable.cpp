@@ -53,8 +53,8 @@ void tile(int rows, const void* x_pairs, const void* lines, int64_t num_pairs, f
   }
 }
 
-void scores(int queries, const void* q_pairs, const void* keys_page, int64_t num_pairs, float* out) {
-  const auto* keys = static_cast<const std::uint16_t*>(keys_page);
+void scores(int queries, const void* q_pairs, const float*, const Page& page, int64_t num_pairs, float* out) {
+  const auto* keys = reinterpret_cast<const std::uint16_t*>(page.keys);
   for (int query = 0; query < queries; ++query) {
     const F32Pair* q = static_cast<const F32Pair*>(q_pairs) + query * num_pairs;
     float sums[kKeys] = {};
@@ -70,8 +70,8 @@ void value_columns(const F32Pair* p, const std::uint16_t* v, int64_t value_strid
   for (int c = 0; c < kWidth; ++c) out[c] += sums[c];
 }
 
-void values(int queries, const void* p_pairs, const void* values_page, int64_t value_stride, float* out) {
-  const auto* v = static_cast<const std::uint16_t*>(values_page);
+void values(int queries, const void* p_pairs, const float*, const Page& page, int64_t value_stride, float* out) {
+  const auto* v = reinterpret_cast<const std::uint16_t*>(page.values);
   for (int query = 0; query < queries; ++query, out += value_stride) {
     const F32Pair* p = static_cast<const F32Pair*>(p_pairs) + query * kKeys / 2;
     int64_t c = 0;
@@ -96,20 +96,22 @@ constexpr Product kBf16 = with_activations(kInt8, expand_bf16, nullptr);
 constexpr Product kInt4 = int4_product<kInt8, expand_int4, nullptr>();
 static_assert(rows_fit(kInt8) && rows_fit(kBf16) && rows_fit(kInt4));
 
+constexpr Attention kAttention = {.pair_bytes = sizeof(F32Pair),
+                                  .tile_queries = 4,
+                                  .make_pairs = make_pairs<Bf16Act, F32Pair>,
+                                  .write_kv = write_kv_bf16,
+                                  .scores = scores,
+                                  .weights_of_keys = weights<Bf16Act, F32Pair>,
+                                  .values = values};
+
 constexpr Path kPath = {.act = kCodec<Bf16Act>,
                         .input = kCodec<Bf16Act>,
                         .int8 = kInt8Codec,
-                        .pair_bytes = sizeof(F32Pair),
-                        .tile_queries = 4,
+                        .attention = &kAttention,
                         .products = {nullptr, &kBf16, nullptr, &kInt4, &kInt8},
                         .result_bytes = 2,
                         .add_left = add_left,
                         .gated_gelu = gated_gelu<Bf16Act>,
-                        .make_pairs = make_pairs<Bf16Act, F32Pair>,
-                        .write_kv = write_kv_bf16,
-                        .scores = scores,
-                        .weights_of_keys = weights<Bf16Act, F32Pair>,
-                        .values = values,
                         .finish_head = finish_head<Bf16Act>,
                         .rms_norm = rms_norm,
                         .rope = rope,
@@ -119,5 +121,6 @@ constexpr Path kPath = {.act = kCodec<Bf16Act>,
 
 const Path kPortablePath = kPath;
 const Path kPortableInt8Path = with_int8_inputs(kPath, kPortableInt8);
+const Path kPortableInt16Path = with_int16_rows(kPath, kPortableInt8x16, kPortableInt16x16, kPortableInt16Attention);
 
 }  // namespace moesaic::cpu

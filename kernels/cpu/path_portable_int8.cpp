@@ -1,4 +1,4 @@
-#include "elementwise.hpp"
+#include "integers.hpp"
 
 /// w8a8's products in plain C++, to be read: tile of 1 row x 32 columns.
 namespace moesaic::cpu {

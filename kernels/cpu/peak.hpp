@@ -24,10 +24,11 @@ inline constexpr std::int64_t kReadUnit_bytes = 1024;
 inline constexpr int kReadStreams[] = {1, 4, 16};
 
 struct PeakLoops {
-  MultiplyAddLoop f32;   ///< fp32 * fp32 + fp32
-  MultiplyAddLoop bf16;  ///< bf16 * bf16 + fp32; where a path has no instruction for it, the fp32 one
-  MultiplyAddLoop int8;  ///< uint8 * int8 + int32
-  ReadLoop read[3];      ///< by kReadStreams
+  MultiplyAddLoop f32;    ///< fp32 * fp32 + fp32
+  MultiplyAddLoop bf16;   ///< bf16 * bf16 + fp32; where a path has no instruction for it, the fp32 one
+  MultiplyAddLoop int8;   ///< uint8 * int8 + int32
+  MultiplyAddLoop int16;  ///< int16 * int16 + int32
+  ReadLoop read[3];       ///< by kReadStreams
 };
 
 }  // namespace moesaic::cpu

@@ -28,11 +28,21 @@ std::int64_t multiply_int8(std::int64_t iterations) {
   });
 }
 
+std::int64_t multiply_int16(std::int64_t iterations) {
+  constexpr int kOnes = 0x00010001;
+  const Ints ones = Ints{} + kOnes;
+  return repeat<kAccumulators, Ints>(iterations, [&](Ints& acc) {
+    Ints product;
+    asm("vpmaddwd %2, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(acc), "=&x"(product) : "x"(ones));
+  });
+}
+
 }  // namespace
 
 const PeakLoops kAvx2Peak = {.f32 = {multiply_f32, kAccumulators * 8},
                              .bf16 = {multiply_f32, kAccumulators * 8},
                              .int8 = {multiply_int8, kAccumulators * 32},
+                             .int16 = {multiply_int16, kAccumulators * 16},
                              .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
 
 }  // namespace moesaic::cpu

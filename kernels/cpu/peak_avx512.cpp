@@ -33,11 +33,20 @@ std::int64_t multiply_int8(std::int64_t iterations) {
   });
 }
 
+std::int64_t multiply_int16(std::int64_t iterations) {
+  constexpr int kOnes = 0x00010001;
+  const Ints ones = Ints{} + kOnes;
+  return repeat<kAccumulators, Ints>(iterations, [&](Ints& acc) {
+    asm("vpdpwssd %1, %1, %0" : "+v"(acc) : "v"(ones));
+  });
+}
+
 }  // namespace
 
 const PeakLoops kAvx512Peak = {.f32 = {multiply_f32, kAccumulators * 16},
                                .bf16 = {multiply_bf16, kAccumulators * 32},
                                .int8 = {multiply_int8, kAccumulators * 64},
+                               .int16 = {multiply_int16, kAccumulators * 32},
                                .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
 
 }  // namespace moesaic::cpu

@@ -18,8 +18,8 @@ std::int64_t multiply_f32(std::int64_t iterations) {
   });
 }
 
-/// Bytes widened to 16 bits, which can be multiplied in pairs.
-std::int64_t multiply_int8(std::int64_t iterations) {
+/// Bytes are widened to 16 bits too, which can be multiplied in pairs.
+std::int64_t multiply_int16(std::int64_t iterations) {
   Shorts a = {1, 1, 1, 1, 1, 1, 1, 1};
   return repeat<kAccumulators, Ints>(iterations, [&](Ints& acc) {
     asm("" : "+x"(a));
@@ -31,7 +31,8 @@ std::int64_t multiply_int8(std::int64_t iterations) {
 
 const PeakLoops kPortablePeak = {.f32 = {multiply_f32, kAccumulators * 4},
                                  .bf16 = {multiply_f32, kAccumulators * 4},
-                                 .int8 = {multiply_int8, kAccumulators * 8},
+                                 .int8 = {multiply_int16, kAccumulators * 8},
+                                 .int16 = {multiply_int16, kAccumulators * 8},
                                  .read = {read_streams<Words, 1>, read_streams<Words, 4>, read_streams<Words, 16>}};
 
 }  // namespace moesaic::cpu

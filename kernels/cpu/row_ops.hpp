@@ -26,9 +26,8 @@ class CodedRow {
 
   /// The row = x(width).
   void encode(const float* x) const {
-    for_each_part([&](std::int64_t first, std::int64_t n, std::byte* y, LeafScale* s) {
-      codec_.encode(x + first, n, y, s);
-    });
+    for_each_part(
+        [&](std::int64_t first, std::int64_t n, std::byte* y, LeafScale* s) { codec_.encode(x + first, n, y, s); });
     if (!form_.quantised()) return;
     const std::size_t end = bytes_of(form_.width, size_bytes(form_.type));
     std::memset(data_ + end, 0, form_.scales_offset_bytes() - end);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "base/parallel.hpp"
 #include "drivers.hpp"
@@ -16,17 +17,25 @@ void unpack_column(const PackedMatrix& w, std::int64_t column, std::byte* out) {
     std::memcpy(out + bytes_of<Elem>(input), panels + w.shape.element(0, input, column), sizeof(Elem));
 }
 
+/// What stands behind a row of int16 (RowForm).
+void add_scale(const RowForm& form, float scale, std::byte* row) {
+  const auto* q = reinterpret_cast<const std::int16_t*>(row);
+  const LeafScale leaf{scale, std::accumulate(q, q + form.width, std::int32_t{0})};
+  std::memset(row + static_cast<std::size_t>(form.width) * sizeof *q, 0,
+              form.scales_offset_bytes() - static_cast<std::size_t>(form.width) * sizeof *q);
+  std::memcpy(row + form.scales_offset_bytes(), &leaf, sizeof leaf);
+}
+
 }  // namespace
 
 void gather_columns(const Path& path, const PackedMatrix& w, const std::int32_t* columns, std::int64_t num_columns,
                     std::byte* y) {
-  const std::size_t row_bytes = RowForm{path.act.type, w.shape.leaf_size}.row_bytes();
+  const RowForm form{path.act.type, w.shape.leaf_size};
   parallel_for(num_columns, [&](std::int64_t i) {
-    std::byte* out = y + bytes_of(i, row_bytes);
-    if (w.shape.type == DType::kF32)
-      unpack_column<float>(w, columns[i], out);
-    else
-      unpack_column<Bf16>(w, columns[i], out);
+    std::byte* out = y + bytes_of(i, form.row_bytes());
+    if (w.shape.type == DType::kF32) return unpack_column<float>(w, columns[i], out);
+    unpack_column<std::uint16_t>(w, columns[i], out);
+    if (w.shape.type == DType::kInt16) add_scale(form, w.scales(0)[columns[i]], out);
   });
 }
 

@@ -46,8 +46,10 @@ class Replay {
         numeric_(numeric),
         compute_(compute),
         width_(static_cast<std::size_t>(grid.config().emb_size)),
-        setting_(grid, plan::Domains::alone(grid.ranks_per_stage()),
-                 {activation_row(numeric.numerics, static_cast<std::int64_t>(width_)).row_bytes(), width_ * sizeof(float)}) {}
+        setting_(
+            grid, plan::Domains::alone(grid.ranks_per_stage()),
+            {activation_row(numeric.numerics, static_cast<std::int64_t>(width_)).row_bytes(), width_ * sizeof(float)}) {
+  }
 
   Work layer(ModelLayer layer, const plan::Domains& nodes) const {
     Work sum;

@@ -18,7 +18,9 @@ struct MatrixShape {
   std::int64_t num_columns = 0;  ///< outputs
 
   /// Whether each leaf and column has an fp32 scale; int4 has bf16 ones for groups of inputs instead.
-  constexpr bool has_scales() const { return type == DType::kInt8 || type == DType::kSignMagnitude8; }
+  constexpr bool has_scales() const {
+    return type == DType::kInt8 || type == DType::kSignMagnitude8 || type == DType::kInt16;
+  }
 };
 
 /// A matrix that a backend has packed, in an order that only its kernels know. The memory is somebody else's.
@@ -64,7 +66,7 @@ class Packer {
                           std::span<const float> scales) = 0;
 
   /// Rows of an fp32 table as columns of a matrix of one leaf: `rows` is row-major (num_rows, leaf_size), row 0 goes to
-  /// `first_column`, a multiple of 32; rounded to the matrix' type, bf16 or f32.
+  /// `first_column`, a multiple of 32; rounded to the matrix' type, bf16, f32 or int16, whose scales are made here.
   virtual void pack_rows(const Matrix& w, std::int64_t first_column, std::int64_t num_rows, const float* rows) = 0;
 
   /// Zeroes what the functions above never write and kernels read: padding.

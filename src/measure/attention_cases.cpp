@@ -77,7 +77,8 @@ struct Queries {
         q(bytes_of(most_rows, q_form.row_bytes())),
         out(bytes_of(most_rows, form.row_bytes())) {
     const auto values = random_floats(static_cast<std::size_t>(most_rows * width()), 9);
-    compute.kernels().to_activation(*compute.queue, at(values.data()), width(), most_rows, width(), q_form.num_parts, at(q.data()));
+    compute.kernels().to_activation(*compute.queue, at(values.data()), width(), most_rows, width(), q_form.num_parts,
+                                    at(q.data()));
   }
 
   std::int64_t width() const { return shape.num_q_heads() * shape.page.key_size; }
@@ -99,7 +100,8 @@ struct Queries {
     const std::size_t offset_bytes = bytes_of(num_rows - checked, form.row_bytes());
     AlignedBuffer expected(bytes_of(checked, form.row_bytes()));
     attend(Compute::cpu("portable", compute.numerics()), num_rows, checked, 0, expected.data());
-    const std::size_t elem_bytes = form.quantised() ? sizeof(float) : size_bytes(form.type);  // a quantised row: words of 4 bytes
+    const std::size_t elem_bytes =
+        form.quantised() ? sizeof(float) : size_bytes(form.type);  // a quantised row: words of 4 bytes
     const auto columns = static_cast<std::int64_t>(form.row_bytes() / elem_bytes);
     return first_wrong({expected.data(), columns, elem_bytes}, checked,
                        {out.data() + offset_bytes, columns, elem_bytes}, checked);
@@ -124,7 +126,9 @@ std::vector<KernelCase> attention_cases(const Compute& compute, const KernelWork
     test.num_rows = num_rows;
     test.num_inputs = workload.context;
     test.num_columns = queries->width();
-    test.factors = shape.page.type == DType::kBf16 ? Factors::kBf16 : Factors::kF32;
+    test.factors = shape.page.type == DType::kF32    ? Factors::kF32
+                   : shape.page.type == DType::kBf16 ? Factors::kBf16
+                                                     : Factors::kInt16;
     const std::int64_t keys = num_rows * workload.context - num_rows * (num_rows - 1) / 2;  // causal
     test.multiply_adds = 2.0 * static_cast<double>(keys * queries->width());
     test.read_bytes = static_cast<double>(queries->pages.sequence_bytes());

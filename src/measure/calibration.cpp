@@ -141,7 +141,7 @@ plan::ComputeCosts measure_compute(const comm::Communicator& world, const Calibr
     const auto read = read_bandwidth(world, loops, memory.bytes(), num_threads, memory.sum(), 1);
     costs.read_gbps = read.rate.median / world.size();
   }
-  for (const Factors factors : {Factors::kF32, Factors::kBf16, Factors::kInt8})
+  for (const Factors factors : kAllFactors)
     costs.peak_gmacs[static_cast<std::size_t>(factors)] =
         multiply_add_peak(world, loops, factors, num_threads).rate.median / world.size();
   for (std::size_t i = 0; i < options.numerics.size(); ++i)

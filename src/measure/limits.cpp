@@ -88,14 +88,23 @@ Range part_bytes(std::int64_t size_bytes, int num_threads, int thread) {
 }
 
 const cpu::MultiplyAddLoop& loop_of(const cpu::PeakLoops& loops, Factors factors) {
+  if (factors == Factors::kInt16) return loops.int16;
   return factors == Factors::kF32 ? loops.f32 : factors == Factors::kBf16 ? loops.bf16 : loops.int8;
 }
 
 }  // namespace
 
 Factors factors_of(Numerics numerics) {
-  if (numerics == Numerics::kF32) return Factors::kF32;
-  return name(numerics).ends_with("a8") ? Factors::kInt8 : Factors::kBf16;
+  switch (input_type(numerics)) {
+    case DType::kF32:
+      return Factors::kF32;
+    case DType::kInt8:
+      return Factors::kInt8;
+    case DType::kInt16:
+      return Factors::kInt16;
+    default:
+      return Factors::kBf16;
+  }
 }
 
 Limit multiply_add_peak(const comm::Communicator& world, const cpu::PeakLoops& loops, Factors factors,

@@ -22,9 +22,11 @@ struct Limit {
 };
 
 /// The type of the factors of multiply-adds.
-enum class Factors : std::uint8_t { kF32, kBf16, kInt8 };
+enum class Factors : std::uint8_t { kF32, kBf16, kInt8, kInt16 };
+inline constexpr Factors kAllFactors[] = {Factors::kF32, Factors::kBf16, Factors::kInt8, Factors::kInt16};
 constexpr const char* name(Factors factors) {
-  return factors == Factors::kF32 ? "fp32" : factors == Factors::kBf16 ? "bf16" : "int8";
+  constexpr const char* kNames[] = {"fp32", "bf16", "int8", "int16"};
+  return kNames[static_cast<std::size_t>(factors)];
 }
 /// The factors that the matrix products of a numeric mode are made of.
 Factors factors_of(Numerics numerics);

@@ -58,9 +58,9 @@ class StandInExperts {
   const Compute compute_;
   const bool rounds_;
   std::int64_t width_;
-  RowForm input_, act_;  // of a row, of a complete output
-  std::vector<float> values_;       // a leaf's output is D of them that follow each other
-  std::vector<std::byte> copies_;   // Act (kCopies, D): outputs that are complete
+  RowForm input_, act_;            // of a row, of a complete output
+  std::vector<float> values_;      // a leaf's output is D of them that follow each other
+  std::vector<std::byte> copies_;  // Act (kCopies, D): outputs that are complete
 };
 
 }  // namespace moesaic::measure

@@ -280,8 +280,11 @@ ModelWeights load_weights(const io::StoreReader& store, const plan::Grid& grid, 
   const std::int64_t longest = std::max({c.emb_size, c.attn_size() / kNumLeaves, c.ffn_size / kNumLeaves});
   const RowForm input = input_row(backend.numerics(), longest);
   if (input.quantised() && longest > most_leaf_inputs(input.type))
-    fail("--numerics {}: sums of {} inputs may not fit in 32 bits, at most {} do; use w8a16",
-         name(backend.numerics()), longest, most_leaf_inputs(input.type));
+    fail("--numerics {}: sums of {} inputs may not fit in 32 bits, at most {} do; use w8a16", name(backend.numerics()),
+         longest, most_leaf_inputs(input.type));
+  if (input.type == DType::kInt16 && c.key_size > kMostIntegerKeySize)
+    fail("--numerics {}: keys of {} values give sums that may not fit in 32 bits, at most {} do; use w8a16",
+         name(backend.numerics()), c.key_size, kMostIntegerKeySize);
   return Loader(store, grid, rank, backend).load();
 }
 

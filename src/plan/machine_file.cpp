@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 constexpr const char* kFormat = "moesaic machine 1";
-constexpr const char* kFactors[] = {"fp32", "bf16", "int8"};
+constexpr const char* kFactors[] = {"fp32", "bf16", "int8", "int16"};
 
 ordered_json to_json(const RowCurve& curve) {
   ordered_json list = ordered_json::array();
@@ -49,6 +49,7 @@ class Reader {
     if (!object.is_object()) fail("{}: expected an object", where_);
   }
 
+  bool has(const std::string& key) const { return object_.contains(key); }
   const json& field(const std::string& key) const {
     if (!object_.contains(key)) fail("{}: '{}' is missing; write the file anew with moesaic calibrate", where_, key);
     return object_[key];
@@ -103,8 +104,10 @@ ComputeCosts compute_from(const Reader& reader) {
   ComputeCosts c;
   c.num_threads = reader.count("threads");
   c.read_gbps = reader.positive("read_gbps");
-  for (std::size_t i = 0; i < std::size(kFactors); ++i)
-    c.peak_gmacs[i] = reader.inside("peak_gmacs").positive(kFactors[i]);
+  const Reader peaks = reader.inside("peak_gmacs");
+  for (std::size_t i = 0; i + 1 < std::size(kFactors); ++i) c.peak_gmacs[i] = peaks.positive(kFactors[i]);
+  // Files from before there was w8i16 lack it: two products of bytes make one.
+  c.peak_gmacs[3] = peaks.has("int16") ? peaks.positive("int16") : c.peak_gmacs[2] / 2;
   c.call_us = reader.number("call_us", 0);
   c.norm_ps = reader.number("norm_ps_a_value", 0);
   c.value_ps = reader.number("value_ps", 0);

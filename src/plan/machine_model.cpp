@@ -34,7 +34,7 @@ Machine gpu_node(std::string_view name, double hbm_gbps, double memory_gb) {
   m.memory_gb = memory_gb;
   ComputeCosts c;
   c.read_gbps = hbm_gbps;
-  c.peak_gmacs = {33'500, 494'500, 989'500};
+  c.peak_gmacs = {33'500, 494'500, 989'500, 494'750};
   c.call_us = 3;
   c.norm_ps = 8e3 / hbm_gbps;
   c.value_ps = 12e3 / hbm_gbps;
@@ -61,7 +61,7 @@ Machine zen4_hdr() {
   ComputeCosts c;
   c.num_threads = 96;
   c.read_gbps = 460.8;
-  c.peak_gmacs = {3'686, 7'373, 14'746};
+  c.peak_gmacs = {3'686, 7'373, 14'746, 7'373};
   c.call_us = 5;
   c.norm_ps = 10;
   c.value_ps = 10;
@@ -85,7 +85,7 @@ Machine ordinary() {
   m.ranks_per_numa = 4;
   ComputeCosts c;
   c.read_gbps = 20;
-  c.peak_gmacs = {60, 120, 240};
+  c.peak_gmacs = {60, 120, 240, 120};
   c.call_us = 1;
   c.norm_ps = 200;
   c.value_ps = 200;
@@ -136,14 +136,13 @@ const ComputeCosts& Machine::with_threads(int num_threads) const {
 
 KernelCosts kernels_from_limits(const ComputeCosts& compute, Numerics numerics, double share_of_read,
                                 double share_of_peak) {
-  const std::size_t factors = numerics == Numerics::kF32 ? 0 : numerics == Numerics::kW8A8 ? 2 : 1;
   const double weight_bytes = numerics == Numerics::kW16A16 ? 2 : numerics == Numerics::kW4A16 ? 0.53125 : 1;
   const double read_ps = weight_bytes * 1e3 / (compute.read_gbps * share_of_read);
-  const double row_ps = 1e3 / (compute.peak_gmacs[factors] * share_of_peak);
+  const double row_ps = 1e3 / (compute.peak_gmacs[peak_of(input_type(numerics))] * share_of_peak);
   const RowCurve curve = RowCurve::roofline(read_ps, row_ps);
   // A key's value of a head is read twice, as key and as value, and multiplied twice.
   const double elem_bytes = static_cast<double>(size_bytes(activation_type(numerics)));
-  const double attention_peak = compute.peak_gmacs[numerics == Numerics::kF32 ? 0 : 1] * kAttentionShareOfPeak;
+  const double attention_peak = compute.peak_gmacs[peak_of(activation_type(numerics))] * kAttentionShareOfPeak;
   const double attention_ps = std::max(2e3 / attention_peak, 0.0);
   RowCurve attention;
   for (std::int64_t rows = 1; rows <= 64; rows *= 2)

@@ -50,11 +50,16 @@ struct KernelCosts {
   RowCurve attention_ps;  ///< a call, for each row, key, q head and value of a head
 };
 
+/// The place of a peak in ComputeCosts::peak_gmacs, by the type of the factors: fp32, bf16, int8, int16.
+constexpr std::size_t peak_of(DType factors) {
+  return factors == DType::kF32 ? 0 : factors == DType::kBf16 ? 1 : factors == DType::kInt8 ? 2 : 3;
+}
+
 /// A rank with a number of threads.
 struct ComputeCosts {
   int num_threads = 1;
   double read_gbps = 0;                                               ///< memory
-  std::array<double, 3> peak_gmacs{};                                 ///< multiply-adds: fp32, bf16, int8
+  std::array<double, 4> peak_gmacs{};                                 ///< multiply-adds by peak_of() their factors
   double call_us = 0;                                                 ///< start of a kernel: its threads, or a launch
   double norm_ps = 0;                                                 ///< a value of rms_norm
   double value_ps = 0;                                                ///< a value that is added, rounded or copied

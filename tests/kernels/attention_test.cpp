@@ -13,8 +13,8 @@ struct Case {
   AttentionShape shape;
   std::vector<std::int64_t> lengths;
   Numerics numerics;
-  std::vector<float> k, v;  ///< (row, kv heads, K); a sequence's rows follow the one's before
-  Rows k_rows, v_rows;      ///< the same as the cache has them
+  std::vector<float> k, v;                   ///< (row, kv heads, K); a sequence's rows follow the one's before
+  Rows k_rows, v_rows;                       ///< the same as the cache has them
   std::vector<std::vector<float>> q_values;  ///< of each row
   Rows q;                                    ///< (row, q heads, K)
   std::vector<std::vector<std::byte>> memory;
@@ -95,8 +95,8 @@ class AttentionTest : public KernelTest {
                                   c.k_stride(), c.shape, pages(c, first, count), Case::kPageOffset);
   }
   void attend(const Case& c, std::int64_t first, std::int64_t count, Rows& out) {
-    GetParam().kernels().attention(queue(), at(c.q.row(first)), c.shape, pages(c, first, count),
-                                   Case::kPageOffset, c.form().num_parts, at(out.row(first)));
+    GetParam().kernels().attention(queue(), at(c.q.row(first)), c.shape, pages(c, first, count), Case::kPageOffset,
+                                   c.form().num_parts, at(out.row(first)));
   }
   static backend::PageTable pages(const Case& c, std::int64_t first, std::int64_t count) {
     return {at(c.rows.data() + first), at(c.blocks.data()), count};
@@ -133,7 +133,8 @@ class AttentionTest : public KernelTest {
       }
       sum = sum + lane_sum(p);
       const std::int64_t rest = position - block * 64;
-      const std::vector<float> values = block_output(c, p, first + block * 64, std::min<std::int64_t>(rest, 63), kv_head);
+      const std::vector<float> values =
+          block_output(c, p, first + block * 64, std::min<std::int64_t>(rest, 63), kv_head);
       for (std::size_t j = 0; j < values.size(); ++j) total[j] = total[j] + values[j];
     }
     for (std::int64_t j = 0; j < K; ++j) out.push_back(total[static_cast<std::size_t>(j)] / sum + 0.0f);
@@ -165,11 +166,11 @@ class AttentionTest : public KernelTest {
       std::int64_t exact = 0;
       for (std::size_t t = 0; t < scaled.size(); ++t)
         exact += weights.values[t] * static_cast<std::int64_t>(v(static_cast<std::int64_t>(t), j));
-      output.push_back(c.v_rows.form().quantised()
-                           ? static_cast<float>(exact) * weights.scale
-                           : dot(
-                                 c.v_rows.form().type, 64, [&](std::int64_t t) { return p[static_cast<std::size_t>(t)]; },
-                                 [&](std::int64_t t) { return v(t, j); }));
+      output.push_back(c.v_rows.form().quantised() ? static_cast<float>(exact) * weights.scale
+                                                   : dot(
+                                                         c.v_rows.form().type, 64,
+                                                         [&](std::int64_t t) { return p[static_cast<std::size_t>(t)]; },
+                                                         [&](std::int64_t t) { return v(t, j); }));
     }
     return output;
   }

@@ -49,7 +49,7 @@ inline std::vector<Mode> modes() {
   flush_denormals();
   std::vector<Mode> list{{Isa::kPortable, Numerics::kF32}};
   for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512})
-    for (const Numerics numerics : {Numerics::kW8A16, Numerics::kW8A8})
+    for (const Numerics numerics : {Numerics::kW8A16, Numerics::kW8A8, Numerics::kW8I16})
       if (supported(isa)) list.push_back({isa, numerics, packed_type(WeightFormat::kInt8, numerics)});
   return list;
 }
@@ -80,8 +80,8 @@ class KernelTest : public testing::TestWithParam<Mode> {
   float normal() { return std::normal_distribution<float>()(random); }
 };
 
-/// The value that a float or a bf16 keeps of x.
-inline float rounded(DType type, float x) { return type == DType::kF32 ? x : to_float(to_bf16(x)); }
+/// What is left of x where a value of the type is kept; integers are rounded with others (quantise).
+inline float rounded(DType type, float x) { return type == DType::kBf16 ? to_float(to_bf16(x)) : x; }
 
 /// Numbers as integers with a scale.
 struct Quantised {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/quantise.hpp"
 #include "definition.hpp"
 
 namespace moesaic::cpu::test {
@@ -39,6 +40,11 @@ float random_weight(std::mt19937& random, DType type) {
   if (type == DType::kInt8 || type == DType::kSignMagnitude8)
     return static_cast<float>(random() % 8 == 0 ? -128 + static_cast<int>(random() % 3)
                                                 : static_cast<int>(random() % 256) - 128);
+  if (type == DType::kInt16) {
+    constexpr float kMost = math::kMostQuantised<std::int16_t>;
+    return random() % 8 == 0 ? (random() % 2 == 0 ? kMost : -kMost)
+                             : static_cast<float>(static_cast<int>(random() % 65279) - 32639);
+  }
   const float real = std::normal_distribution<float>()(random);
   return type == DType::kBf16 ? to_float(to_bf16(real)) : real;
 }
@@ -59,6 +65,8 @@ std::vector<std::byte> stored(const Matrix& m, std::int64_t leaf) {
       if (in_pairs) *at |= static_cast<std::byte>((static_cast<int>(weight) & 15) << (i % 2 * 4));
       if (m.shape.type == DType::kInt8 || m.shape.type == DType::kSignMagnitude8)
         *at = static_cast<std::byte>(static_cast<int>(weight));
+      const auto integer = static_cast<std::int16_t>(weight);
+      if (m.shape.type == DType::kInt16) std::memcpy(at, &integer, sizeof(integer));
       if (m.shape.type == DType::kBf16) std::memcpy(at, &half, sizeof(half));
       if (m.shape.type == DType::kF32) std::memcpy(at, &weight, sizeof(weight));
     }
@@ -103,7 +111,8 @@ float leaf_of(const Rows& x, std::int64_t row, const Matrix& m, std::int64_t lea
   const auto weight = [&](std::int64_t i) { return m.weight(leaf, i, column); };
   if (x.form().quantised()) {
     std::int64_t sum = 0;
-    for (std::int64_t i = 0; i < m.shape.leaf_size; ++i) sum += static_cast<std::int64_t>(value(i) * weight(i));
+    for (std::int64_t i = 0; i < m.shape.leaf_size; ++i)
+      sum += static_cast<std::int64_t>(value(i)) * static_cast<std::int64_t>(weight(i));
     return (static_cast<float>(sum) * x.scale(row, leaf).scale) * m.scale(leaf, 0, column);
   }
   if (m.shape.type != DType::kInt4x2) {
@@ -132,7 +141,7 @@ class GemmTest : public KernelTest {
   /// Rows for a matrix. Of the head's rows nothing is quantised; leaves of zeros and of one size come now and
   /// then.
   Rows random_rows(std::int64_t rows, const MatrixShape& shape) {
-    const bool head_of_w8a8 = shape.type != DType::kInt8 && GetParam().numerics == Numerics::kW8A8;
+    const bool head_of_w8a8 = shape.type == DType::kBf16 && GetParam().numerics == Numerics::kW8A8;
     const std::int64_t width = shape.num_leaves * shape.leaf_size;
     Rows x(input_row(head_of_w8a8 ? Numerics::kW8A16 : GetParam().numerics, width, shape.num_leaves), rows);
     for (std::int64_t row = 0; row < rows; ++row) {

@@ -38,7 +38,8 @@ void check(DType type, std::int64_t leaves, std::int64_t leaf_size, std::int64_t
   std::vector<backend::PackBlock> blocks;
   for (std::int64_t leaf = 0; leaf < leaves; ++leaf)
     for (std::int64_t input = 0, inputs = 0; input < leaf_size; input += inputs) {
-      inputs = std::min<std::int64_t>(leaf_size - input, backend::kPackedInputs * (1 + static_cast<std::int64_t>(random() % 3)));
+      inputs = std::min<std::int64_t>(leaf_size - input,
+                                      backend::kPackedInputs * (1 + static_cast<std::int64_t>(random() % 3)));
       for (std::int64_t column = 0, count = 0; column < columns; column += count) {
         count = std::min<std::int64_t>(columns - column, 1 + static_cast<std::int64_t>(random() % 100));
         blocks.push_back({leaf, input, inputs, column, count});
@@ -108,6 +109,7 @@ TEST(Pack, EveryElementAtItsPlace) {
     for (const std::int64_t columns : {1, 32, 70, 300, 640}) {
       check<std::int8_t>(DType::kInt8, 2, leaf_size, columns);
       check<std::uint16_t>(DType::kBf16, 1, leaf_size, columns);
+      check<std::int16_t>(DType::kInt16, 2, leaf_size, columns);
       check<float>(DType::kF32, 1, leaf_size, columns);
     }
 }
@@ -197,8 +199,7 @@ TEST(Pack, Int4) {
           }
           for (std::int64_t group = 0; group < groups; ++group) {
             std::uint16_t found = 0;
-            std::memcpy(&found,
-                        data.data() + shape.offset_bytes(panel, leaf, group * kInt4GroupInputs) + 2 * at,
+            std::memcpy(&found, data.data() + shape.offset_bytes(panel, leaf, group * kInt4GroupInputs) + 2 * at,
                         sizeof(found));
             ASSERT_EQ(found, c < columns ? scale(leaf, group, c) : 0) << "group " << group << " column " << c;
           }

@@ -144,6 +144,20 @@ TEST_P(Goldens, W8A8IsWithinTwiceXaisBf16Run) {
   EXPECT_LE(ratio, 2);  // 1.1 to 1.6
 }
 
+/// tiny too: what is chaotic in bf16 is not in 16-bit integers.
+TEST_P(Goldens, W8I16IsWithinAHundredthOfXaisBf16Run) {
+  const auto golden = open_golden(GetParam());
+  if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
+  const Errors errors = compare(*golden, {Numerics::kW8I16});
+  if (comm::Communicator::world().rank() != 0) return;
+  const double ratio = median(errors.logits) / median(errors.reference_bf16);
+  fmt::print("{} w8i16: logits median {:.3g}, largest {:.3g}, {:.4f} of xAI's bf16 run; {} of {} routings differ\n",
+             GetParam(), median(errors.logits), *std::max_element(errors.logits.begin(), errors.logits.end()), ratio,
+             errors.num_routing_differences, errors.num_routed);
+  EXPECT_LE(ratio, 0.012);
+  EXPECT_LE(errors.num_routing_differences, errors.num_routed / 200);  // 0 or 1
+}
+
 /// Only the experts' inputs are rounded, so it must not cost more than w8a8 may.
 TEST_P(Goldens, AnInt8PayloadIsWithinTwiceXaisBf16Run) {
   const auto golden = open_golden(GetParam());

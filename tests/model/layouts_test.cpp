@@ -45,7 +45,8 @@ std::vector<cpu::Isa> paths() {
 /// How many layouts the algorithms are tried on: rows travel in the same form in all modes with bf16 inputs, so one of
 /// these modes stands for the others.
 std::size_t layouts_for(Numerics numerics) {
-  return numerics == Numerics::kF32 || numerics == Numerics::kW8A16 || numerics == Numerics::kW8A8 ? 2 : 1;
+  const bool of_int8 = format_of(numerics).value_or(WeightFormat::kInt8) == WeightFormat::kInt8;
+  return of_int8 ? 2 : 1;
 }
 
 /// Ranks that make a node, in turns; where nodes matter to the algorithm, at least two, so that memory is shared.
@@ -232,7 +233,8 @@ std::string case_name(const testing::TestParamInfo<std::tuple<std::string, Numer
 }
 INSTANTIATE_TEST_SUITE_P(Goldens, Layouts,
                          testing::Combine(testing::Values("tiny", "e16", "demo", "gqa", "wide"),
-                                          testing::Values(Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8)),
+                                          testing::Values(Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8,
+                                                          Numerics::kW8I16)),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(OtherWeights, Layouts,
                          testing::Combine(testing::Values("tiny", "e16"),

@@ -71,7 +71,7 @@ struct Case {
       node_of.push_back(arrangement == 0   ? rank * nodes / ranks
                         : arrangement == 1 ? rank % nodes
                                            : static_cast<int>(random() % static_cast<unsigned>(nodes)));
-    numerics = any_of(random, std::array{Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8});
+    numerics = any_of(random, std::array{Numerics::kF32, Numerics::kW8A16, Numerics::kW8A8, Numerics::kW8I16});
     payload = any_of(random, kAllDispatchPayloads);
     isa = any_of(random, cpu::kAllIsas);
     if (!cpu::supported(isa)) isa = cpu::Isa::kPortable;

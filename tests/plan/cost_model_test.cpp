@@ -26,7 +26,7 @@ Machine round_machine() {
   m.ranks_per_numa = 2;
   ComputeCosts c;
   c.read_gbps = 1;
-  c.peak_gmacs = {1, 1, 1};
+  c.peak_gmacs = {1, 1, 1, 1};
   const RowCurve curve{{{1, 1}, {2, 2}}};
   for (KernelCosts& k : c.kernels) k = {curve, curve, curve};
   m.compute.push_back(c);

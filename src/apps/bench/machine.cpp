@@ -31,7 +31,7 @@ void measure_node(const comm::Communicator& world, const MachineOptions& options
     records.back()["num_streams"] = limit.num_streams;
     records.back()["size_mib"] = options.memory_mib;
   }
-  for (const Factors factors : {Factors::kF32, Factors::kBf16, Factors::kInt8})
+  for (const Factors factors : kAllFactors)
     records.push_back(record_of(fmt::format("{} multiply-add", name(factors)), num_threads,
                                 multiply_add_peak(world, loops, factors, num_threads), "GMAC/s"));
 }
