@@ -112,7 +112,7 @@ po::options_description model_options(ModelOptions& options, std::string* thread
       ("numerics", po::value<std::string>()->notifier([&](const std::string& word) {
          options.numerics = numerics_from(word);
          if (!options.numerics) fail("--numerics is '{}', expected {}", word, kNumericsOptions);
-       }), "f32: exact reference, any weights; w8a16, w16a16, w4a16: bf16 activations with int8, bf16, int4 weights, the default "
+       }), "f32: exact reference, any weights; w8i16: int8 weights, 16-bit integer activations, exact sums; w8a16, w16a16, w4a16: bf16 activations with int8, bf16, int4 weights, the default "
            "of each; w8a8: inputs of int8 weights as int8, faster and coarser")
       ("isa", po::value(&options.backend.isa)->default_value("auto"), isa_help.c_str())
       ("verify", choice("verify", "full, fast or off", "full", [&](const std::string& word) {
