@@ -82,7 +82,7 @@ struct F32Pair {
 };
 
 /// The compiler's vectors, in one register or several; never parameters of a function.
-using Float4 [[gnu::vector_size(16)]] = float;
+using Float8 [[gnu::vector_size(32)]] = float;
 using Float16 [[gnu::vector_size(64)]] = float;
 
 /// ((0+1)+(2+3)) + ... over 16 lanes. Every lane gets the sum: x + y and y + x are the same bits.
@@ -227,36 +227,33 @@ void finish_head(const float* sums, float sum, int64_t n, void* out) {
   }
 }
 
-/// One accumulator per output, inputs ascending: 4 rows and 8 experts side by side hide the latency of the
-/// additions.
-template <int kRows>
-void router_rows(const float* x, int64_t width, const float* w, int64_t num_experts, float* logits) {
+/// Lane l of 16 adds up the products of the inputs l, l + 16, ... ascending, then the lanes' tree, as rms_norm() adds.
+/// Eight experts side by side; the lanes hide the latency of the additions.
+[[maybe_unused]] void router_logits(const float* x, int64_t width, const float* w, int64_t num_experts, float* logits) {
+  constexpr int kSide = 8;
   int64_t e = 0;
-  for (; e + 8 <= num_experts; e += 8) {
-    Float4 acc[kRows][2] = {}, weights[2];
-    for (int64_t i = 0; i < width; ++i) {
-      std::memcpy(weights, w + i * num_experts + e, sizeof(weights));
+  for (; e + kSide <= num_experts; e += kSide) {
+    Float8 lanes[16] = {};
+    const auto add = [&](int64_t i, int lane) {
+      Float8 weights;
+      std::memcpy(&weights, w + i * num_experts + e, sizeof(weights));
+      lanes[lane] += x[i] * weights;
+    };
+    int64_t i = 0;
+    for (; i + 16 <= width; i += 16)
+#pragma GCC unroll 16
+      for (int lane = 0; lane < 16; ++lane) add(i + lane, lane);
+    for (int lane = 0; i + lane < width; ++lane) add(i + lane, lane);
 #pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 2
-        for (int half = 0; half < 2; ++half) acc[r][half] += x[r * width + i] * weights[half];
-    }
-    for (int r = 0; r < kRows; ++r) std::memcpy(logits + r * num_experts + e, acc[r], sizeof(acc[r]));
+    for (int step = 1; step < 16; step *= 2)
+      for (int lane = 0; lane < 16; lane += 2 * step) lanes[lane] += lanes[lane + step];
+    std::memcpy(logits + e, &lanes[0], sizeof(lanes[0]));
   }
   for (; e < num_experts; ++e) {
-    float acc[kRows] = {};
-    for (int64_t i = 0; i < width; ++i)
-#pragma GCC unroll 4
-      for (int r = 0; r < kRows; ++r) acc[r] += x[r * width + i] * w[i * num_experts + e];
-    for (int r = 0; r < kRows; ++r) logits[r * num_experts + e] = acc[r];
+    float lanes[16] = {};
+    for (int64_t i = 0; i < width; ++i) lanes[i % 16] += x[i] * w[i * num_experts + e];
+    logits[e] = lane_tree(lanes);
   }
-}
-
-[[maybe_unused]] void router_logits(const float* x, int rows, int64_t width, const float* w, int64_t num_experts,
-                                    float* logits) {
-  if (rows == 4) return router_rows<4>(x, width, w, num_experts, logits);
-  for (int row = 0; row < rows; ++row)
-    router_rows<1>(x + row * width, width, w, num_experts, logits + row * num_experts);
 }
 
 /// The product with a matrix of activations: its lines lie otherwise, and it has no scales.

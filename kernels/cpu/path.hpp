@@ -126,9 +126,8 @@ struct Path {
 
   void (*rms_norm)(const float* x, const float* scale, std::int64_t width, float eps, float* y);
   void (*rope)(float* x, std::int64_t key_size, const float* cosines, const float* sines);
-  /// logits(rows, experts) for up to 4 rows.
-  void (*router_logits)(const float* x, int rows, std::int64_t width, const float* w, std::int64_t num_experts,
-                        float* logits);
+  /// logits(experts) = x(width) . w(width, experts).
+  void (*router_logits)(const float* x, std::int64_t width, const float* w, std::int64_t num_experts, float* logits);
 };
 
 extern const Path kF32Path, kPortablePath, kAvx2Path, kAvx512Path;

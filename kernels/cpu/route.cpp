@@ -10,7 +10,7 @@
 namespace moesaic::cpu {
 namespace {
 
-constexpr std::int64_t kRows = 4;  ///< that Path::router_logits() takes
+constexpr std::int64_t kGrain_rows = 4;  ///< that are worth another thread
 
 /// Softmax in place: the maximum is subtracted, the sum runs ascending.
 void softmax(std::span<float> x) {
@@ -48,16 +48,12 @@ void choose(std::span<const float> gates, std::int64_t num_active, std::int64_t 
 
 void route(const Path& path, const float* x, std::int64_t num_rows, const backend::RouterShape& shape, const float* w,
            const backend::RoutedRows& routed) {
-  parallel_for((num_rows + kRows - 1) / kRows, [&](std::int64_t four) {
-    thread_local std::vector<float> gates;  // (rows, E), first the logits
-    const std::int64_t first = four * kRows, rows = std::min(kRows, num_rows - first), experts = shape.num_experts;
-    gates.resize(static_cast<std::size_t>(kRows * experts));
-    path.router_logits(x + first * shape.width, static_cast<int>(rows), shape.width, w, experts, gates.data());
-    for (std::int64_t row = 0; row < rows; ++row) {
-      const std::span of_row(gates.data() + row * experts, static_cast<std::size_t>(experts));
-      softmax(of_row);
-      choose(of_row, shape.num_active, (first + row) * shape.num_active, routed);
-    }
+  parallel_for(num_rows, kGrain_rows, [&](std::int64_t row) {
+    thread_local std::vector<float> gates;  // first the logits
+    gates.resize(static_cast<std::size_t>(shape.num_experts));
+    path.router_logits(x + row * shape.width, shape.width, w, shape.num_experts, gates.data());
+    softmax(gates);
+    choose(gates, shape.num_active, row * shape.num_active, routed);
   });
 }
 

@@ -125,10 +125,13 @@ TEST_P(RowsTest, Route) {
       EXPECT_EQ(gates.back(), kGuard);
       for (std::int64_t row = 0; row < rows; ++row) {
         std::vector<float> p;
-        for (std::int64_t e = 0; e < experts; ++e)
-          p.push_back(dot(
-              DType::kF32, width, [&](std::int64_t i) { return x[static_cast<std::size_t>(row * width + i)]; },
-              [&](std::int64_t i) { return w[static_cast<std::size_t>(i * experts + e)]; }));
+        for (std::int64_t e = 0; e < experts; ++e) {
+          std::vector<float> products;
+          for (std::int64_t i = 0; i < width; ++i)
+            products.push_back(x[static_cast<std::size_t>(row * width + i)] *
+                               w[static_cast<std::size_t>(i * experts + e)]);
+          p.push_back(lane_sum(products));
+        }
         const float most = *std::max_element(p.begin(), p.end());
         float sum = 0;
         for (float& value : p) sum += value = static_cast<float>(exp_f64(static_cast<double>(value - most)));
