@@ -51,6 +51,7 @@ batch::Identity identity_of(const BatchOptions& options, const start::Session& s
                               {"store", "XXH3-128 of its index " + store_id(session)},
                               {"model name", options.model_name()},
                               {"numerics", session.numeric().text()},
+                              {"arithmetic", fmt::format("version {}", kArithmeticVersion)},
                               {"seed", fmt::format("{}", options.input.defaults.seed)},
                               {"chat template", chat_template}};
   // The first journals knew one set of rules alone. Requests that the later ones do not concern have the same results,

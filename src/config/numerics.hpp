@@ -35,6 +35,10 @@ constexpr std::optional<Numerics> numerics_from(std::string_view text) {
   return std::nullopt;
 }
 
+/// Counts the changes of the arithmetic that changed committed hashes: results of different numbers must not be mixed.
+/// 2: the router adds up in 16 lanes.
+inline constexpr int kArithmeticVersion = 2;
+
 /// Type of q, k, v, the KV cache and attention's p, of complete expert outputs, of the embedding table in memory and
 /// its inputs as head.
 constexpr DType activation_type(Numerics numerics) {
