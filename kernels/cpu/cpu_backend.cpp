@@ -37,9 +37,7 @@ class CpuQueue final : public backend::Queue {
 
 class CpuPacker final : public backend::Packer {
  public:
-  std::size_t size_bytes(const MatrixShape& shape) const override {
-    return aligned(PanelLayout(shape).total_bytes());
-  }
+  std::size_t size_bytes(const MatrixShape& shape) const override { return aligned(PanelLayout(shape).total_bytes()); }
   void begin(const Matrix& w) override { begin_packing(PanelLayout(w.shape), w.data.address()); }
   void pack(const Matrix& w, const backend::PackBlock& block, const std::byte* source) override {
     cpu::pack(PanelLayout(w.shape), block, source, w.data.address());

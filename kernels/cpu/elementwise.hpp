@@ -278,11 +278,12 @@ constexpr Product with_activations(Product product, decltype(Product::expand) ex
   return path;
 }
 
-/// A w8a16 path with int16 in place of everything that is bf16 (w8i16).
-[[maybe_unused]] constexpr Path with_int16_rows(Path path, const Product& int8, const Product& int16,
-                                                const Attention& attention) {
+/// A w8a16 path with int16 in place of everything that is bf16 (w8i16, w4i16).
+[[maybe_unused]] constexpr Path with_int16_rows(Path path, const Product& int8, const Product& int4,
+                                                const Product& int16, const Attention& attention) {
   for (const Product*& product : path.products) product = nullptr;
   path.products[static_cast<std::size_t>(DType::kInt8)] = &int8;
+  path.products[static_cast<std::size_t>(DType::kInt4x2)] = &int4;
   path.products[static_cast<std::size_t>(DType::kInt16)] = &int16;
   path.act = path.input = kInt16Codec;
   path.attention = &attention;

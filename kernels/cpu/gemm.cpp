@@ -122,7 +122,7 @@ class PanelProduct {
     for (std::int64_t leaf = 0; leaf < w.shape.num_leaves; ++leaf) {
       float* made = levels_[kMaxLevels - 1];
       std::byte* acc = product_.acc_bytes == sizeof(float) ? reinterpret_cast<std::byte*>(made) : acc_;
-      if (product_.scale_leaf) prefetch_scales(w.scales(leaf) + panel * kColumns);
+      if (w.shape.has_scales()) prefetch_scales(w.scales(leaf) + panel * kColumns);
       std::memset(acc, 0, bytes_of(num_sums(), product_.acc_bytes));
       add_leaf(w, panel, leaf, acc);
       if (product_.scale_leaf)

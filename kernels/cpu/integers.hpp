@@ -62,6 +62,17 @@ struct PlaneQuad {
   }
 }
 
+/// Two int16 inputs as they are.
+struct Int16Pair {
+  std::int16_t inputs[2];
+};
+[[maybe_unused]] void make_int16_pairs(const void* row, int64_t num_inputs, void* out, int64_t stride) {
+  const auto* x = static_cast<const std::int16_t*>(row);
+  auto* pairs = static_cast<Int16Pair*>(out);
+  for (int64_t j = 0; 2 * j < num_inputs; ++j)
+    pairs[j * stride] = {{x[2 * j], 2 * j + 1 < num_inputs ? x[2 * j + 1] : std::int16_t{0}}};
+}
+
 /// Two int16 inputs for instructions that multiply int16 by int16 into int32: where the other factor is int16 too, the
 /// products of either plane may be added up without overflow.
 struct PlanePair {

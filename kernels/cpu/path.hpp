@@ -134,10 +134,11 @@ extern const Path kF32Path, kPortablePath, kAvx2Path, kAvx512Path;
 /// w8a8: the paths above but for the int8 matrices and what feeds them; no other matrices but the head.
 extern const Path kPortableInt8Path, kAvx2Int8Path, kAvx512Int8Path;
 extern const Product kPortableInt8, kAvx2Int8, kAvx512Int8;
-/// w8i16: the paths above but for matrices, attention and what feeds them.
+/// w8i16, w4i16: the paths above but for matrices, attention and what feeds them.
 extern const Path kPortableInt16Path, kAvx2Int16Path, kAvx512Int16Path;
 extern const Product kPortableInt8x16, kAvx2Int8x16, kAvx512Int8x16;     ///< int16 rows with int8 matrices
 extern const Product kPortableInt16x16, kAvx2Int16x16, kAvx512Int16x16;  ///< int16 rows with int16 matrices
+extern const Product kPortableInt4x16, kAvx2Int4x16, kAvx512Int4x16;     ///< int16 rows with int4 matrices
 extern const Attention kPortableInt16Attention, kAvx2Int16Attention, kAvx512Int16Attention;
 
 /// acc(16) = vdpbf16ps(acc, a(16, 2), b(16, 2)), for the check against its definition at start.

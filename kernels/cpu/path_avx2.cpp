@@ -235,6 +235,6 @@ constexpr Path kPath = {.act = kCodec<Bf16Act>,
 
 const Path kAvx2Path = kPath;
 const Path kAvx2Int8Path = with_int8_inputs(kPath, kAvx2Int8);
-const Path kAvx2Int16Path = with_int16_rows(kPath, kAvx2Int8x16, kAvx2Int16x16, kAvx2Int16Attention);
+const Path kAvx2Int16Path = with_int16_rows(kPath, kAvx2Int8x16, kAvx2Int4x16, kAvx2Int16x16, kAvx2Int16Attention);
 
 }  // namespace moesaic::cpu

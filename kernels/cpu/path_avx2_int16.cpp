@@ -1,10 +1,11 @@
 #include <immintrin.h>
 
+#include "int4.hpp"
 #include "integers.hpp"
 
-/// w8i16's products of int16 by int16 with AVX2: tiles of 3 rows (or queries) x 16 columns, 12 accumulators; a vector
-/// holds a pair of 8 columns. The rows are split into two planes (PlanePair), so that vpmaddwd's int32 sums hold a few
-/// hundred products; 256 high + low is exact in double.
+/// Products of int16 by int16 (w8i16: the head, attention) and of int16 by int4 (w4i16) with AVX2: tiles of 3 rows (or
+/// queries) x 16 columns, 12 accumulators; a vector holds a pair of 8 columns. The rows are split into two planes
+/// (PlanePair), so that vpmaddwd's int32 sums hold a few hundred products; 256 high + low is exact in double.
 namespace moesaic::cpu {
 namespace {
 
@@ -78,6 +79,54 @@ void expand(const void* packed, int64_t num_steps, void* lines) {
   std::memcpy(lines, packed, static_cast<std::size_t>(num_steps) * kLine_bytes);
 }
 
+/// int4 lines as pairs of int16, 8 neighbouring columns a vector. Each half of a 32-bit word holds four columns'
+/// inputs.
+void expand_int4(const void* packed, int64_t num_lines, void* lines) {
+  const auto* in = static_cast<const __m256i*>(packed);
+  auto* out = static_cast<__m128i*>(lines);
+  for (int64_t j = 0; j < num_lines; ++j, ++in, out += 8) {
+    const __m256i words = _mm256_loadu_si256(in);
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {  // 4 columns of the panel's first half and 4 of the second
+      const __m256i pairs = _mm256_srai_epi16(_mm256_slli_epi16(words, 12 - 4 * g), 12);
+      _mm_store_si128(out + g, _mm256_castsi256_si128(pairs));
+      _mm_store_si128(out + 4 + g, _mm256_extracti128_si256(pairs, 1));
+    }
+  }
+}
+
+constexpr int kInt4Rows = 6;
+
+template <int R>
+void int4_rows(const Int16Pair* x, const __m256i* lines, int64_t num_pairs, std::int32_t* out) {
+  for (int half = 0; half < 2; ++half) {
+    __m256i acc[R][2] = {};
+    for (int64_t j = 0; j < num_pairs; ++j) {
+      const __m256i first = _mm256_load_si256(lines + 4 * j + 2 * half),
+                    second = _mm256_load_si256(lines + 4 * j + 2 * half + 1);
+#pragma GCC unroll 6
+      for (int r = 0; r < R; ++r) {
+        const __m256i b = broadcast(x[j * R + r].inputs);
+        dot(acc[r][0], first, b);
+        dot(acc[r][1], second, b);
+      }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+      for (int c = 0; c < 2; ++c)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + r * kColumns + half * 16 + c * 8), acc[r][c]);
+  }
+}
+
+/// acc(rows, 32) in int32, of one group, which begins with zeros.
+void int4_tile(int rows, const void* x, const void* lines, int64_t num_pairs, float* acc, const void*) {
+  static constexpr void (*kTiles[kInt4Rows])(const Int16Pair*, const __m256i*, int64_t, std::int32_t*) = {
+      int4_rows<1>, int4_rows<2>, int4_rows<3>, int4_rows<4>, int4_rows<5>, int4_rows<6>};
+  kTiles[rows - 1](static_cast<const Int16Pair*>(x), static_cast<const __m256i*>(lines), num_pairs,
+                   reinterpret_cast<std::int32_t*>(acc));
+}
+
 template <int R>
 void score_rows(const PlanePair* q, const float* q_scales, const Page& page, int64_t num_pairs, float* out) {
   for (int part = 0; part < kKeys / 16; ++part) {
@@ -140,7 +189,8 @@ constexpr Product kAvx2Int16x16 = {.inputs = DType::kInt16,
                                    .tile = tile,
                                    .direct = direct,
                                    .scale_leaf = scale_exact_leaf};
-static_assert(rows_fit(kAvx2Int16x16));
+constexpr Product kAvx2Int4x16 = int4x16_product<expand_int4, int4_tile>(kInt4Rows, 0, make_int16_pairs, nullptr);
+static_assert(rows_fit(kAvx2Int16x16) && rows_fit(kAvx2Int4x16));
 
 constexpr Attention kAvx2Int16Attention = {.pair_bytes = sizeof(PlanePair),
                                            .tile_queries = kRows,

@@ -365,7 +365,8 @@ constexpr Path kPath = {.act = kCodec<Bf16Act>,
 
 const Path kAvx512Path = kPath;
 const Path kAvx512Int8Path = with_int8_inputs(kPath, kAvx512Int8);
-const Path kAvx512Int16Path = with_int16_rows(kPath, kAvx512Int8x16, kAvx512Int16x16, kAvx512Int16Attention);
+const Path kAvx512Int16Path =
+    with_int16_rows(kPath, kAvx512Int8x16, kAvx512Int4x16, kAvx512Int16x16, kAvx512Int16Attention);
 
 void vdpbf16ps(const std::uint16_t* a, const std::uint16_t* b, float* acc) {
   __m512 sum = _mm512_loadu_ps(acc);

@@ -121,6 +121,7 @@ constexpr Path kPath = {.act = kCodec<Bf16Act>,
 
 const Path kPortablePath = kPath;
 const Path kPortableInt8Path = with_int8_inputs(kPath, kPortableInt8);
-const Path kPortableInt16Path = with_int16_rows(kPath, kPortableInt8x16, kPortableInt16x16, kPortableInt16Attention);
+const Path kPortableInt16Path =
+    with_int16_rows(kPath, kPortableInt8x16, kPortableInt4x16, kPortableInt16x16, kPortableInt16Attention);
 
 }  // namespace moesaic::cpu

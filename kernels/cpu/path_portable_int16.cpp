@@ -1,20 +1,11 @@
+#include "int4.hpp"
 #include "integers.hpp"
 
-/// w8i16's products and attention in plain C++, to be read: sums are exact integers.
+/// Products and attention of w8i16 and w4i16 in plain C++, to be read: sums are exact integers.
 namespace moesaic::cpu {
 namespace {
 
 using Int16Quad = Quad<std::int16_t>;
-struct Int16Pair {
-  std::int16_t inputs[2];
-};
-
-void make_pairs(const void* row, int64_t num_inputs, void* out, int64_t stride) {
-  const auto* x = static_cast<const std::int16_t*>(row);
-  auto* pairs = static_cast<Int16Pair*>(out);
-  for (int64_t j = 0; 2 * j < num_inputs; ++j)
-    pairs[j * stride] = {{x[2 * j], 2 * j + 1 < num_inputs ? x[2 * j + 1] : std::int16_t{0}}};
-}
 
 /// Lines are multiplied as they are packed.
 void expand(const void* packed, int64_t num_steps, void* lines) {
@@ -36,6 +27,26 @@ void tile(int rows, const void* x_steps, const void* lines, int64_t num_steps, f
         for (int i = 0; i < kInputs; ++i) exact[c] += std::int64_t{step.inputs[i]} * w[kInputs * c + i];
     }
     for (int c = 0; c < kColumns; ++c) sums[c] += static_cast<double>(exact[c]);
+  }
+}
+
+void expand_int4(const void* packed, int64_t num_lines, void* out) {
+  const auto* in = static_cast<const std::uint8_t*>(packed);
+  auto* lines = static_cast<std::int16_t*>(out);
+  for (int64_t j = 0; j < num_lines; ++j, in += kColumns, lines += 2 * kColumns)
+    for (int c = 0; c < kColumns; ++c)
+      for (int i = 0; i < 2; ++i) lines[2 * c + i] = static_cast<std::int16_t>(int4_value(in, c, i));
+}
+
+/// acc(rows, 32) in int32, of one group.
+void int4_tile(int rows, const void* x_pairs, const void* lines, int64_t num_pairs, float* acc, const void*) {
+  const auto* x = static_cast<const Int16Pair*>(x_pairs);
+  auto* sums = reinterpret_cast<std::int32_t*>(acc);
+  for (int row = 0; row < rows; ++row, sums += kColumns) {
+    const auto* w = static_cast<const std::int16_t*>(lines);
+    for (int64_t j = 0; j < num_pairs; ++j, w += 2 * kColumns)
+      for (int c = 0; c < kColumns; ++c)
+        for (int i = 0; i < 2; ++i) sums[c] += x[j * rows + row].inputs[i] * w[2 * c + i];
   }
 }
 
@@ -89,19 +100,20 @@ constexpr Product kPortableInt16x16 = {.inputs = DType::kInt16,
                                        .acc_bytes = sizeof(double),
                                        .tile_rows = 4,
                                        .direct_rows = 0,
-                                       .make_steps = make_pairs,
+                                       .make_steps = make_int16_pairs,
                                        .expand = expand,
                                        .tile = tile<Int16Pair, std::int16_t>,
                                        .direct = nullptr,
                                        .scale_leaf = scale_exact_leaf};
-static_assert(rows_fit(kPortableInt8x16) && rows_fit(kPortableInt16x16));
+constexpr Product kPortableInt4x16 = int4x16_product<expand_int4, int4_tile>(4, 0, make_int16_pairs, nullptr);
+static_assert(rows_fit(kPortableInt8x16) && rows_fit(kPortableInt16x16) && rows_fit(kPortableInt4x16));
 
 constexpr Attention kPortableInt16Attention = {.pair_bytes = sizeof(Int16Pair),
                                                .tile_queries = 4,
-                                               .make_pairs = make_pairs,
+                                               .make_pairs = make_int16_pairs,
                                                .write_kv = write_kv_int16,
                                                .scores = scores,
-                                               .weights_of_keys = int16_weights<make_pairs>,
+                                               .weights_of_keys = int16_weights<make_int16_pairs>,
                                                .values = values};
 
 }  // namespace moesaic::cpu

@@ -54,16 +54,16 @@ constexpr Kernels kKernels = {
 
 }  // namespace
 
-/// bf16 activations have the same kernels with any weights, f32 mode one implementation for all paths.
+/// bf16 and int16 activations have the same kernels with any weights, f32 mode one implementation for all paths.
 const Kernels& table(Isa isa, Numerics numerics) {
   static constexpr const Kernels* kA16[] = {&kKernels<kPortablePath>, &kKernels<kAvx2Path>, &kKernels<kAvx512Path>};
   static constexpr const Kernels* kW8A8[] = {&kKernels<kPortableInt8Path>, &kKernels<kAvx2Int8Path>,
                                              &kKernels<kAvx512Int8Path>};
-  static constexpr const Kernels* kW8I16[] = {&kKernels<kPortableInt16Path>, &kKernels<kAvx2Int16Path>,
-                                              &kKernels<kAvx512Int16Path>};
+  static constexpr const Kernels* kI16[] = {&kKernels<kPortableInt16Path>, &kKernels<kAvx2Int16Path>,
+                                            &kKernels<kAvx512Int16Path>};
   const auto path = static_cast<std::size_t>(isa);
   if (numerics == Numerics::kF32) return kKernels<kF32Path>;
-  if (numerics == Numerics::kW8I16) return *kW8I16[path];
+  if (activation_type(numerics) == DType::kInt16) return *kI16[path];
   return *(numerics == Numerics::kW8A8 ? kW8A8 : kA16)[path];
 }
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/in_order.hpp"
+#include "apps/observations.hpp"
 #include "apps/options.hpp"
 #include "apps/parse_options.hpp"
 #include "apps/prompts.hpp"
@@ -12,8 +13,6 @@
 #include "comm/agree.hpp"
 #include "engine/capture.hpp"
 #include "engine/driver.hpp"
-#include "engine/layer_hashes.hpp"
-#include "engine/routing_trace.hpp"
 #include "engine/run_hash.hpp"
 #include "engine/stage_table.hpp"
 #include "io/temporary_file.hpp"
@@ -75,7 +74,7 @@ int run_generate(const std::vector<std::string>& arguments) {
   PromptOptions prompt;
   GenerationRequest generation;
   SchedulerOptions scheduler;
-  std::string hash_file, trace_file;
+  ObservationOptions observed;
   po::options_description options;
   options.add(model_options(model)).add(prompt_options(prompt)).add(sampling_options(generation.sampling));
   options.add(run_options(scheduler.prefill_chunk))
@@ -88,12 +87,9 @@ int run_generate(const std::vector<std::string>& arguments) {
       ("max-tokens", ranged(&generation.max_tokens, "max-tokens", std::int64_t{1}, std::int64_t{1} << 40)->default_value(64),
        "most tokens drawn for a prompt")
       ("stop", po::value(&generation.stop_strings), "text that ends a continuation and is not part of it; may be repeated")
-      ("ignore-eos", po::bool_switch(&generation.ignore_eos), "go on after the end token")
-      ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file")
-      ("trace-routing", po::value(&trace_file), "writes each row's experts and gates, layer by layer, to this HDF5 file; "
-       "bench dispatch --replay takes it");
+      ("ignore-eos", po::bool_switch(&generation.ignore_eos), "go on after the end token");
   // clang-format on
-  options.add(more);
+  options.add(more).add(observation_options(observed));
   const auto map = parse("generate", arguments, options);
   if (map.contains("help")) return kSuccess;
   check(prompt);
@@ -106,31 +102,24 @@ int run_generate(const std::vector<std::string>& arguments) {
   std::optional<io::Tokenizer> tokenizer;
   std::vector<std::vector<std::int32_t>> prompts;
   plan::Workload workload;
-  std::optional<io::TemporaryFile> hashes, trace_place;  // rank 0's
+  Observations observations(observed, config);
   comm::on_root(world, [&] {
-    check_writable(hash_file, "hash-layers", {model.store, prompt.prompt_file, prompt.token_file, trace_file});
-    check_writable(trace_file, "trace-routing", {model.store, prompt.prompt_file, prompt.token_file});
-    open_results({model.store, prompt.prompt_file, prompt.token_file, hash_file, trace_file});
-    if (!trace_file.empty()) trace_place.emplace(trace_file);
-    if (!hash_file.empty()) hashes.emplace(hash_file);
+    observations.open_files({model.store, prompt.prompt_file, prompt.token_file});
+    open_results({model.store, prompt.prompt_file, prompt.token_file, observed.hash_file, observed.trace_file});
     tokenizer = session.tokenizer();
     prompts = read_prompts(prompt, config, tokenizer ? &*tokenizer : nullptr, model.store);
     workload = start::workload_of(prompts, generation.max_tokens, scheduler.prefill_chunk, config);
   });
   session.load(workload);
 
-  LayerHashes layer_hashes;
-  RoutingTrace trace(config);
   Probes probes;
-  if (!hash_file.empty()) probes.add(&layer_hashes);
-  if (!trace_file.empty()) probes.add(&trace);
+  observations.add_to(probes);
   if (!probes.empty()) session.stage().watch(&probes);
   scheduler.share_prefixes = probes.empty();  // they see every token of every prompt
   Engine engine(world, session.stage(), scheduler, tokenizer ? &*tokenizer : nullptr);
   Output output(prompts.size(), tokenizer.has_value());
   answer(engine, requests(prompts, generation), [&](const Event& event) { output.take(event); });
-  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("generate {}", session.numeric().text()));
-  if (!trace_file.empty()) trace.publish(world, trace_place);
+  observations.publish(world, fmt::format("generate {}", session.numeric().text()));
   const std::string table = stage_table(world);
   if (session.is_root()) print_report(engine.metrics(), output, table);
   return kSuccess;

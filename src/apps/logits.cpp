@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "apps/command.hpp"
+#include "apps/observations.hpp"
 #include "apps/options.hpp"
 #include "apps/parse_options.hpp"
 #include "apps/results.hpp"
@@ -8,8 +9,6 @@
 #include "comm/agree.hpp"
 #include "engine/capture.hpp"
 #include "engine/driver.hpp"
-#include "engine/layer_hashes.hpp"
-#include "engine/routing_trace.hpp"
 #include "engine/stage_table.hpp"
 #include "io/hdf5.hpp"
 #include "io/temporary_file.hpp"
@@ -74,7 +73,8 @@ class LogitsFile {
 
 int run_logits(const std::vector<std::string>& arguments) {
   ModelOptions model;
-  std::string token_file, out, hash_file, trace_file;
+  std::string token_file, out;
+  ObservationOptions observed;
   SchedulerOptions scheduler;
   bool hidden = false, routing = false;
   po::options_description options;
@@ -89,12 +89,9 @@ int run_logits(const std::vector<std::string>& arguments) {
       ("tokens", po::value(&token_file)->required(), "a JSON list of token lists")
       ("out", po::value(&out)->required(), "HDF5 file to write: /seqN/logits (T, V) float32")
       ("hidden", po::bool_switch(&hidden), "adds /seqN/hidden (L+1, T, D)")
-      ("routing", po::bool_switch(&routing), "adds /seqN/experts and /seqN/gates (L, T, A), best first")
-      ("hash-layers", po::value(&hash_file), "writes one hash for each (sequence, layer, operation) to this file")
-      ("trace-routing", po::value(&trace_file), "writes each row's experts and gates, layer by layer, to this HDF5 file; "
-       "bench dispatch --replay takes it");
+      ("routing", po::bool_switch(&routing), "adds /seqN/experts and /seqN/gates (L, T, A), best first");
   // clang-format on
-  options.add(more);
+  options.add(more).add(observation_options(observed));
   const auto map = parse("logits", arguments, options);
   if (map.contains("help")) return kSuccess;
 
@@ -104,35 +101,28 @@ int run_logits(const std::vector<std::string>& arguments) {
 
   std::optional<LogitsFile> file;
   std::vector<std::vector<std::int32_t>> sequences;
-  std::optional<io::TemporaryFile> hashes, trace_place;  // rank 0's, as the two above
+  Observations observations(observed, config);
   plan::Workload workload;
   comm::on_root(world, [&] {
-    check_writable(hash_file, "hash-layers", {model.store, token_file, out});
-    check_writable(trace_file, "trace-routing", {model.store, token_file, out, hash_file});
+    observations.open_files({model.store, token_file, out});
     check_writable(out, "out", {model.store, token_file});
-    open_results({model.store, token_file, out, hash_file, trace_file});
+    open_results({model.store, token_file, out, observed.hash_file, observed.trace_file});
     sequences = io::read_token_file(token_file, {config.vocab_size, config.sequence_len});
     workload = start::workload_of(sequences, 0, scheduler.prefill_chunk, config);
-    if (!hash_file.empty()) hashes.emplace(hash_file);
-    if (!trace_file.empty()) trace_place.emplace(trace_file);
     file.emplace(out, config, sequences, hidden, routing);
   });
   session.load(workload);
 
   Probes probes;
-  LayerHashes layer_hashes;
-  RoutingTrace trace(config);
   Capture capture(world, hidden, routing, file ? file->capture_sink() : CaptureSink{});
   if (hidden || routing) probes.add(&capture);
-  if (!hash_file.empty()) probes.add(&layer_hashes);
-  if (!trace_file.empty()) probes.add(&trace);
+  observations.add_to(probes);
   if (!probes.empty()) session.stage().watch(&probes);
   Engine engine(
       world, session.stage(), scheduler, nullptr,
       {.logits = file ? file->logits_probe() : LogitsProbe{}, .observer = hidden || routing ? &capture : nullptr});
   const Hash128 hash = hash_of_answers(world, engine, logits_requests(sequences));
-  if (!hash_file.empty()) layer_hashes.publish(world, hashes, fmt::format("logits {}", session.numeric().text()));
-  if (!trace_file.empty()) trace.publish(world, trace_place);
+  observations.publish(world, fmt::format("logits {}", session.numeric().text()));
   comm::on_root(world, [&] { file->finish(); });
   const std::string table = stage_table(world);
   spdlog::info("{}", table);

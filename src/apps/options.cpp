@@ -112,7 +112,7 @@ po::options_description model_options(ModelOptions& options, std::string* thread
       ("numerics", po::value<std::string>()->notifier([&](const std::string& word) {
          options.numerics = numerics_from(word);
          if (!options.numerics) fail("--numerics is '{}', expected {}", word, kNumericsOptions);
-       }), "f32: exact reference, any weights; w8i16: int8 weights, 16-bit integer activations, exact sums; w8a16, w16a16, w4a16: bf16 activations with int8, bf16, int4 weights, the default "
+       }), "f32: exact reference, any weights; w8i16, w4i16: int8 or int4 weights, 16-bit integer activations, exact sums; w8a16, w16a16, w4a16: bf16 activations with int8, bf16, int4 weights, the default "
            "of each; w8a8: inputs of int8 weights as int8, faster and coarser")
       ("isa", po::value(&options.backend.isa)->default_value("auto"), isa_help.c_str())
       ("verify", choice("verify", "full, fast or off", "full", [&](const std::string& word) {
@@ -255,7 +255,7 @@ std::vector<std::int64_t> parse_list(const std::string& text, const char* option
   }
 }
 
-void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others) {
+void check_writable(const std::string& file, const char* option, const std::vector<std::string>& others) {
   if (file.empty()) return;
   const std::string given = (option[0] == '/' ? "" : "--") + std::string(option) + " " + file;
   const bool existed = std::filesystem::exists(file);

@@ -68,7 +68,7 @@ std::vector<std::int64_t> parse_list(const std::string& text, const char* option
 
 /// Throws Error when `file` cannot be created or replaced (option names it: "output", or of a chat "/save"), or is one
 /// of `others`, which the command uses too; leaves it as it was, or absent. An empty name is no file.
-void check_writable(const std::string& file, const char* option, std::initializer_list<std::string> others);
+void check_writable(const std::string& file, const char* option, const std::vector<std::string>& others);
 
 /// Writes a result whole or not at all; Error that names the file and the reason.
 void write_text(const std::string& file, const std::string& text);

@@ -17,17 +17,18 @@ enum class Numerics : std::uint8_t {
   kW16A16,  ///< w8a16 with bf16 weights
   kW4A16,   ///< w8a16 with int4 weights
   kW8I16,   ///< int8 weights, int16 activations with scales; every long sum is an exact integer
+  kW4I16,   ///< w8i16 with int4 weights
 };
-inline constexpr Numerics kAllNumerics[] = {Numerics::kF32,    Numerics::kW8A16, Numerics::kW8A8,
-                                            Numerics::kW16A16, Numerics::kW4A16, Numerics::kW8I16};
+inline constexpr Numerics kAllNumerics[] = {Numerics::kF32,   Numerics::kW8A16, Numerics::kW8A8, Numerics::kW16A16,
+                                            Numerics::kW4A16, Numerics::kW8I16, Numerics::kW4I16};
 
 constexpr std::string_view name(Numerics numerics) {
-  constexpr std::string_view kNames[] = {"f32", "w8a16", "w8a8", "w16a16", "w4a16", "w8i16"};
+  constexpr std::string_view kNames[] = {"f32", "w8a16", "w8a8", "w16a16", "w4a16", "w8i16", "w4i16"};
   return kNames[static_cast<std::size_t>(numerics)];
 }
 
 /// The words that numerics_from() takes, for help texts.
-inline constexpr const char* kNumericsOptions = "f32, w8i16, w8a16, w8a8, w16a16 or w4a16";
+inline constexpr const char* kNumericsOptions = "f32, w8i16, w4i16, w8a16, w8a8, w16a16 or w4a16";
 
 constexpr std::optional<Numerics> numerics_from(std::string_view text) {
   for (const Numerics numerics : kAllNumerics)
@@ -43,7 +44,8 @@ inline constexpr int kArithmeticVersion = 2;
 /// its inputs as head.
 constexpr DType activation_type(Numerics numerics) {
   if (numerics == Numerics::kF32) return DType::kF32;
-  return numerics == Numerics::kW8I16 ? DType::kInt16 : DType::kBf16;
+  const bool integers = numerics == Numerics::kW8I16 || numerics == Numerics::kW4I16;
+  return integers ? DType::kInt16 : DType::kBf16;
 }
 
 /// Type of the inputs of the layers' matrices.

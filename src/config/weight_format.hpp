@@ -52,7 +52,8 @@ constexpr DType packed_type(WeightFormat format, Numerics numerics) {
 constexpr std::optional<WeightFormat> format_of(Numerics numerics) {
   if (numerics == Numerics::kF32) return std::nullopt;
   if (numerics == Numerics::kW16A16) return WeightFormat::kBf16;
-  return numerics == Numerics::kW4A16 ? WeightFormat::kInt4 : WeightFormat::kInt8;
+  const bool int4 = numerics == Numerics::kW4A16 || numerics == Numerics::kW4I16;
+  return int4 ? WeightFormat::kInt4 : WeightFormat::kInt8;
 }
 
 /// The mode that is meant when none is named: bf16 activations.

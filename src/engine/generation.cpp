@@ -212,7 +212,7 @@ void Generation::take_scores(const TokenBatch& batch, std::span<const std::int32
   }
 }
 
-/// Of a row behind the prompt.
+/// Takes the result of a row behind the prompt.
 void Generation::append(SequenceId sequence, Live& live, RowResult row) {
   const GenerationRequest& request = live.request;
   if (request.max_tokens == 0) return finish(sequence, FinishReason::kLength);

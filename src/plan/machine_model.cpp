@@ -136,7 +136,9 @@ const ComputeCosts& Machine::with_threads(int num_threads) const {
 
 KernelCosts kernels_from_limits(const ComputeCosts& compute, Numerics numerics, double share_of_read,
                                 double share_of_peak) {
-  const double weight_bytes = numerics == Numerics::kW16A16 ? 2 : numerics == Numerics::kW4A16 ? 0.53125 : 1;
+  const double weight_bytes = numerics == Numerics::kW16A16                ? 2
+                              : format_of(numerics) == WeightFormat::kInt4 ? 0.53125
+                                                                           : 1;
   const double read_ps = weight_bytes * 1e3 / (compute.read_gbps * share_of_read);
   const double row_ps = 1e3 / (compute.peak_gmacs[peak_of(input_type(numerics))] * share_of_peak);
   const RowCurve curve = RowCurve::roofline(read_ps, row_ps);

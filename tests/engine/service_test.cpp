@@ -1,9 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <spdlog/fmt/fmt.h>
+
 #include <thread>
 
 #include "engine/driver.hpp"
+#include "engine/outliers.hpp"
 #include "start/session.hpp"
 #include "support/test_data.hpp"
 
@@ -180,6 +183,29 @@ TEST(ServiceOnTheDeferredBackend, GivesTheScoresOfTheCpu) {
     return hash;
   };
   EXPECT_EQ(hash_with("deferred"), hash_with("cpu"));
+}
+
+/// The largest value of a row over its root mean square, by layer, of whichever rank's rows.
+TEST_F(Service, OutliersAreSeenAndWarnedOf) {
+  const std::int64_t num_layers = session_->config().num_layers;
+  Outliers outliers(num_layers);
+  session_->stage().watch(&outliers);
+  if (is_root()) engine_->submit(request(1, 3));
+  step_until_idle();
+  session_->stage().watch(nullptr);
+  const Outliers::Report ordinary = outliers.report(session_->world());
+  EXPECT_THAT(ordinary.table, testing::HasSubstr(fmt::format("layer {:>3}", num_layers - 1)));
+  EXPECT_THAT(ordinary.table, testing::Not(testing::HasSubstr(" 0.0")));
+  EXPECT_TRUE(ordinary.warnings.empty());
+
+  std::vector<float> row(200000, 1.0f);
+  row[7] = -1000;  // over an rms of 2.45
+  TokenBatch batch;
+  if (session_->world().rank() == session_->world().size() - 1)
+    outliers.see({2, Operation::kMoeNorm}, batch, {0, 1}, row);
+  const Outliers::Report report = outliers.report(session_->world());
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_THAT(report.warnings[0], testing::StartsWith("layer 2, experts: max/rms 408 is above 300"));
 }
 
 TEST_F(Service, EventsComeInTheOrderOfTokensAndTheEndIsTheLast) {

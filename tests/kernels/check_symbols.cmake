@@ -3,7 +3,7 @@
 string(REPLACE "|" ";" objects "${OBJECTS}")
 list(FILTER objects INCLUDE REGEX "/path_avx")
 list(LENGTH objects num_objects)
-if(NOT num_objects EQUAL 6)
+if(NOT num_objects EQUAL 7)
   message(FATAL_ERROR "expected the objects of path_avx2*.cpp and path_avx512*.cpp, found: ${objects}")
 endif()
 foreach(object ${objects})

@@ -61,6 +61,7 @@ inline std::vector<Mode> matrix_modes() {
     if (!supported(isa)) continue;
     list.push_back({isa, Numerics::kW16A16, DType::kBf16});
     list.push_back({isa, Numerics::kW4A16, DType::kInt4x2});
+    list.push_back({isa, Numerics::kW4I16, DType::kInt4x2});
   }
   return list;
 }

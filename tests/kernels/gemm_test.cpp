@@ -109,6 +109,17 @@ Matrix random_matrix(std::mt19937& random, const MatrixShape& shape) {
 float leaf_of(const Rows& x, std::int64_t row, const Matrix& m, std::int64_t leaf, std::int64_t column) {
   const auto value = [&](std::int64_t i) { return x.value(row, leaf * m.shape.leaf_size + i); };
   const auto weight = [&](std::int64_t i) { return m.weight(leaf, i, column); };
+  if (x.form().quantised() && m.shape.type == DType::kInt4x2) {
+    float sum = 0;
+    for (std::int64_t group = 0; group < m.groups(); ++group) {
+      const std::int64_t first = group * kInt4GroupInputs, end = std::min(m.shape.leaf_size, first + kInt4GroupInputs);
+      std::int64_t exact = 0;
+      for (std::int64_t i = first; i < end; ++i)
+        exact += static_cast<std::int64_t>(value(i)) * static_cast<std::int64_t>(weight(i));
+      sum = sum + static_cast<float>(exact) * m.scale(leaf, group, column);
+    }
+    return sum * x.scale(row, leaf).scale;
+  }
   if (x.form().quantised()) {
     std::int64_t sum = 0;
     for (std::int64_t i = 0; i < m.shape.leaf_size; ++i)

@@ -207,6 +207,21 @@ TEST_P(Goldens, OtherWeightsAreWithinTheirErrors) {
   }
 }
 
+/// With int4 weights the integers' own error is against the f32 mode of the same store.
+TEST_P(Goldens, W4I16IsWithinAHundredthOfXaisBf16RunOfTheF32Mode) {
+  const auto golden = open_golden(GetParam(), WeightFormat::kInt4);
+  if (!golden) GTEST_SKIP() << "the golden is in ../shared, which is not there";
+  const Errors exact = compare(*golden, {Numerics::kF32}), integers = compare(*golden, {Numerics::kW4I16});
+  if (comm::Communicator::world().rank() != 0) return;
+  std::vector<double> between;
+  for (std::size_t i = 0; i < exact.rows.size(); ++i)
+    between.push_back(relative_error(integers.rows[i], exact.rows[i]));
+  const double ratio = median(between) / median(exact.reference_bf16);
+  fmt::print("{} w4i16: against its f32 mode median {:.3g}, {:.4f} of xAI's bf16 run\n", GetParam(), median(between),
+             ratio);
+  EXPECT_LE(ratio, 0.012);
+}
+
 /// Drift between commits, compilers and machines shows here, with the layer and operation where it begins.
 TEST_P(Goldens, LayerHashesAreTheCommittedOnes) {
   const auto world = comm::Communicator::world();

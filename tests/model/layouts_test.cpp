@@ -238,7 +238,7 @@ INSTANTIATE_TEST_SUITE_P(Goldens, Layouts,
                          case_name);
 INSTANTIATE_TEST_SUITE_P(OtherWeights, Layouts,
                          testing::Combine(testing::Values("tiny", "e16"),
-                                          testing::Values(Numerics::kW16A16, Numerics::kW4A16)),
+                                          testing::Values(Numerics::kW16A16, Numerics::kW4A16, Numerics::kW4I16)),
                          case_name);
 
 }  // namespace
