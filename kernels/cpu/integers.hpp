@@ -49,9 +49,22 @@ struct PlaneQuad {
   Quad<std::int8_t> high, low;
 };
 [[maybe_unused]] void make_plane_quads(const void* row, int64_t num_inputs, void* out, int64_t stride) {
+  using Shorts [[gnu::vector_size(16)]] = std::int16_t;
+  using Bytes [[gnu::vector_size(16)]] = std::int8_t;
   const auto* x = static_cast<const std::int16_t*>(row);
   auto* quads = static_cast<PlaneQuad*>(out);
-  for (int64_t j = 0; 4 * j < num_inputs; ++j) {
+  int64_t j = 0;
+  for (; 4 * j + 8 <= num_inputs; j += 2) {  // the upper bytes of q + 128 and the lower ones of q
+    Shorts q;
+    std::memcpy(&q, x + 4 * j, sizeof(q));
+    const auto upper = reinterpret_cast<Bytes>(q + 128), lower = reinterpret_cast<Bytes>(q);
+    const Bytes two = __builtin_shufflevector(upper, lower, 1, 3, 5, 7, 16, 18, 20, 22, 9, 11, 13, 15, 24, 26, 28, 30);
+    PlaneQuad both[2];
+    std::memcpy(both, &two, sizeof(both));
+    quads[j * stride] = both[0];
+    quads[(j + 1) * stride] = both[1];
+  }
+  for (; 4 * j < num_inputs; ++j) {
     PlaneQuad quad = {};
     const int64_t size = num_inputs - 4 * j < 4 ? num_inputs - 4 * j : 4;
     for (int64_t i = 0; i < size; ++i) {
@@ -85,24 +98,6 @@ struct PlanePair {
     const int first = x[2 * j], second = 2 * j + 1 < num_inputs ? x[2 * j + 1] : 0;
     pairs[j * stride] = {{static_cast<std::int16_t>(high_of(first)), static_cast<std::int16_t>(high_of(second))},
                          {static_cast<std::int16_t>(low_of(first)), static_cast<std::int16_t>(low_of(second))}};
-  }
-}
-
-/// From sums of the two planes, (rows, 2, 32) int32, of inputs times weights + kShift: the exact sum is rounded once.
-template <int kShift>
-void scale_planes_leaf(const float* scales, const LeafScale* inputs, std::size_t input_stride_bytes, int rows,
-                       const void* acc, float* leaf) {
-  const auto* input = reinterpret_cast<const char*>(inputs);
-  const auto* high = static_cast<const std::int32_t*>(acc);
-  for (int row = 0; row < rows; ++row, input += input_stride_bytes, leaf += kColumns, high += 2 * kColumns) {
-    LeafScale x;
-    std::memcpy(&x, input, sizeof(x));
-    const double shifted = static_cast<double>(x.sum) * kShift;
-    const std::int32_t* low = high + kColumns;
-    for (int c = 0; c < kColumns; ++c) {
-      const double sum = 256.0 * static_cast<double>(high[c]) + static_cast<double>(low[c]) - shifted;
-      leaf[c] = (static_cast<float>(sum) * x.scale) * scales[c];
-    }
   }
 }
 

@@ -250,6 +250,31 @@ TEST_P(GemmTest, ExtremesOfQuantisedRows) {
   }
 }
 
+/// Sums on both sides of 2^32, where an int16 row's are rounded in another way.
+TEST_P(GemmTest, LargeSumsAreRoundedOnce) {
+  if (GetParam().numerics != Numerics::kW8I16) GTEST_SKIP() << "w8i16 only";
+  for (const std::int64_t size : {1000, 1028, 1030, 2048, 5000}) {
+    const MatrixShape shape{DType::kInt8, 1, size, 64};
+    Matrix m = random_matrix(random, shape);
+    std::vector<std::byte> bytes;
+    for (float& weight : m.weights) {
+      weight = static_cast<float>(126 + static_cast<int>(random() % 2));
+      bytes.push_back(static_cast<std::byte>(static_cast<int>(weight)));
+    }
+    packer().pack(m.packed(), {0, 0, size, 0, 64}, bytes.data());
+    Rows x({DType::kInt16, size}, 7);
+    for (std::int64_t row = 0; row < 7; ++row) {
+      std::vector<float> values;
+      for (std::int64_t i = 0; i < size; ++i) values.push_back((row % 2 == 0 ? 1.0f : -1.0f) - 0.001f * normal());
+      x.set(row, values);
+    }
+    std::vector<float> y(7 * 64);
+    GetParam().kernels().gemm(queue(), at(x.data()), 7, m.packed(), at(y.data()), 64);
+    for (std::int64_t i = 0; i < 7 * 64; ++i)
+      ASSERT_EQ(bits(y[static_cast<std::size_t>(i)]), bits(product(x, i / 64, m, i % 64))) << size << " " << i;
+  }
+}
+
 TEST_P(GemmTest, SubnormalsAreZeros) {
   if (input_row(GetParam().numerics, 2).quantised()) GTEST_SKIP() << "see RowsTest";
   const MatrixShape shape{GetParam().weights, 1, 2, 3};
