@@ -23,6 +23,19 @@ void make_quads(const void* row, int64_t num_inputs, void* out, int64_t stride) 
   quads[num_inputs / 4 * stride] = last;
 }
 
+/// Product::expand where lines are multiplied as they are packed: a copy keeps a chunk of them in the first-level
+/// cache.
+[[maybe_unused]] void copy_lines(const void* packed, int64_t num_steps, void* lines) {
+  constexpr std::size_t kLine_bytes = 4 * kColumns;  // four int8 or two int16 of each column
+  std::memcpy(lines, packed, static_cast<std::size_t>(num_steps) * kLine_bytes);
+}
+
+/// Product::direct where kTile reads lines as they are packed.
+template <decltype(Product::tile) kTile>
+void direct_tile(int rows, const void* x, const void* packed, int64_t num_steps, float* acc) {
+  kTile(rows, x, packed, num_steps, acc, nullptr);
+}
+
 /// From int32 sums. If the products were of weights + kShift, the shift is taken back first, modulo 2^32.
 template <int kShift>
 void scale_int8_leaf(const float* scales, const LeafScale* inputs, std::size_t input_stride_bytes, int rows,

@@ -74,11 +74,6 @@ void tile(int rows, const void* x, const void* lines, int64_t num_steps, float* 
                    reinterpret_cast<double*>(acc));
 }
 
-/// Lines are multiplied as they are packed; a copy keeps a chunk of them in the first-level cache.
-void expand(const void* packed, int64_t num_steps, void* lines) {
-  std::memcpy(lines, packed, static_cast<std::size_t>(num_steps) * kLine_bytes);
-}
-
 /// int4 lines as pairs of int16, 8 neighbouring columns a vector. Each half of a 32-bit word holds four columns'
 /// inputs.
 void expand_int4(const void* packed, int64_t num_lines, void* lines) {
@@ -171,10 +166,6 @@ void values(int queries, const void* p, const float* p_scales, const Page& page,
   kTiles[queries - 1](static_cast<const PlanePair*>(p), p_scales, page, value_stride, out);
 }
 
-void direct(int rows, const void* x, const void* packed, int64_t num_steps, float* acc) {
-  tile(rows, x, packed, num_steps, acc, nullptr);
-}
-
 }  // namespace
 
 constexpr Product kAvx2Int16x16 = {.inputs = DType::kInt16,
@@ -185,9 +176,9 @@ constexpr Product kAvx2Int16x16 = {.inputs = DType::kInt16,
                                    .tile_rows = kRows,
                                    .direct_rows = kRows,
                                    .make_steps = make_plane_pairs,
-                                   .expand = expand,
+                                   .expand = copy_lines,
                                    .tile = tile,
-                                   .direct = direct,
+                                   .direct = direct_tile<tile>,
                                    .scale_leaf = scale_exact_leaf};
 constexpr Product kAvx2Int4x16 = int4x16_product<expand_int4, int4_tile>(kInt4Rows, 0, make_int16_pairs, nullptr);
 static_assert(rows_fit(kAvx2Int16x16) && rows_fit(kAvx2Int4x16));

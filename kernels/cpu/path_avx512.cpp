@@ -1,7 +1,7 @@
 #include <immintrin.h>
 
 #include "capped_weights_avx512.hpp"
-#include "int4.hpp"
+#include "int4_avx512.hpp"
 
 /// w8a16 with AVX-512 BF16: tiles of 12 rows x 32 columns (matrices) and 6 queries x 64 columns (attention),
 /// 24 accumulators each; a vector holds 16 columns, or 16 columns of a pair as bf16. vdpbf16ps does a pair
@@ -188,11 +188,6 @@ void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pa
     }
   }
   store(acc, out, kColumns);
-}
-
-MOESAIC_INLINE __m512 int4_scales(const std::byte* packed) {
-  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(packed));
-  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, halves), 16));
 }
 
 /// One group after the other: reading several at a time would hide the latency of dots, but the processor prefetches

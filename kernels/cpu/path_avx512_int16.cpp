@@ -80,15 +80,6 @@ void tile(int rows, const void* x, const void* lines, int64_t num_steps, float* 
                    reinterpret_cast<double*>(acc), static_cast<const char*>(next));
 }
 
-void direct(int rows, const void* x, const void* packed, int64_t num_steps, float* acc) {
-  tile(rows, x, packed, num_steps, acc, nullptr);
-}
-
-/// Lines are multiplied as they are packed; a copy keeps a chunk of them in the first-level cache.
-void expand(const void* packed, int64_t num_steps, void* lines) {
-  std::memcpy(lines, packed, static_cast<std::size_t>(num_steps) * kLine_bytes);
-}
-
 template <int R>
 void score_rows(const std::uint32_t* q, const float* q_scales, const Page& page, int64_t num_pairs, float* out) {
   __m512i acc[R][2][4] = {};
@@ -161,9 +152,9 @@ constexpr Product kAvx512Int16x16 = {.inputs = DType::kInt16,
                                      .tile_rows = kRows,
                                      .direct_rows = kRows,
                                      .make_steps = make_plane_pairs,
-                                     .expand = expand,
+                                     .expand = copy_lines,
                                      .tile = tile,
-                                     .direct = direct,
+                                     .direct = direct_tile<tile>,
                                      .scale_leaf = scale_exact_leaf};
 static_assert(rows_fit(kAvx512Int16x16));
 

@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include "int4.hpp"
+#include "int4_avx512.hpp"
 #include "integers.hpp"
 
 /// w4i16's products of int16 by int4 with AVX-512 VNNI: tiles of 12 rows x 32 columns, 24 accumulators; vpdpwssd does a
@@ -60,11 +60,6 @@ void tile(int rows, const void* x, const void* lines, int64_t num_pairs, float* 
                    reinterpret_cast<std::int32_t*>(acc));
 }
 
-MOESAIC_INLINE __m512 group_scales(const std::byte* packed) {
-  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(packed));
-  return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, halves), 16));
-}
-
 /// Few rows: lines come from memory, are widened in registers and used at once.
 template <int R>
 void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pairs, float* out) {
@@ -79,7 +74,7 @@ void direct_rows(const std::uint32_t* x, const std::byte* packed, int64_t num_pa
       add_pair(x, columns(line), columns(line + 16), sums);
 #pragma GCC unroll 2
     for (int c = 0; c < 2; ++c) {
-      const __m512 scales = group_scales(packed + 32 * c);
+      const __m512 scales = int4_scales(packed + 32 * c);
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) acc[r][c] = acc[r][c] + _mm512_maskz_cvtepi32_ps(0xffff, sums[r][c]) * scales;
     }

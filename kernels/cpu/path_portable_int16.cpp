@@ -7,11 +7,6 @@ namespace {
 
 using Int16Quad = Quad<std::int16_t>;
 
-/// Lines are multiplied as they are packed.
-void expand(const void* packed, int64_t num_steps, void* lines) {
-  std::memcpy(lines, packed, static_cast<std::size_t>(num_steps) * 4 * kColumns);
-}
-
 /// acc(rows, 32) in doubles, which hold these integers; a line has each column's inputs side by side.
 template <class Step, class Weight>
 void tile(int rows, const void* x_steps, const void* lines, int64_t num_steps, float* acc, const void*) {
@@ -89,7 +84,7 @@ constexpr Product kPortableInt8x16 = {.inputs = DType::kInt16,
                                       .tile_rows = 4,
                                       .direct_rows = 0,
                                       .make_steps = make_quads<std::int16_t>,
-                                      .expand = expand,
+                                      .expand = copy_lines,
                                       .tile = tile<Int16Quad, std::int8_t>,
                                       .direct = nullptr,
                                       .scale_leaf = scale_exact_leaf};
@@ -101,7 +96,7 @@ constexpr Product kPortableInt16x16 = {.inputs = DType::kInt16,
                                        .tile_rows = 4,
                                        .direct_rows = 0,
                                        .make_steps = make_int16_pairs,
-                                       .expand = expand,
+                                       .expand = copy_lines,
                                        .tile = tile<Int16Pair, std::int16_t>,
                                        .direct = nullptr,
                                        .scale_leaf = scale_exact_leaf};

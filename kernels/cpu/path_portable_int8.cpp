@@ -6,11 +6,6 @@ namespace {
 
 constexpr int kLine_bytes = 4 * kColumns;
 
-/// Lines are multiplied as they are packed.
-void expand(const void* packed, int64_t num_steps, void* lines) {
-  std::memcpy(lines, packed, static_cast<std::size_t>(num_steps) * kLine_bytes);
-}
-
 void tile(int rows, const void* x_quads, const void* lines, int64_t num_steps, float* acc, const void*) {
   const auto* x = static_cast<const Quad<std::int8_t>*>(x_quads);
   for (int row = 0; row < rows; ++row) {
@@ -35,7 +30,7 @@ constexpr Product kPortableInt8 = {.inputs = DType::kInt8,
                                    .tile_rows = 4,
                                    .direct_rows = 0,
                                    .make_steps = make_quads<std::int8_t>,
-                                   .expand = expand,
+                                   .expand = copy_lines,
                                    .tile = tile,
                                    .direct = nullptr,
                                    .scale_leaf = scale_int8_leaf<0>};
