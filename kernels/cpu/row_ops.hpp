@@ -56,7 +56,7 @@ class CodedRow {
   }
 
   const Codec& codec_;
-  const RowForm& form_;
+  RowForm form_;
   std::byte* data_;
 };
 

@@ -171,6 +171,8 @@ int run_plan(const std::vector<std::string>& arguments) {
   std::string store, preset, weights, numerics_word;
   plan::LayoutRequest layout;
   plan::Workload workload;
+  static const std::string numerics_help =
+      fmt::format("{}; default: bf16 activations with the weights", kNumericsOptions);
   po::options_description options("plan");
   bool as_json = false;
   // clang-format off
@@ -179,7 +181,7 @@ int run_plan(const std::vector<std::string>& arguments) {
       ("preset", po::value(&preset), "instead of a store: tiny, mini, slice (those of synth) or grok-1")
       ("weights", po::value(&weights), "with --preset: format of its matrices, int8 (default), bf16 or int4")
       ("ranks", ranged(&layout.ranks, "ranks", 1, 1 << 20)->default_value(1), "MPI ranks of the job")
-      ("numerics", po::value(&numerics_word), "f32, w8i16, w4i16, w8a16, w8a8, w16a16 or w4a16; default: bf16 activations with the weights")
+      ("numerics", po::value(&numerics_word), numerics_help.c_str())
       ("sequences", ranged(&workload.num_sequences, "sequences", std::int64_t{1}, std::int64_t{1} << 24)->default_value(1),
        "sequences at a time")
       ("context", ranged(&workload.context, "context", std::int64_t{0}, std::int64_t{1} << 24)->default_value(0),
